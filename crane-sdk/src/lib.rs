@@ -1,0 +1,14 @@
+//! Language, vision and speech models from their original checkpoints, in a native process and in
+//! a browser tab, from one library.
+//!
+//! The folders are the pipeline, in the order in which data passes through them: bytes come from a
+//! [`source`], become checked tensors in [`weights`], text becomes ids in [`text`], the network is
+//! built from [`nn`] blocks described by [`models`], [`sample`] says what comes next, [`generate`]
+//! is the loop and [`pipeline`] is what a user asks for.
+
+pub mod error;
+pub mod models;
+pub mod nn;
+pub mod source;
+
+pub use error::{Error, Result};

@@ -1,0 +1,58 @@
+//! Which network: what a causal language model is, and one small file for each architecture.
+
+use candle_core::{Device, Tensor};
+
+use crate::Result;
+use crate::nn::KvCache;
+
+/// Which rows of a segment the output head is run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitsRows {
+    /// None: the segment is prefill that is not the last chunk.
+    None,
+    /// The last token's row: what sampling needs.
+    Last,
+    /// Every token's row: scoring and tests.
+    All,
+}
+
+/// Tokens of one sequence to be run, and the cache that holds what came before them.
+#[derive(Debug)]
+pub struct Segment<'a> {
+    /// The new tokens; their positions continue from `cache.len()`.
+    pub tokens: &'a [u32],
+    /// The sequence's cache; the forward pass appends `tokens` to it.
+    pub cache: &'a mut KvCache,
+    /// Which rows get logits.
+    pub logits: LogitsRows,
+}
+
+/// A causal language model: shared weights, no state of its own.
+///
+/// Any number of sequences share one model. A forward pass takes a ragged batch: segments of
+/// different lengths, each with its own cache, no padding. One segment of many tokens is prefill;
+/// many segments of one token each are a batched decode step; both may be mixed.
+pub trait CausalLm: Send + Sync {
+    /// The number of rows of the output head.
+    fn vocab_size(&self) -> usize;
+
+    /// The longest sequence the model was made for, in tokens.
+    fn context_length(&self) -> usize;
+
+    /// Where the weights and caches live.
+    fn device(&self) -> &Device;
+
+    /// An empty cache for one sequence; it grows as it is used, up to `capacity` tokens.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] if `capacity` is 0.
+    fn new_cache(&self, capacity: usize) -> Result<KvCache>;
+
+    /// Runs the batch and returns the logits of the rows that were asked for, in order:
+    /// f32 `[rows, vocab_size]` (zero rows if none was asked for).
+    ///
+    /// # Errors
+    /// [`crate::Error::ContextOverflow`] if a cache cannot take its segment (nothing is changed then),
+    /// [`crate::Error::InvalidArgument`] if a token id is not below the vocabulary size.
+    fn forward(&self, batch: &mut [Segment<'_>]) -> Result<Tensor>;
+}

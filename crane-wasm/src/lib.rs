@@ -1,0 +1,1 @@
+//! Crane in a browser tab.
