@@ -1,6 +1,9 @@
 //! Where bytes come from: a set of named files, and the formats read out of them.
 
+mod checkpoint;
+mod gguf;
 mod memory;
+mod safetensors;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -8,7 +11,10 @@ use std::sync::Arc;
 
 use crate::{Error, Result};
 
+pub use checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
+pub use gguf::{Gguf, Metadata, Value, find_gguf};
 pub use memory::MemorySource;
+pub use safetensors::SafetensorsCheckpoint;
 
 /// A set of named files that make up a model: a folder, a single GGUF file, blobs in memory.
 ///

@@ -1,0 +1,132 @@
+//! Safetensors: one file, or shards listed by `model.safetensors.index.json`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::quantized::GgmlDType;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use super::checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
+use super::{Blob, Source};
+use crate::{Error, Result};
+
+/// The weights file of a model that is not sharded.
+const SINGLE: &str = "model.safetensors";
+/// The list of shards.
+const INDEX: &str = "model.safetensors.index.json";
+/// The longest header: the format's own limit.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// The parsed headers of a safetensors checkpoint, and its tensors' bytes on demand.
+#[derive(Debug)]
+pub struct SafetensorsCheckpoint {
+    label: String,
+    tensors: TensorTable,
+    blobs: Vec<Arc<dyn Blob>>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl SafetensorsCheckpoint {
+    /// Opens the checkpoint of a folder: its shards if there is an index, else the single file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there are no weights or a shard is missing, [`Error::InvalidFile`] if a
+    /// header or the index is wrong, or a shard lacks a tensor that the index puts there.
+    pub fn open(source: &dyn Source) -> Result<Self> {
+        let mut this =
+            Self { label: source.label(), tensors: TensorTable::default(), blobs: Vec::new() };
+        if !source.contains(INDEX)? {
+            this.add(source.open(SINGLE)?)?;
+            return Ok(this);
+        }
+        let index = source.open(INDEX)?;
+        let index: Index = serde_json::from_slice(&index.read_all()?)
+            .map_err(|error| Error::invalid_file(INDEX, error))?;
+        let mut shards: Vec<&String> = index.weight_map.values().collect();
+        shards.sort();
+        shards.dedup();
+        for shard in shards {
+            this.add(source.open(shard)?)?;
+        }
+        for (name, shard) in &index.weight_map {
+            if this.tensors.get(name).is_none() {
+                let reason = format_args!("{INDEX} puts tensor {name} there, but it is not");
+                return Err(Error::invalid_file(shard, reason));
+            }
+        }
+        Ok(this)
+    }
+
+    /// Adds one file to an otherwise empty checkpoint; for files of other names.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`] if the header is wrong.
+    pub fn from_blob(blob: Arc<dyn Blob>) -> Result<Self> {
+        let label = blob.label().to_owned();
+        let mut this = Self { label, tensors: TensorTable::default(), blobs: Vec::new() };
+        this.add(blob)?;
+        Ok(this)
+    }
+
+    fn add(&mut self, blob: Arc<dyn Blob>) -> Result<()> {
+        let label = blob.label();
+        let invalid = |reason: String| Error::invalid_file(label, reason);
+        let mut length = [0; 8];
+        length.copy_from_slice(&blob.read(0, 8)?);
+        let header = u64::from_le_bytes(length);
+        if header > MAX_HEADER || header + 8 > blob.len() {
+            return Err(invalid(format!(
+                "its header claims {header} bytes, the file has {} (truncated, or not safetensors)",
+                blob.len()
+            )));
+        }
+        let (_, metadata) = SafeTensors::read_metadata(&blob.read(0, header as usize + 8)?)
+            .map_err(|error| invalid(format!("its header is wrong: {error}")))?;
+        let file = self.blobs.len();
+        for (name, described) in metadata.tensors() {
+            let dtype = stored_type(described.dtype);
+            let info = TensorInfo::new(&name, label, described.shape.clone(), dtype)?;
+            let (start, end) = described.data_offsets;
+            let span = end.saturating_sub(start);
+            if matches!(info.dtype, StoredType::Known(_)) && span != info.bytes {
+                return Err(invalid(format!(
+                    "tensor {name} needs {} bytes and is given {span}",
+                    info.bytes
+                )));
+            }
+            let start = 8 + header + start as u64;
+            self.tensors.insert(name, info, file, start, blob.as_ref())?;
+        }
+        self.blobs.push(blob);
+        Ok(())
+    }
+}
+
+fn stored_type(dtype: Dtype) -> StoredType {
+    match dtype {
+        Dtype::F32 => StoredType::Known(GgmlDType::F32),
+        Dtype::F16 => StoredType::Known(GgmlDType::F16),
+        Dtype::BF16 => StoredType::Known(GgmlDType::BF16),
+        other => StoredType::Other(format!("{other:?}")),
+    }
+}
+
+impl Checkpoint for SafetensorsCheckpoint {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    fn tensors(&self) -> &TensorTable {
+        &self.tensors
+    }
+
+    fn read(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        self.tensors.read(name, &self.label, &self.blobs)
+    }
+}
