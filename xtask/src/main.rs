@@ -1,2 +1,61 @@
-//! The habits of the house as commands.
-fn main() {}
+//! `cargo xtask`: the habits of the house as commands.
+
+mod checks;
+mod process;
+mod report;
+mod setup;
+mod tally;
+mod test;
+mod wasm;
+mod wasm_std;
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The habits of the house as commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what a fresh machine lacks; what is there already is kept
+    Setup,
+    /// Set up, then run every check and every test: native, wasm, Chromium
+    Test {
+        /// Only the native tests, without set-up, checks, web parts and real weights
+        #[arg(long)]
+        quick: bool,
+    },
+    /// `test` as CI runs it: missing weights fail instead of being skipped
+    Ci,
+    /// Format, lints (native and wasm), documentation, README's model table, dependencies
+    Check,
+    /// Build crane-wasm and its JavaScript bindings into the npm package
+    Wasm {
+        /// Also run wasm-opt (minutes): what a release ships
+        #[arg(long)]
+        optimize: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
+    let outcome = match Cli::parse().command {
+        Command::Setup => setup::run().map(done),
+        Command::Test { quick: true } => Ok(test::quick()),
+        Command::Test { quick: false } => Ok(test::all(std::env::var_os("CI").is_some())),
+        Command::Ci => Ok(test::all(true)),
+        Command::Check => Ok(checks::run()),
+        Command::Wasm { optimize } => wasm::package(optimize).map(done),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,96 @@
+//! What was run, how it went and how long it took: one sum at the end, whatever failed on the way.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::process;
+use crate::tally::Tally;
+
+/// The steps of a run so far.
+#[derive(Debug, Default)]
+pub struct Report {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    tally: Tally,
+    took: Duration,
+    problem: Option<String>,
+}
+
+impl Report {
+    /// Runs a command that either holds or does not: one test, passed or failed.
+    pub fn check(&mut self, name: &str, command: &mut Command) {
+        self.step(name, || {
+            println!("$ {}", process::spell(command));
+            process::run(command)
+        });
+    }
+
+    /// Does what the tests need; only its failure counts.
+    pub fn requirement(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
+        let start = Instant::now();
+        let Err(error) = work() else { return };
+        println!("FAILED     {error:#}");
+        self.steps.push(Step {
+            name: name.to_owned(),
+            tally: Tally { failed: 1, ..Tally::default() },
+            took: start.elapsed(),
+            problem: Some(format!("{error:#}")),
+        });
+    }
+
+    /// Runs a piece of work that counts as one test.
+    pub fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        let outcome = work();
+        let (tally, problem) = match outcome {
+            Ok(()) => (Tally { passed: 1, ..Tally::default() }, None),
+            Err(error) => (Tally { failed: 1, ..Tally::default() }, Some(format!("{error:#}"))),
+        };
+        if let Some(problem) = &problem {
+            println!("{name}: {problem}");
+        }
+        self.steps.push(Step { name: name.to_owned(), tally, took: start.elapsed(), problem });
+    }
+
+    /// Runs a test runner and adds what it counts. A runner that fails without naming a failed test
+    /// (it did not build), or that runs no test at all, counts as one failure.
+    pub fn suite(&mut self, name: &str, command: &mut Command) {
+        println!("\n=== {name}\n$ {}", process::spell(command));
+        let start = Instant::now();
+        let mut tally = Tally::default();
+        let problem = match process::watch(command, |line| tally.read_line(line)) {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(false) => Some(format!("{} failed", process::spell(command))),
+            Ok(true) if tally.is_empty() => Some("it ran no test".to_owned()),
+            Ok(true) => None,
+        };
+        if problem.is_some() && tally.failed == 0 {
+            tally.failed = 1;
+        }
+        self.steps.push(Step { name: name.to_owned(), tally, took: start.elapsed(), problem });
+    }
+
+    /// Prints every step's result and, alone on the last line, the sum; the exit code says the same.
+    pub fn finish(self) -> ExitCode {
+        println!("\n=== summary");
+        let mut sum = Tally::default();
+        for step in &self.steps {
+            println!("{:7.1} s  {:32} {}", step.took.as_secs_f64(), step.name, step.tally);
+            sum += step.tally;
+        }
+        for step in &self.steps {
+            if let Some(problem) = &step.problem {
+                println!("FAILED {}: {problem}", step.name);
+            }
+        }
+        println!("{sum}");
+        if sum.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
