@@ -7,8 +7,12 @@
 //! is the loop and [`pipeline`] is what a user asks for.
 
 pub mod error;
+#[cfg(feature = "golden")]
+pub mod golden;
+pub mod kernels;
 pub mod models;
 pub mod nn;
 pub mod source;
+pub mod weights;
 
 pub use error::{Error, Result};

@@ -1,9 +1,21 @@
 //! Which network: what a causal language model is, and one small file for each architecture.
 
+mod config;
+mod llama;
+mod load;
+mod mistral;
+mod qwen2;
+mod qwen3;
+mod registry;
+
 use candle_core::{Device, Tensor};
 
 use crate::Result;
 use crate::nn::KvCache;
+
+pub use config::Config;
+pub use load::{LoadOptions, LoadedModel, ModelInfo, load, load_decoder};
+pub use registry::{Architecture, find, registry};
 
 /// Which rows of a segment the output head is run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +64,25 @@ pub trait CausalLm: Send + Sync {
     /// f32 `[rows, vocab_size]` (zero rows if none was asked for).
     ///
     /// # Errors
-    /// [`crate::Error::ContextOverflow`] if a cache cannot take its segment (nothing is changed then),
-    /// [`crate::Error::InvalidArgument`] if a token id is not below the vocabulary size.
-    fn forward(&self, batch: &mut [Segment<'_>]) -> Result<Tensor>;
+    /// [`crate::Error::ContextOverflow`] if a cache cannot take its segment,
+    /// [`crate::Error::InvalidArgument`] if a token id is not below the vocabulary size. No cache counts
+    /// new tokens then.
+    fn forward(&self, batch: &mut [Segment<'_>]) -> Result<Tensor> {
+        self.forward_observed(batch, &mut |_, _| Ok(()))
+    }
+
+    /// [`CausalLm::forward`], showing `observe` the hidden states on the way: number 0 is the embedding's
+    /// output, number l the output of layer l − 1, f32 `[tokens, hidden]`; the last one is what the
+    /// output head reads: after the final norm, only the rows that get logits.
+    ///
+    /// # Errors
+    /// As [`CausalLm::forward`], and whatever `observe` returns.
+    fn forward_observed(
+        &self,
+        batch: &mut [Segment<'_>],
+        observe: &mut Observer<'_>,
+    ) -> Result<Tensor>;
 }
+
+/// Sees a hidden state and its number; an error ends the forward pass.
+pub type Observer<'a> = dyn FnMut(usize, &Tensor) -> Result<()> + 'a;

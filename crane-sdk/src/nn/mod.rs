@@ -1,5 +1,22 @@
 //! What a network is made of: blocks that hold weights and know how to run.
 
+pub mod attention;
+pub mod decoder;
+pub mod embedding;
 mod kv_cache;
+pub mod linear;
+pub mod mlp;
+pub mod norm;
+pub mod rope;
+pub mod spec;
+mod views;
 
-pub use kv_cache::KvCache;
+pub use attention::Attention;
+pub use decoder::Decoder;
+pub use embedding::Embedding;
+pub use kv_cache::{KvCache, LayerCache};
+pub use linear::{Linear, Matrix};
+pub use mlp::Mlp;
+pub use norm::RmsNorm;
+pub use rope::Rope;
+pub use spec::{DecoderSpec, RopeScaling};

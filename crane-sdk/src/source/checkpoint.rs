@@ -146,6 +146,15 @@ impl TensorTable {
         };
         blob.read(entry.offset, entry.info.bytes)
     }
+
+    /// Tells the file that a tensor's bytes will not be read again.
+    pub(super) fn discard(&self, name: &str, blobs: &[Arc<dyn Blob>]) {
+        if let Some(entry) = self.entries.get(name)
+            && let Some(blob) = blobs.get(entry.file)
+        {
+            blob.discard(entry.offset, entry.info.bytes);
+        }
+    }
 }
 
 /// A checkpoint: named tensors in one or several files.
@@ -161,4 +170,7 @@ pub trait Checkpoint: Send + Sync {
     /// # Errors
     /// [`Error::Weights`] if there is no such tensor, [`Error::Io`] if reading fails.
     fn read(&self, name: &str) -> Result<Cow<'_, [u8]>>;
+
+    /// Says that a tensor's bytes will not be read again, so that their memory may be given back.
+    fn discard(&self, name: &str);
 }

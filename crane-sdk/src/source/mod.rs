@@ -66,6 +66,11 @@ pub trait Blob: Send + Sync + Debug {
     /// [`Error::InvalidFile`] if the range reaches past the end, [`Error::Io`] if reading fails.
     fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>>;
 
+    /// Says that the bytes of a range will not be read again, so that their memory may be given back.
+    fn discard(&self, offset: u64, len: usize) {
+        let _ = (offset, len);
+    }
+
     /// The whole file.
     ///
     /// # Errors

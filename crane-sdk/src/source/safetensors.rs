@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
@@ -86,7 +87,8 @@ impl SafetensorsCheckpoint {
                 blob.len()
             )));
         }
-        let (_, metadata) = SafeTensors::read_metadata(&blob.read(0, header as usize + 8)?)
+        let text = blob.read(8, header as usize)?;
+        let metadata: Metadata = serde_json::from_slice(&text)
             .map_err(|error| invalid(format!("its header is wrong: {error}")))?;
         let file = self.blobs.len();
         for (name, described) in metadata.tensors() {
@@ -100,7 +102,9 @@ impl SafetensorsCheckpoint {
                     info.bytes
                 )));
             }
-            let start = 8 + header + start as u64;
+            let start = (8 + header)
+                .checked_add(start as u64)
+                .ok_or_else(|| invalid(format!("tensor {name} starts at {start}")))?;
             self.tensors.insert(name, info, file, start, blob.as_ref())?;
         }
         self.blobs.push(blob);
@@ -128,5 +132,9 @@ impl Checkpoint for SafetensorsCheckpoint {
 
     fn read(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         self.tensors.read(name, &self.label, &self.blobs)
+    }
+
+    fn discard(&self, name: &str) {
+        self.tensors.discard(name, &self.blobs);
     }
 }

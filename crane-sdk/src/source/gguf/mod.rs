@@ -166,6 +166,10 @@ impl Checkpoint for Gguf {
     fn read(&self, name: &str) -> Result<Cow<'_, [u8]>> {
         self.tensors.read(name, self.label(), &self.blobs)
     }
+
+    fn discard(&self, name: &str) {
+        self.tensors.discard(name, &self.blobs);
+    }
 }
 
 /// The GGUF file of a source: the only one, or the first of a split set.

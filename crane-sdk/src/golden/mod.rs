@@ -1,0 +1,41 @@
+//! Compares a model with recorded tensors of the original implementation.
+//!
+//! A golden folder is a checkpoint with two more files: `golden.safetensors` holds inputs and expected
+//! tensors, `golden.json` says what each means and how far an f32 implementation may be from it. The
+//! same code runs natively and in wasm.
+
+mod cases;
+mod record;
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::models::{LoadOptions, load_decoder};
+use crate::source::Source;
+use record::Record;
+
+/// How one recorded tensor compares.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// The tensor's name in the record.
+    pub name: String,
+    /// The largest |x − golden| met.
+    pub worst: f64,
+    /// The tolerance where x is furthest out of it (or closest to it).
+    pub allowed: f64,
+    /// Whether every element is within its tolerance.
+    pub passed: bool,
+    /// What is wrong, where a number does not say it.
+    pub note: String,
+}
+
+/// Runs the model of `source` on every recorded input and compares every recorded tensor.
+///
+/// # Errors
+/// What loading the model or the record may give. A tensor that is out of tolerance, or that no
+/// comparison knows, is no error but a [`Check`] that did not pass.
+pub fn compare(source: &dyn Source) -> Result<Vec<Check>> {
+    let record = Record::open(source)?;
+    let (decoder, _) = load_decoder(source, &LoadOptions::default())?;
+    cases::run(&decoder, &record)
+}

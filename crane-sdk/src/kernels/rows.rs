@@ -1,0 +1,117 @@
+//! Loops over the rows of an activation matrix: norms, rotary embedding, gated activation.
+
+use super::kernels;
+use super::threads::{Shared, parallel_for};
+
+/// RMSNorm of each row: x · w / sqrt(mean(x²) + ε), `x` and the result `[rows, weight.len()]`.
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
+    let width = weight.len().max(1);
+    let mut out = vec![0f32; x.len()];
+    let shared = Shared::new(&mut out);
+    parallel_for(x.len() / width, 4 * width, |rows| {
+        for row in rows {
+            let range = row * width..(row + 1) * width;
+            let x = &x[range.clone()];
+            // SAFETY: each row is given to one thread.
+            let out = unsafe { shared.slice(range) };
+            let mean = (kernels().dot)(x, x) / width as f32;
+            let scale = 1.0 / (mean + eps).sqrt();
+            for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                *out = x * scale * weight;
+            }
+        }
+    });
+    out
+}
+
+/// Angles of the rotary embedding for a list of positions.
+#[derive(Debug, Clone)]
+pub struct RotaryTable {
+    /// cos, `[positions, head_dim / 2]`.
+    pub cos: Vec<f32>,
+    /// sin, `[positions, head_dim / 2]`.
+    pub sin: Vec<f32>,
+    /// `head_dim / 2`.
+    pub half: usize,
+}
+
+impl RotaryTable {
+    /// cos and sin of position · frequency, both in f32 as transformers computes them.
+    pub fn new(positions: &[usize], inv_freq: &[f32]) -> Self {
+        let angles = positions.iter().flat_map(|&p| inv_freq.iter().map(move |f| p as f32 * f));
+        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        Self { cos, sin, half: inv_freq.len() }
+    }
+}
+
+/// Lays `x` `[tokens, heads · head_dim]` out by head, `[heads, tokens, head_dim]`, rotating each
+/// head by its token's angles if a table is given (half-split convention: element i pairs with
+/// i + head_dim / 2).
+pub fn split_heads(
+    x: &[f32],
+    heads: usize,
+    head_dim: usize,
+    table: Option<&RotaryTable>,
+) -> Vec<f32> {
+    let width = heads * head_dim;
+    let tokens = x.len() / width.max(1);
+    let mut out = vec![0f32; x.len()];
+    let shared = Shared::new(&mut out);
+    parallel_for(tokens, 4 * width, |range| {
+        for token in range {
+            for head in 0..heads {
+                let from = token * width + head * head_dim;
+                let to = (head * tokens + token) * head_dim;
+                let x = &x[from..from + head_dim];
+                // SAFETY: each (head, token) row is written by one thread.
+                let out = unsafe { shared.slice(to..to + head_dim) };
+                match table {
+                    None => out.copy_from_slice(x),
+                    Some(table) => rotate(x, table, token, out),
+                }
+            }
+        }
+    });
+    out
+}
+
+fn rotate(x: &[f32], table: &RotaryTable, token: usize, out: &mut [f32]) {
+    let half = table.half;
+    let angles = token * half..(token + 1) * half;
+    let (cos, sin) = (&table.cos[angles.clone()], &table.sin[angles]);
+    let (low, high) = x.split_at(half);
+    let (out_low, out_high) = out.split_at_mut(half);
+    for i in 0..half {
+        out_low[i] = low[i] * cos[i] - high[i] * sin[i];
+        out_high[i] = high[i] * cos[i] + low[i] * sin[i];
+    }
+}
+
+/// `[heads, tokens, head_dim]` back to `[tokens, heads · head_dim]`.
+pub fn merge_heads(x: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
+    let width = heads * head_dim;
+    let tokens = x.len() / width.max(1);
+    let mut out = Vec::with_capacity(x.len());
+    for token in 0..tokens {
+        for head in 0..heads {
+            let from = (head * tokens + token) * head_dim;
+            out.extend_from_slice(&x[from..from + head_dim]);
+        }
+    }
+    out
+}
+
+/// gate · sigmoid(gate) · up, element by element.
+pub fn silu_mul(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    let mut out = vec![0f32; gate.len().min(up.len())];
+    let len = out.len();
+    let shared = Shared::new(&mut out);
+    const BLOCK: usize = 1024;
+    parallel_for(len.div_ceil(BLOCK), 8 * BLOCK, |blocks| {
+        let range = blocks.start * BLOCK..(blocks.end * BLOCK).min(len);
+        // SAFETY: ranges of blocks do not overlap.
+        let out = unsafe { shared.slice(range.clone()) };
+        (kernels().silu_mul)(&gate[range.clone()], &up[range], out);
+    });
+    out
+}

@@ -1,0 +1,117 @@
+//! From a source of bytes to a model that runs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+
+use super::{CausalLm, Config, registry};
+use crate::Result;
+use crate::nn::Decoder;
+use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, find_gguf};
+use crate::weights::{Naming, Quantization, Weights};
+
+/// How weights are to be held.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Where the model runs.
+    pub device: Device,
+    /// The type of dense weights; `None` keeps the stored one. Given for a quantised checkpoint, its
+    /// weights are expanded to it.
+    pub dtype: Option<DType>,
+    /// Quantise dense matrices while loading, tensor by tensor.
+    pub quantize: Option<Quantization>,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { device: Device::Cpu, dtype: None, quantize: None }
+    }
+}
+
+/// What was loaded, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The family, e.g. `Qwen2, Qwen2.5`.
+    pub architecture: &'static str,
+    /// Elements of all tensors.
+    pub parameters: usize,
+    /// Bytes of the weights as they are held.
+    pub weight_bytes: usize,
+    /// Types in which matrices are held with the number of each, the most frequent first.
+    pub weight_types: Vec<(String, usize)>,
+    /// The longest sequence the model was made for.
+    pub context_length: usize,
+    /// Rows of the output head.
+    pub vocab_size: usize,
+}
+
+/// A model and what is known of it.
+#[derive(Clone)]
+pub struct LoadedModel {
+    /// The model; any number of sequences may share it.
+    pub model: Arc<dyn CausalLm>,
+    /// What was loaded.
+    pub info: ModelInfo,
+}
+
+impl fmt::Debug for LoadedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedModel").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// Loads the model of a source: `config.json` with safetensors, or a GGUF file.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] if there is no config or a file is missing,
+/// [`crate::Error::InvalidFile`] if one is damaged, [`crate::Error::Unsupported`] for an unknown
+/// architecture, [`crate::Error::Weights`] if a tensor does not fit the config.
+pub fn load(source: &dyn Source, options: &LoadOptions) -> Result<LoadedModel> {
+    let (decoder, info) = load_decoder(source, options)?;
+    Ok(LoadedModel { model: Arc::new(decoder), info })
+}
+
+/// As [`load`], for those who look inside the decoder.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_decoder(source: &dyn Source, options: &LoadOptions) -> Result<(Decoder, ModelInfo)> {
+    if !source.contains("config.json")?
+        && let Some(name) = find_gguf(source)?
+    {
+        let gguf = Gguf::open(source, &name)?;
+        return load_checkpoint(&Config::from_gguf(&gguf), &gguf, options);
+    }
+    let config = Config::from_source(source)?;
+    // Before the weights are looked for: an unknown architecture is the better message.
+    registry::find(&config)?;
+    load_checkpoint(&config, &SafetensorsCheckpoint::open(source)?, options)
+}
+
+fn load_checkpoint(
+    config: &Config,
+    checkpoint: &dyn Checkpoint,
+    options: &LoadOptions,
+) -> Result<(Decoder, ModelInfo)> {
+    let architecture = registry::find(config)?;
+    let spec = (architecture.spec)(config)?;
+    let naming = match config {
+        Config::Json(_) => Naming::HuggingFace,
+        Config::Gguf { .. } if architecture.gguf_permutes_qk => {
+            Naming::GgufPermuted { heads: spec.heads, kv_heads: spec.kv_heads }
+        }
+        Config::Gguf { .. } => Naming::Gguf,
+    };
+    let weights = Weights::new(checkpoint, naming, options)?;
+    let decoder = Decoder::load(spec, &weights)?;
+    let info = ModelInfo {
+        architecture: architecture.name,
+        parameters: checkpoint.tensors().iter().map(|(_, info)| info.elements()).sum(),
+        weight_bytes: weights.held_bytes(),
+        weight_types: weights.held_types(),
+        context_length: decoder.context_length(),
+        vocab_size: decoder.vocab_size(),
+    };
+    Ok((decoder, info))
+}

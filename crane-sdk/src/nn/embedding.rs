@@ -1,0 +1,47 @@
+//! The table of token embeddings, read row by row from whatever type it is stored in.
+
+use candle_core::{DType, Tensor};
+
+use super::Matrix;
+use crate::{Error, Result};
+
+/// Token ids to rows of a matrix `[vocab, hidden]`.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    table: Matrix,
+    vocab: usize,
+}
+
+impl Embedding {
+    /// A table of `vocab` rows.
+    pub fn new(table: Matrix, vocab: usize) -> Self {
+        Self { table, vocab }
+    }
+
+    /// The table itself: a tied output head multiplies with it.
+    pub fn table(&self) -> &Matrix {
+        &self.table
+    }
+
+    /// The rows of `ids`, f32 `[ids, hidden]`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if an id is not in the table.
+    pub fn forward(&self, ids: &[u32]) -> Result<Tensor> {
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab) {
+            return Err(Error::argument(
+                "token",
+                format_args!("{id} is not in the vocabulary of {}", self.vocab),
+            ));
+        }
+        let device = match &self.table {
+            Matrix::Dense(table) => table.device().clone(),
+            Matrix::Quantized(table) => table.device(),
+        };
+        let ids = Tensor::new(ids, &device)?;
+        Ok(match &self.table {
+            Matrix::Dense(table) => table.index_select(&ids, 0)?.to_dtype(DType::F32)?,
+            Matrix::Quantized(table) => table.embedding(&ids)?.to_dtype(DType::F32)?,
+        })
+    }
+}

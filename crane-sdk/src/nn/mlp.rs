@@ -1,0 +1,39 @@
+//! The gated feed-forward block (Shazeer, 2020).
+
+use candle_core::Tensor;
+
+use super::Linear;
+use super::views::with_slice;
+use crate::Result;
+use crate::kernels::rows::silu_mul;
+
+/// down(silu(gate(x)) · up(x)).
+#[derive(Debug, Clone)]
+pub struct Mlp {
+    /// `[intermediate, hidden]`.
+    pub gate: Linear,
+    /// `[intermediate, hidden]`.
+    pub up: Linear,
+    /// `[hidden, intermediate]`.
+    pub down: Linear,
+}
+
+impl Mlp {
+    /// f32 `[tokens, hidden]` to the same shape.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] if the shapes do not go together.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let gate = self.gate.forward(x)?; // [tokens, intermediate]
+        let up = self.up.forward(x)?; // [tokens, intermediate]
+        let gated = if x.device().is_cpu() {
+            let y = with_slice::<f32, _>(&gate, |gate| {
+                with_slice::<f32, _>(&up, |up| silu_mul(gate, up))
+            })??;
+            Tensor::from_vec(y, gate.shape(), x.device())?
+        } else {
+            (gate.silu()? * up)?
+        };
+        self.down.forward(&gated)
+    }
+}

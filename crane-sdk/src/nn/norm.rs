@@ -1,0 +1,37 @@
+//! Root-mean-square normalisation.
+
+use candle_core::Tensor;
+
+use super::views::with_slice;
+use crate::Result;
+use crate::kernels::rows::rms_norm;
+
+/// x · w / sqrt(mean(x²) + ε) over the last dimension (Zhang and Sennrich, 2019).
+#[derive(Debug, Clone)]
+pub struct RmsNorm {
+    weight: Tensor,
+    eps: f32,
+}
+
+impl RmsNorm {
+    /// A norm with an f32 `weight` `[width]`.
+    pub fn new(weight: Tensor, eps: f64) -> Self {
+        Self { weight, eps: eps as f32 }
+    }
+
+    /// f32 `[.., n · width]` to the same shape, each run of `width` elements by itself.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] if the last dimension is not a multiple of the width.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if x.device().is_cpu() {
+            let y = with_slice::<f32, _>(x, |x| {
+                with_slice::<f32, _>(&self.weight, |weight| rms_norm(x, weight, self.eps))
+            })??;
+            return Ok(Tensor::from_vec(y, x.shape(), x.device())?);
+        }
+        let rows = x.reshape(((), self.weight.elem_count()))?;
+        let y = candle_nn::ops::rms_norm(&rows.contiguous()?, &self.weight, self.eps)?;
+        Ok(y.reshape(x.shape())?)
+    }
+}

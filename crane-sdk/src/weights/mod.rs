@@ -1,0 +1,269 @@
+//! From names and bytes of a checkpoint to checked tensors: converted, quantised, put on the device.
+
+mod convert;
+mod names;
+mod quantize;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{DType, Device, Tensor};
+
+use crate::models::LoadOptions;
+use crate::nn::{Linear, Matrix};
+use crate::source::{Checkpoint, StoredType, TensorInfo};
+use crate::{Error, Result};
+
+pub use names::Naming;
+pub use quantize::Quantization;
+
+/// A checkpoint seen through Hugging Face names, with the wishes of the one who loads it.
+///
+/// Every tensor that is taken is noted, so that [`Weights::finish`] can report what a model has no
+/// place for: a checkpoint that is only half used gives wrong answers, not slow ones.
+pub struct Weights<'a> {
+    checkpoint: &'a dyn Checkpoint,
+    naming: Naming,
+    options: &'a LoadOptions,
+    taken: RefCell<BTreeSet<String>>,
+    held_bytes: Cell<usize>,
+    held_types: RefCell<BTreeMap<String, usize>>,
+}
+
+/// What a matrix is for, where that decides its type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Inner,
+    /// An output head (or a table that is one as well): every logit passes through it.
+    Head,
+}
+
+impl<'a> Weights<'a> {
+    /// Looks at `checkpoint` as `options` say.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the options contradict each other or the checkpoint.
+    pub fn new(
+        checkpoint: &'a dyn Checkpoint,
+        naming: Naming,
+        options: &'a LoadOptions,
+    ) -> Result<Self> {
+        if let Some(dtype) = options.dtype {
+            if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+                let reason = format_args!("{dtype:?} cannot hold weights; f32, f16 and bf16 can");
+                return Err(Error::argument("dtype", reason));
+            }
+            if options.quantize.is_some() {
+                return Err(Error::argument("dtype", "it contradicts quant; give one of them"));
+            }
+        }
+        let quantised = checkpoint.tensors().iter().any(|(_, info)| is_blocks(info));
+        if let (true, Some(quant)) = (quantised, options.quantize) {
+            let label = checkpoint.label();
+            let reason = format_args!(
+                "{label} is quantised already, {quant} would only lose more; leave the option out"
+            );
+            return Err(Error::argument("quant", reason));
+        }
+        Ok(Self {
+            checkpoint,
+            naming,
+            options,
+            taken: RefCell::default(),
+            held_bytes: Cell::new(0),
+            held_types: RefCell::default(),
+        })
+    }
+
+    /// The checkpoint's name in messages.
+    pub fn label(&self) -> &str {
+        self.checkpoint.label()
+    }
+
+    /// Where tensors are put.
+    pub fn device(&self) -> &Device {
+        &self.options.device
+    }
+
+    /// A linear layer: `name.weight` `[outputs, inputs]` and, if `bias`, `name.bias` `[outputs]`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if a tensor is missing or has another shape.
+    pub fn linear(&self, name: &str, outputs: usize, inputs: usize, bias: bool) -> Result<Linear> {
+        let weight = self.matrix(&format!("{name}.weight"), [outputs, inputs], Role::Inner)?;
+        let bias = match bias {
+            true => Some(self.vector(&format!("{name}.bias"), outputs)?),
+            false => None,
+        };
+        Ok(Linear::new(weight, bias))
+    }
+
+    /// An output head `[vocab, hidden]`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the tensor is missing or has another shape.
+    pub fn head(&self, name: &str, vocab: usize, hidden: usize) -> Result<Matrix> {
+        self.matrix(name, [vocab, hidden], Role::Head)
+    }
+
+    /// An embedding table `[vocab, hidden]`; `is_head` if it serves as the output head as well.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the tensor is missing or has another shape.
+    pub fn embedding(
+        &self,
+        name: &str,
+        vocab: usize,
+        hidden: usize,
+        is_head: bool,
+    ) -> Result<Matrix> {
+        self.matrix(name, [vocab, hidden], if is_head { Role::Head } else { Role::Inner })
+    }
+
+    /// A vector `[width]` in f32: a norm's weight, a bias.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the tensor is missing or has another shape.
+    pub fn vector(&self, name: &str, width: usize) -> Result<Tensor> {
+        let (stored, info) = self.take(name, &[width])?;
+        let dtype = self.known_type(&stored, info)?;
+        let bytes = self.checkpoint.read(&stored)?;
+        let bytes = self.naming.reorder(name, bytes, width)?;
+        let values = convert::to_f32(&bytes, dtype, &stored)?;
+        self.hold(values.len() * 4, "F32");
+        Ok(Tensor::from_vec(values, width, self.device())?)
+    }
+
+    /// The divisors of rotary frequencies that a GGUF file may carry as a tensor.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the tensor is of a type that cannot be read.
+    pub fn rope_factors(&self) -> Result<Option<Vec<f32>>> {
+        const NAME: &str = "rope_freqs.weight";
+        let Some(info) = self.checkpoint.tensors().get(NAME) else {
+            return Ok(None);
+        };
+        self.ignore(NAME);
+        let dtype = self.known_type(NAME, info)?;
+        Ok(Some(convert::to_f32(&self.checkpoint.read(NAME)?, dtype, NAME)?))
+    }
+
+    /// Notes that the model knows a tensor and does not need it.
+    pub fn ignore(&self, name: &str) {
+        self.taken.borrow_mut().insert(self.naming.stored(name));
+    }
+
+    /// Checks that every tensor of the checkpoint has found its place.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] that names the first one left over, and how many there are.
+    pub fn finish(&self) -> Result<()> {
+        let taken = self.taken.borrow();
+        let mut left = self
+            .checkpoint
+            .tensors()
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| !taken.contains(*name) && !names::derived(name));
+        let Some(first) = left.next() else {
+            return Ok(());
+        };
+        Err(Error::Weights {
+            name: first.to_owned(),
+            file: self.label().to_owned(),
+            reason: format!(
+                "the model that the config describes has no place for it, nor for {} others; is \
+                 the config of another model?",
+                left.count()
+            ),
+        })
+    }
+
+    /// Bytes of all tensors taken so far, as they are held.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes.get()
+    }
+
+    /// The types of the tensors taken so far with the number of each, the most frequent first.
+    pub fn held_types(&self) -> Vec<(String, usize)> {
+        let mut types: Vec<_> = self.held_types.borrow().clone().into_iter().collect();
+        types.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name.clone()));
+        types
+    }
+
+    fn matrix(&self, name: &str, shape: [usize; 2], role: Role) -> Result<Matrix> {
+        let (stored, info) = self.take(name, &shape)?;
+        let dtype = self.known_type(&stored, info)?;
+        let bytes = self.checkpoint.read(&stored)?;
+        let bytes = self.naming.reorder(name, bytes, shape[0])?;
+        let target = self.options.quantize.and_then(|quant| match role {
+            Role::Inner => quant.for_rows_of(shape[1]),
+            Role::Head => quant.for_head_rows_of(shape[1]),
+        });
+        let (matrix, held) = if let Some(target) = target {
+            let data = quantize::quantize_rows(&bytes, dtype, shape, target, &stored)?;
+            (self.blocks(&data, target, shape)?, format!("{target:?}"))
+        } else if is_blocks(info) && self.options.dtype.is_none() {
+            (self.blocks(&bytes, dtype, shape)?, format!("{dtype:?}"))
+        } else {
+            let dense = self.options.dtype.unwrap_or(match dtype {
+                GgmlDType::F16 => DType::F16,
+                GgmlDType::BF16 => DType::BF16,
+                _ => DType::F32,
+            });
+            let tensor = convert::to_tensor(&bytes, dtype, shape, dense, self.device(), &stored)?;
+            (Matrix::Dense(tensor), format!("{dense:?}"))
+        };
+        drop(bytes);
+        self.checkpoint.discard(&stored);
+        self.hold(matrix.bytes(), &held);
+        Ok(matrix)
+    }
+
+    fn blocks(&self, bytes: &[u8], dtype: GgmlDType, shape: [usize; 2]) -> Result<Matrix> {
+        let storage = convert::to_blocks(bytes, dtype, self.device())?;
+        Ok(Matrix::Quantized(Arc::new(QTensor::new(storage, (shape[0], shape[1]))?)))
+    }
+
+    /// Finds a tensor and checks its shape; returns its name in the checkpoint.
+    fn take(&self, name: &str, shape: &[usize]) -> Result<(String, &'a TensorInfo)> {
+        let stored = self.naming.stored(name);
+        let mismatch = |reason: String| Error::Weights {
+            name: stored.clone(),
+            file: self.label().to_owned(),
+            reason,
+        };
+        let info = self.checkpoint.tensors().get(&stored).ok_or_else(|| {
+            mismatch("the model needs it, but the checkpoint does not have it".to_owned())
+        })?;
+        if info.shape != shape {
+            return Err(mismatch(format!(
+                "its shape is {:?}, the config calls for {shape:?}",
+                info.shape
+            )));
+        }
+        self.taken.borrow_mut().insert(stored.clone());
+        Ok((stored, info))
+    }
+
+    fn known_type(&self, stored: &str, info: &TensorInfo) -> Result<GgmlDType> {
+        match &info.dtype {
+            StoredType::Known(dtype) => Ok(*dtype),
+            StoredType::Other(other) => Err(Error::Unsupported {
+                what: format!("the type {other} of tensor {stored} in {}", self.label()),
+                hint: "F32, F16, BF16 and ggml's Q4_0 to Q8_1 and Q2_K to Q8_K are".to_owned(),
+            }),
+        }
+    }
+
+    fn hold(&self, bytes: usize, dtype: &str) {
+        self.held_bytes.set(self.held_bytes.get() + bytes);
+        *self.held_types.borrow_mut().entry(dtype.to_owned()).or_default() += 1;
+    }
+}
+
+fn is_blocks(info: &TensorInfo) -> bool {
+    matches!(info.dtype, StoredType::Known(dtype) if dtype.block_size() > 1)
+}

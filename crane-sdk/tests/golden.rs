@@ -1,0 +1,44 @@
+//! Every tensor that transformers recorded for the tiny checkpoints, at its own tolerance.
+
+use std::path::Path;
+
+use crane_sdk::golden::compare;
+use crane_sdk::source::MemorySource;
+
+fn fixture(name: &str) -> MemorySource {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let mut source = MemorySource::new(name);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
+        source = source.with(file, std::fs::read(&path).unwrap());
+    }
+    source
+}
+
+fn check(name: &str) {
+    let checks = compare(&fixture(name)).unwrap();
+    assert!(checks.len() > 20, "{name}: only {} comparisons ran", checks.len());
+    let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
+    assert!(failed.is_empty(), "{name}: {failed:#?}");
+}
+
+#[test]
+fn qwen2_tied() {
+    check("qwen2_tied");
+}
+
+#[test]
+fn qwen2_untied_sharded() {
+    check("qwen2_untied_sharded");
+}
+
+#[test]
+fn llama32() {
+    check("llama32");
+}
+
+#[test]
+fn qwen3() {
+    check("qwen3");
+}
