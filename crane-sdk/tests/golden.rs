@@ -1,5 +1,7 @@
 //! Every tensor that transformers recorded for the tiny checkpoints, at its own tolerance.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use crane_sdk::golden::compare;
