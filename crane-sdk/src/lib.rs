@@ -12,6 +12,7 @@ pub mod golden;
 pub mod kernels;
 pub mod models;
 pub mod nn;
+pub mod sample;
 pub mod source;
 pub mod weights;
 
