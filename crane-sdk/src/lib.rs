@@ -14,6 +14,7 @@ pub mod models;
 pub mod nn;
 pub mod sample;
 pub mod source;
+pub mod text;
 pub mod weights;
 
 pub use error::{Error, Result};

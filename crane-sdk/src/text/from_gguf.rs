@@ -1,0 +1,240 @@
+//! Rebuilds a tokenizer from the metadata of a GGUF file.
+
+use tokenizers::normalizers::{Prepend, Replace, Sequence};
+use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper};
+
+use super::bpe::Bpe;
+use super::decoder::Decoder;
+use super::from_json::surround;
+use super::pre_tokenizer::PreTokenizer;
+use super::special_tokens::SpecialTokens;
+use super::tokenizer::{Parts, library_error};
+use crate::source::Metadata;
+use crate::{Error, Result};
+
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const TYPES: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
+const SCORES: &str = "tokenizer.ggml.scores";
+
+/// What `tokenizer.ggml.token_type` says of a token (GGUF specification).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Unknown,
+    Control,
+    UserDefined,
+    Unused,
+    Byte,
+}
+
+struct Vocabulary<'a> {
+    meta: &'a Metadata,
+    tokens: &'a [String],
+    kinds: Vec<Kind>,
+}
+
+/// Reads the tokenizer.
+pub(super) fn read(meta: &Metadata) -> Result<Parts> {
+    let model = meta.str("tokenizer.ggml.model")?;
+    let vocabulary = Vocabulary::read(meta)?;
+    match model {
+        "gpt2" => byte_level(&vocabulary),
+        "llama" => sentence_piece(&vocabulary),
+        _ => Err(Error::Unsupported {
+            what: format!("the tokenizer kind {model:?} (tokenizer.ggml.model)"),
+            hint:
+                "byte-level BPE (gpt2) and SentencePiece BPE (llama) are read from GGUF; put the \
+                   model's tokenizer.json beside the file for another kind"
+                    .to_owned(),
+        }),
+    }
+}
+
+fn byte_level(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
+    let meta = vocabulary.meta;
+    let pre = PreTokenizer::named(meta.opt_str("tokenizer.ggml.pre")?.unwrap_or("default"))?;
+    let mut bpe = Bpe { ignore_merges: pre.ignore_merges, ..vocabulary.bpe() };
+    for (rank, merge) in meta.strings(MERGES)?.iter().enumerate() {
+        let Some((left, right)) = merge.split_once(' ') else {
+            let reason = format_args!("{MERGES}[{rank}] is {merge:?}, not two tokens");
+            return Err(Error::invalid_file(meta.label(), reason));
+        };
+        bpe.merges.push((left.to_owned(), right.to_owned()));
+    }
+    let special = SpecialTokens::from_gguf(meta, vocabulary.tokens)?;
+    Ok(Parts {
+        model: vocabulary.build(bpe, MERGES)?,
+        normalizer: pre.normalizer(),
+        pre_tokenizer: Some(pre.build()?),
+        post_processor: vocabulary.surround(&special, pre.add_bos)?,
+        decoder: Decoder::byte_level(),
+        added: vocabulary.added(),
+        special,
+    })
+}
+
+/// SentencePiece's BPE: pieces are joined in the order of their scores, spaces are `▁`, and what
+/// no piece covers becomes bytes.
+fn sentence_piece(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
+    let meta = vocabulary.meta;
+    let scores = meta.floats(SCORES)?;
+    if scores.len() < vocabulary.tokens.len() {
+        let (have, need) = (scores.len(), vocabulary.tokens.len());
+        let reason = format_args!("{SCORES} has {have} entries, {TOKENS} has {need}");
+        return Err(Error::invalid_file(meta.label(), reason));
+    }
+    let mut special = SpecialTokens::from_gguf(meta, vocabulary.tokens)?;
+    for (role, id) in [("unk_token", 0), ("bos_token", 1), ("eos_token", 2)] {
+        if let (None, Some(token)) = (special.get(role), vocabulary.tokens.get(id)) {
+            special = special.with(role, token);
+        }
+    }
+    let bpe = Bpe {
+        merges: merges_by_score(vocabulary, scores),
+        unk_token: special.get("unk_token").map(str::to_owned),
+        fuse_unk: true,
+        byte_fallback: true,
+        ..vocabulary.bpe()
+    };
+    let add_space = meta.opt_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let spaces = Replace::new(" ", "▁").map_err(library_error)?;
+    let mut steps = vec![NormalizerWrapper::Replace(spaces)];
+    if add_space {
+        steps.insert(0, NormalizerWrapper::Prepend(Prepend::new("▁".to_owned())));
+    }
+    let mut stages = vec![
+        serde_json::json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
+        serde_json::json!({"type": "ByteFallback"}),
+        serde_json::json!({"type": "Fuse"}),
+    ];
+    if add_space {
+        stages.push(serde_json::json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    }
+    let decoder = serde_json::json!({"type": "Sequence", "decoders": stages});
+    Ok(Parts {
+        model: vocabulary.build(bpe, TOKENS)?,
+        normalizer: Some(NormalizerWrapper::Sequence(Sequence::new(steps))),
+        pre_tokenizer: None,
+        post_processor: vocabulary.surround(&special, true)?,
+        decoder: Decoder::from_json(Some(&decoder)).map_err(library_error)?,
+        added: vocabulary.added(),
+        special,
+    })
+}
+
+/// The merges that a vocabulary with scores implies: each way to cut a piece into two pieces, the
+/// best score first.
+fn merges_by_score(vocabulary: &Vocabulary<'_>, scores: &[f64]) -> Vec<(String, String)> {
+    let ids: std::collections::HashMap<&str, usize> = vocabulary
+        .entries()
+        .filter(|(_, _, kind)| *kind == Kind::Normal)
+        .map(|(id, token, _)| (token, id))
+        .collect();
+    let mut merges = Vec::new();
+    for (id, token, kind) in vocabulary.entries() {
+        if kind != Kind::Normal {
+            continue;
+        }
+        let score = scores.get(id).copied().unwrap_or_default();
+        for (at, _) in token.char_indices().skip(1) {
+            let (left, right) = token.split_at(at);
+            if let (Some(&first), Some(&second)) = (ids.get(left), ids.get(right)) {
+                merges.push((score, first, second, left, right));
+            }
+        }
+    }
+    merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    merges.into_iter().map(|(.., left, right)| (left.to_owned(), right.to_owned())).collect()
+}
+
+impl<'a> Vocabulary<'a> {
+    fn read(meta: &'a Metadata) -> Result<Self> {
+        let tokens = meta.strings(TOKENS)?;
+        if tokens.is_empty() {
+            return Err(Error::invalid_file(meta.label(), format_args!("{TOKENS} is empty")));
+        }
+        let kinds = match meta.opt_integers(TYPES)? {
+            None => vec![Kind::Normal; tokens.len()],
+            Some(types) if types.len() < tokens.len() => {
+                let (have, need) = (types.len(), tokens.len());
+                let reason = format_args!("{TYPES} has {have} entries, {TOKENS} has {need}");
+                return Err(Error::invalid_file(meta.label(), reason));
+            }
+            Some(types) => types.iter().map(|&kind| Kind::from_number(kind)).collect(),
+        };
+        Ok(Self { meta, tokens, kinds })
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (usize, &'a str, Kind)> {
+        let tokens = self.tokens.iter().map(String::as_str);
+        tokens.zip(&self.kinds).enumerate().map(|(id, (token, &kind))| (id, token, kind))
+    }
+
+    /// All tokens but padding rows, which belong to the embedding alone.
+    fn bpe(&self) -> Bpe {
+        let used =
+            self.entries().filter(|(_, token, kind)| *kind != Kind::Unused && !token.is_empty());
+        Bpe {
+            vocab: used.map(|(id, token, _)| (token.to_owned(), id as u32)).collect(),
+            ..Bpe::default()
+        }
+    }
+
+    fn build(&self, bpe: Bpe, field: &str) -> Result<ModelWrapper> {
+        let count = bpe.vocab.len();
+        let model = bpe.build().map_err(|reason| {
+            Error::invalid_file(self.meta.label(), format_args!("{field}: {reason}"))
+        })?;
+        let distinct = tokenizers::Model::get_vocab_size(&model);
+        if distinct != count {
+            let twice = count - distinct;
+            let reason = format_args!("{TOKENS} lists {twice} tokens more than once");
+            return Err(Error::invalid_file(self.meta.label(), reason));
+        }
+        Ok(ModelWrapper::BPE(model))
+    }
+
+    /// Tokens that are found in a text before anything else: control tokens can be hidden when
+    /// decoding, user-defined ones are text.
+    fn added(&self) -> Vec<AddedToken> {
+        self.entries()
+            .filter(|(_, token, _)| !token.is_empty())
+            .filter_map(|(_, token, kind)| match kind {
+                Kind::Control | Kind::Unknown => Some(AddedToken::from(token, true)),
+                Kind::UserDefined => Some(AddedToken::from(token, false).normalized(false)),
+                Kind::Normal | Kind::Unused | Kind::Byte => None,
+            })
+            .collect()
+    }
+
+    fn surround(
+        &self,
+        special: &SpecialTokens,
+        add_bos: bool,
+    ) -> Result<Option<tokenizers::PostProcessorWrapper>> {
+        let add_bos = self.meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos);
+        let add_eos = self.meta.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
+        let named = |role: &str| {
+            let token = special.get(role)?;
+            let id = self.tokens.iter().position(|known| known == token)?;
+            Some((token.to_owned(), u32::try_from(id).ok()?))
+        };
+        let bos = if add_bos { named("bos_token") } else { None };
+        let eos = if add_eos { named("eos_token") } else { None };
+        surround(bos, eos)
+    }
+}
+
+impl Kind {
+    fn from_number(number: i64) -> Self {
+        match number {
+            2 => Kind::Unknown,
+            3 => Kind::Control,
+            4 => Kind::UserDefined,
+            5 => Kind::Unused,
+            6 => Kind::Byte,
+            _ => Kind::Normal,
+        }
+    }
+}

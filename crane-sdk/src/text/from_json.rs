@@ -1,0 +1,323 @@
+//! Reads `tokenizer.json`, with what `tokenizer_config.json` changes in it.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+
+use super::bpe::Bpe;
+use super::decoder::Decoder;
+use super::special_tokens::SpecialTokens;
+use super::tokenizer::Parts;
+use crate::{Error, Result};
+
+const FILE: &str = "tokenizer.json";
+
+/// Classes whose bos and eos come from `add_bos_token` and `add_eos_token` of the config, not from
+/// the post-processor of `tokenizer.json`.
+const TEMPLATE_FROM_CONFIG: [&str; 7] = [
+    "LlamaTokenizer",
+    "LlamaTokenizerFast",
+    "CodeLlamaTokenizer",
+    "CodeLlamaTokenizerFast",
+    "GemmaTokenizer",
+    "GemmaTokenizerFast",
+    "CohereTokenizerFast",
+];
+
+/// The file with its model read as `M`.
+#[derive(Deserialize)]
+struct File<M> {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    #[serde(default)]
+    normalizer: Option<Value>,
+    #[serde(default)]
+    pre_tokenizer: Option<Value>,
+    #[serde(default)]
+    post_processor: Option<Value>,
+    #[serde(default)]
+    decoder: Option<Value>,
+    model: M,
+}
+
+/// The file with nothing read but which kind of model it holds.
+#[derive(Deserialize)]
+struct Probe {
+    model: ModelKind,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    #[serde(flatten)]
+    token: AddedToken,
+}
+
+/// An entry of `added_tokens_decoder`, whose switches may be left out.
+#[derive(Deserialize)]
+struct AddedInConfig {
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    normalized: Option<bool>,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct ModelKind {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Files older than `type`: only byte-pair models have merges.
+    merges: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct BpeFile {
+    vocab: VocabList,
+    merges: Vec<Merge>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    dropout: Option<f32>,
+    fuse_unk: Option<bool>,
+    byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+}
+
+/// A JSON object of tokens and ids, without a map in between.
+struct VocabList(Vec<(String, u32)>);
+
+/// `"left right"` in older files, `["left", "right"]` in newer ones.
+struct Merge(String, String);
+
+/// Reads a tokenizer; `map` is `special_tokens_map.json`.
+pub(super) fn read(json: &[u8], config: Option<&Value>, map: Option<&Value>) -> Result<Parts> {
+    let Probe { model } = serde_json::from_slice(json).map_err(|error| damaged("", error))?;
+    if model.kind.as_deref() == Some("BPE") || (model.kind.is_none() && model.merges.is_some()) {
+        return read_file(json, config, map, byte_pair_model);
+    }
+    read_file(json, config, map, |model: ModelWrapper, _| Ok(model))
+}
+
+fn read_file<M: DeserializeOwned>(
+    json: &[u8],
+    config: Option<&Value>,
+    map: Option<&Value>,
+    build: impl FnOnce(M, &[Added]) -> Result<ModelWrapper, String>,
+) -> Result<Parts> {
+    let file: File<M> = serde_json::from_slice(json).map_err(|error| damaged("", error))?;
+    let mut special = SpecialTokens::new();
+    for (name, object) in [("special_tokens_map.json", map), ("tokenizer_config.json", config)] {
+        if let Some(object) = object.and_then(Value::as_object) {
+            special.read(name, object)?;
+        }
+    }
+    let mut added = file.added_tokens;
+    if let Some(config) = config {
+        apply_config(&mut added, config)?;
+    }
+    for entry in &mut added {
+        let content = entry.token.content.as_str();
+        let named = special.iter().any(|(_, token)| token == content)
+            || special.additional().iter().any(|token| token == content);
+        entry.token.special |= named;
+    }
+    added.retain(|entry| !entry.token.content.is_empty());
+    added.sort_by_key(|entry| entry.id);
+    let pre_tokenizer: Option<PreTokenizerWrapper> = part("pre_tokenizer", file.pre_tokenizer)?;
+    if pre_tokenizer.as_ref().is_some_and(has_empty_chunks) {
+        return Err(damaged("pre_tokenizer", "FixedLength has length 0"));
+    }
+    let mut parts = Parts {
+        model: build(file.model, &added).map_err(|reason| damaged("model", reason))?,
+        normalizer: part("normalizer", file.normalizer)?,
+        pre_tokenizer,
+        post_processor: part("post_processor", file.post_processor)?,
+        decoder: Decoder::from_json(file.decoder.as_ref())
+            .map_err(|reason| damaged("decoder", reason))?,
+        added: added.iter().map(|entry| entry.token.clone()).collect(),
+        special,
+    };
+    if let Some(config) = config {
+        use_config_template(&mut parts, config, &added)?;
+    }
+    Ok(parts)
+}
+
+fn byte_pair_model(file: BpeFile, added: &[Added]) -> Result<ModelWrapper, String> {
+    let mut bpe = Bpe {
+        vocab: file.vocab.0,
+        merges: file.merges.into_iter().map(|Merge(left, right)| (left, right)).collect(),
+        unk_token: file.unk_token,
+        continuing_subword_prefix: file.continuing_subword_prefix,
+        end_of_word_suffix: file.end_of_word_suffix,
+        dropout: file.dropout,
+        fuse_unk: file.fuse_unk.unwrap_or_default(),
+        byte_fallback: file.byte_fallback.unwrap_or_default(),
+        ignore_merges: file.ignore_merges.unwrap_or_default(),
+    };
+    bpe.add_tokens(added.iter().map(|entry| (entry.id, entry.token.content.as_str())))?;
+    bpe.build().map(ModelWrapper::BPE)
+}
+
+/// `added_tokens_decoder` of the config has the last word on added tokens.
+fn apply_config(added: &mut Vec<Added>, config: &Value) -> Result<()> {
+    let Some(entries) = config.get("added_tokens_decoder").and_then(Value::as_object) else {
+        return Ok(());
+    };
+    for (id, entry) in entries {
+        let wrong = |reason: &dyn fmt::Display| {
+            Error::invalid_file(
+                "tokenizer_config.json",
+                format_args!("added_tokens_decoder[{id:?}]: {reason}"),
+            )
+        };
+        let id: u32 = id.parse().map_err(|error| wrong(&error))?;
+        let entry = AddedInConfig::deserialize(entry).map_err(|error| wrong(&error))?;
+        let token = AddedToken {
+            content: entry.content,
+            single_word: entry.single_word,
+            lstrip: entry.lstrip,
+            rstrip: entry.rstrip,
+            normalized: entry.normalized.unwrap_or(!entry.special),
+            special: entry.special,
+        };
+        match added.iter_mut().find(|known| known.token.content == token.content) {
+            Some(known) => known.token = token,
+            None => added.push(Added { id, token }),
+        }
+    }
+    Ok(())
+}
+
+fn use_config_template(parts: &mut Parts, config: &Value, added: &[Added]) -> Result<()> {
+    let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+    if !TEMPLATE_FROM_CONFIG.contains(&class) {
+        return Ok(());
+    }
+    let switch =
+        |key: &str, default: bool| config.get(key).and_then(Value::as_bool).unwrap_or(default);
+    let id_of = |role: &str| {
+        let token = parts.special.get(role)?;
+        let id = added.iter().find(|entry| entry.token.content == token).map(|entry| entry.id);
+        Some((token.to_owned(), id.or_else(|| model_id(&parts.model, token))?))
+    };
+    let bos = if switch("add_bos_token", true) { id_of("bos_token") } else { None };
+    let eos = if switch("add_eos_token", false) { id_of("eos_token") } else { None };
+    parts.post_processor = surround(bos, eos)?;
+    Ok(())
+}
+
+fn model_id(model: &ModelWrapper, token: &str) -> Option<u32> {
+    use tokenizers::Model;
+    model.token_to_id(token)
+}
+
+/// A post-processor that puts `bos` before a text and `eos` after it.
+pub(super) fn surround(
+    bos: Option<(String, u32)>,
+    eos: Option<(String, u32)>,
+) -> Result<Option<PostProcessorWrapper>> {
+    if bos.is_none() && eos.is_none() {
+        return Ok(None);
+    }
+    let piece = |token: &Option<(String, u32)>| {
+        token.iter().map(|(token, _)| token.clone()).collect::<Vec<_>>()
+    };
+    let template = [piece(&bos), vec!["$A".to_owned()], piece(&eos)].concat();
+    let tokens: Vec<(String, u32)> = bos.into_iter().chain(eos).collect();
+    let failed = |error: &dyn fmt::Display| Error::Tokenizer(format!("bos and eos: {error}"));
+    let processing = TemplateProcessing::builder()
+        .try_single(template)
+        .map_err(|error| failed(&error))?
+        .special_tokens(tokens)
+        .build()
+        .map_err(|error| failed(&error))?;
+    Ok(Some(PostProcessorWrapper::Template(processing)))
+}
+
+fn part<T: DeserializeOwned>(field: &str, value: Option<Value>) -> Result<Option<T>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => serde_json::from_value(value).map_err(|error| damaged(field, error)),
+    }
+}
+
+/// Whether a chunk length of 0 would make the library panic.
+fn has_empty_chunks(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    match pre_tokenizer {
+        PreTokenizerWrapper::FixedLength(chunks) => chunks.length == 0,
+        PreTokenizerWrapper::Sequence(parts) => parts.as_ref().iter().any(has_empty_chunks),
+        _ => false,
+    }
+}
+
+fn damaged(field: &str, reason: impl fmt::Display) -> Error {
+    if field.is_empty() {
+        Error::invalid_file(FILE, reason)
+    } else {
+        Error::invalid_file(FILE, format_args!("{field}: {reason}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for VocabList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tokens;
+        impl<'de> Visitor<'de> for Tokens {
+            type Value = VocabList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tokens and ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabList, A::Error> {
+                let mut tokens = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    tokens.push(entry);
+                }
+                Ok(VocabList(tokens))
+            }
+        }
+        deserializer.deserialize_map(Tokens)
+    }
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pair;
+        impl<'de> Visitor<'de> for Pair {
+            type Value = Merge;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
+                match text.split_once(' ') {
+                    Some((left, right)) if !right.contains(' ') => {
+                        Ok(Merge(left.to_owned(), right.to_owned()))
+                    }
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Merge, A::Error> {
+                use serde::de::Error as _;
+                match (pair.next_element()?, pair.next_element()?) {
+                    (Some(left), Some(right)) => Ok(Merge(left, right)),
+                    _ => Err(A::Error::custom("a merge has two tokens")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Pair)
+    }
+}

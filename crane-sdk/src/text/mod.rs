@@ -1,0 +1,18 @@
+//! Text to ids and back: tokenizer, streaming decoder, chat messages and chat templates.
+
+mod bpe;
+mod decoder;
+mod from_gguf;
+mod from_json;
+mod message;
+mod pre_tokenizer;
+mod special_tokens;
+mod stream;
+mod template;
+mod tokenizer;
+
+pub use message::{Content, Message};
+pub use special_tokens::SpecialTokens;
+pub use stream::StreamDecoder;
+pub use template::{ChatTemplate, RenderOptions};
+pub use tokenizer::Tokenizer;

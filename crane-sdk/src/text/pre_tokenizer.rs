@@ -1,0 +1,96 @@
+//! The pre-tokenizers that GGUF files name: how text is cut before the merges are applied.
+//!
+//! The patterns are those of the models' own `tokenizer.json` files.
+
+use tokenizers::normalizers::NFC;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+
+use super::tokenizer::library_error;
+use crate::{Error, Result};
+
+/// How one `tokenizer.ggml.pre` cuts text.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PreTokenizer {
+    /// Applied in order: each match is a piece, and so is what lies between matches.
+    patterns: &'static [&'static str],
+    /// Text is composed (Unicode NFC) first.
+    nfc: bool,
+    /// A piece that is a token is that token, whatever the merges say.
+    pub(super) ignore_merges: bool,
+    /// A text begins with the bos token unless the file says otherwise.
+    pub(super) add_bos: bool,
+}
+
+const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK_V3: [&str; 3] = [
+    r"\p{N}{1,3}",
+    "[一-龥\u{3040}-ゟ゠-ヿ]+",
+    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
+];
+const DEEPSEEK_CODER: [&str; 5] =
+    [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\u{D7FF}]+", r"\p{N}"];
+
+impl PreTokenizer {
+    /// The pre-tokenizer that a file names as `tokenizer.ggml.pre`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a name that is not known.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        let plain = |patterns| Self { patterns, ..Self::default() };
+        Ok(match name {
+            // What files from before the key are read as.
+            "default" => plain(&[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]),
+            "gpt-2" | "phi-2" | "mpt" | "olmo" | "jais" | "exaone4" | "trillion"
+            | "granite-docling" | "gigachat" | "a.x-4.0" | "mellum" => plain(&[GPT2]),
+            "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" | "exaone"
+            | "minerva-7b" | "mellum2" => plain(&[r"\p{N}", GPT2]),
+            "falcon" => plain(&[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"]),
+            "qwen2" => Self { nfc: true, ..plain(&[QWEN2]) },
+            "deepseek-r1-qwen" | "stablelm2" | "megrez" | "hunyuan" | "kormo" | "solar-open"
+            | "grok-2" => plain(&[QWEN2]),
+            "qwen35" => Self { nfc: true, ..plain(&[QWEN35]) },
+            "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral"
+            | "midm-2.0" | "lfm2" => {
+                Self { ignore_merges: true, add_bos: true, ..plain(&[LLAMA3]) }
+            }
+            "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe" => plain(&[LLAMA3]),
+            "tekken" => Self { ignore_merges: true, add_bos: true, ..plain(&[TEKKEN]) },
+            "gpt-4o" | "llama4" | "kanana2" | "minimax-m2" => plain(&[GPT4O]),
+            "deepseek-v3" | "hunyuan-dense" => plain(&DEEPSEEK_V3),
+            "deepseek-coder" => plain(&DEEPSEEK_CODER),
+            _ => {
+                return Err(Error::Unsupported {
+                    what: format!("the pre-tokenizer {name:?} (tokenizer.ggml.pre)"),
+                    hint: "put the model's tokenizer.json beside the file, or use a model whose \
+                           pre-tokenizer is known, such as qwen2, llama-bpe, smollm or gpt-2"
+                        .to_owned(),
+                });
+            }
+        })
+    }
+
+    /// The normalizer that comes before it.
+    pub(super) fn normalizer(&self) -> Option<NormalizerWrapper> {
+        self.nfc.then_some(NormalizerWrapper::NFC(NFC))
+    }
+
+    /// The library's form: the patterns, then bytes as characters.
+    pub(super) fn build(&self) -> Result<PreTokenizerWrapper> {
+        let mut steps = Vec::with_capacity(self.patterns.len() + 1);
+        for pattern in self.patterns {
+            let pattern = SplitPattern::Regex((*pattern).to_owned());
+            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
+            steps.push(PreTokenizerWrapper::Split(split.map_err(library_error)?));
+        }
+        steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)));
+        Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
+    }
+}

@@ -1,0 +1,241 @@
+//! Chat templates: the Jinja program of a checkpoint that writes messages as a prompt.
+
+mod clock;
+mod environment;
+mod json;
+mod python;
+mod sources;
+
+use std::collections::BTreeMap;
+
+use minijinja::Environment;
+use minijinja::value::{Serde, Value as JinjaValue};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::message::Message;
+use super::special_tokens::SpecialTokens;
+use crate::source::Source;
+use crate::{Error, Result};
+
+/// A checkpoint's chat template (or templates), rendered as `transformers` renders it.
+///
+/// ```
+/// use crane_sdk::text::{ChatTemplate, Message, RenderOptions, SpecialTokens};
+/// let template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}\
+///                 {% if add_generation_prompt %}<|assistant|>{% endif %}";
+/// let template = ChatTemplate::new(template, SpecialTokens::new().with("eos_token", "</s>"))?;
+/// let prompt = template.render(&[Message::user("Hi")], &RenderOptions::default())?;
+/// assert_eq!(prompt, "<|user|>Hi</s><|assistant|>");
+/// # Ok::<(), crane_sdk::Error>(())
+/// ```
+///
+/// A template is a stranger's program: it can reach nothing but its arguments, and its work is
+/// bounded, so that an endless one is an error.
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    /// The text of each template; `default` and `tool_use` have a meaning.
+    texts: BTreeMap<String, String>,
+    tokens: SpecialTokens,
+}
+
+/// What [`ChatTemplate::render`] gives a template besides the messages.
+#[derive(Debug, Clone)]
+pub struct RenderOptions {
+    /// End with the beginning of the assistant's next message (default true).
+    pub add_generation_prompt: bool,
+    /// End inside the last message, so that the model goes on with it (default false). Excludes
+    /// `add_generation_prompt`.
+    pub continue_final_message: bool,
+    /// The tools that the model may call, each a JSON schema
+    /// (`{"type": "function", "function": {..}}`).
+    pub tools: Option<Vec<Value>>,
+    /// Documents to answer from, each an object with `title` and `text`.
+    pub documents: Option<Vec<Value>>,
+    /// Which of several named templates; by default `tool_use` if there are tools and it exists,
+    /// else `default`.
+    pub template: Option<String>,
+    /// Further variables (`enable_thinking`, `date_string`, ...).
+    pub extra: Map<String, Value>,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self {
+            add_generation_prompt: true,
+            continue_final_message: false,
+            tools: None,
+            documents: None,
+            template: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+impl ChatTemplate {
+    /// A template from its text; `tokens` are its variables `bos_token`, `eos_token` and so on.
+    ///
+    /// # Errors
+    /// [`Error::Template`] with the line of a syntax error.
+    pub fn new(template: &str, tokens: SpecialTokens) -> Result<Self> {
+        Self::named([("default".to_owned(), template.to_owned())], tokens)
+    }
+
+    /// Several templates by name.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::new`].
+    pub fn named(
+        templates: impl IntoIterator<Item = (String, String)>,
+        tokens: SpecialTokens,
+    ) -> Result<Self> {
+        let mut environment = environment::new();
+        let texts: BTreeMap<String, String> = templates.into_iter().collect();
+        for (name, text) in &texts {
+            let text = environment::prepare(text);
+            environment
+                .add_template_owned(name.clone(), text)
+                .map_err(|error| environment::template_error(&error))?;
+        }
+        Ok(Self { environment, texts, tokens })
+    }
+
+    /// The template of a model: `chat_template.jinja` (with `additional_chat_templates/`), the
+    /// `chat_template` of `tokenizer_config.json` or `chat_template.json`, or that of its GGUF
+    /// file. `None` if it has none, as models that are not made for chat.
+    ///
+    /// # Errors
+    /// [`Error::Template`] if it cannot be parsed, [`Error::InvalidFile`] if its file is damaged.
+    pub fn from_source(source: &dyn Source) -> Result<Option<Self>> {
+        match sources::find(source)? {
+            Some((templates, tokens)) => Self::named(templates, tokens).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The templates by name.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// Whether the template reads `tools`.
+    pub fn supports_tools(&self) -> bool {
+        self.texts.values().any(|text| text.contains("tools"))
+    }
+
+    /// Writes a conversation as a prompt.
+    ///
+    /// # Errors
+    /// [`Error::Template`] with the template's own words if it refuses the messages
+    /// (`raise_exception`), with the line if it fails, or if it does not end;
+    /// [`Error::InvalidArgument`] if an option cannot act.
+    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
+        if options.continue_final_message && options.add_generation_prompt {
+            return Err(Error::argument(
+                "continue_final_message",
+                "excludes add_generation_prompt: the prompt cannot end inside the last message \
+                 and begin a new one",
+            ));
+        }
+        let name = self.choose(options)?;
+        let context = self.context(messages, options)?;
+        let template = self
+            .environment
+            .get_template(name)
+            .map_err(|error| environment::template_error(&error))?;
+        let text = template.render(context).map_err(|error| environment::template_error(&error))?;
+        if options.continue_final_message { cut_after_last(text, messages) } else { Ok(text) }
+    }
+
+    fn choose<'a>(&'a self, options: &'a RenderOptions) -> Result<&'a str> {
+        let names = || self.texts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if let Some(name) = options.template.as_deref() {
+            if self.texts.contains_key(name) {
+                return Ok(name);
+            }
+            let reason = format!("there is no template {name:?}; there are: {}", names());
+            return Err(Error::argument("template", reason));
+        }
+        if options.tools.is_some() && self.texts.contains_key("tool_use") {
+            return Ok("tool_use");
+        }
+        if self.texts.contains_key("default") {
+            return Ok("default");
+        }
+        Err(Error::argument("template", format!("name one of: {}", names())))
+    }
+
+    fn context(&self, messages: &[Message], options: &RenderOptions) -> Result<JinjaValue> {
+        let mut context = BTreeMap::new();
+        for (role, token) in self.tokens.iter() {
+            context.insert(role.to_owned(), JinjaValue::from(token));
+        }
+        if !self.tokens.additional().is_empty() {
+            let tokens = jinja(self.tokens.additional());
+            context.insert("additional_special_tokens".to_owned(), tokens);
+        }
+        for (name, value) in &options.extra {
+            context.insert(name.clone(), jinja(value));
+        }
+        let own = [
+            ("messages", jinja(messages)),
+            ("tools", jinja(&options.tools)),
+            ("documents", jinja(&options.documents)),
+            ("add_generation_prompt", JinjaValue::from(options.add_generation_prompt)),
+        ];
+        for (name, value) in own {
+            if context.insert(name.to_owned(), value).is_some() && options.extra.contains_key(name)
+            {
+                let reason = "is an option of its own, not an extra variable";
+                return Err(Error::argument(format_args!("extra.{name}"), reason));
+            }
+        }
+        Ok(JinjaValue::from(context))
+    }
+}
+
+impl std::fmt::Debug for ChatTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChatTemplate")
+            .field("texts", &self.texts)
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+fn jinja(value: impl Serialize) -> JinjaValue {
+    Serde(value).into()
+}
+
+/// Cuts a prompt after the text of its last message, as `continue_final_message` of transformers.
+fn cut_after_last(mut prompt: String, messages: &[Message]) -> Result<String> {
+    let last = messages.last().map(last_text).unwrap_or_default();
+    let trimmed = python::strip(&last);
+    let at = prompt.rfind(trimmed).filter(|_| !trimmed.is_empty()).ok_or_else(|| {
+        Error::argument(
+            "continue_final_message",
+            "the last message has no text that the template writes; there is nothing to continue",
+        )
+    })?;
+    // A template may keep the spaces at the message's end, or drop them.
+    let kept = python::strip_start(&last);
+    let len = if prompt.get(at..).is_some_and(|end| end.starts_with(kept)) {
+        kept.len()
+    } else {
+        trimmed.len()
+    };
+    prompt.truncate(at + len);
+    Ok(prompt)
+}
+
+fn last_text(message: &Message) -> String {
+    match &message.content {
+        Some(super::Content::Parts(parts)) => parts
+            .iter()
+            .rev()
+            .find_map(|part| part.get("text").and_then(Value::as_str))
+            .unwrap_or_default()
+            .to_owned(),
+        _ => message.text(),
+    }
+}

@@ -1,0 +1,121 @@
+//! Where a checkpoint keeps its chat template.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::special_tokens::SpecialTokens;
+use super::super::tokenizer::parse_object;
+use crate::source::{Gguf, Metadata, Source, find_gguf};
+use crate::{Error, Result};
+
+type Templates = BTreeMap<String, String>;
+
+const CONFIG: &str = "tokenizer_config.json";
+const PROCESSOR: &str = "chat_template.json";
+const JINJA: &str = "chat_template.jinja";
+const MORE: &str = "additional_chat_templates/";
+
+/// The templates of a model and its special tokens.
+pub(super) fn find(source: &dyn Source) -> Result<Option<(Templates, SpecialTokens)>> {
+    let object = |name: &str| -> Result<Option<Value>> {
+        if !source.contains(name)? {
+            return Ok(None);
+        }
+        parse_object(name, &source.open(name)?.read_all()?).map(Some)
+    };
+    let config = object(CONFIG)?;
+    let mut templates = jinja_files(source)?;
+    if templates.is_empty() {
+        templates = in_config(CONFIG, config.as_ref())?;
+    }
+    if templates.is_empty() {
+        templates = in_config(PROCESSOR, object(PROCESSOR)?.as_ref())?;
+    }
+    if !templates.is_empty() {
+        let mut tokens = SpecialTokens::new();
+        let map = object("special_tokens_map.json")?;
+        for (name, object) in [("special_tokens_map.json", map), (CONFIG, config)] {
+            if let Some(object) = object.as_ref().and_then(Value::as_object) {
+                tokens.read(name, object)?;
+            }
+        }
+        return Ok(Some((templates, tokens)));
+    }
+    let Some(name) = find_gguf(source)? else { return Ok(None) };
+    let gguf = Gguf::open(source, &name)?;
+    let templates = in_gguf(gguf.metadata())?;
+    if templates.is_empty() {
+        return Ok(None);
+    }
+    let tokens = gguf.metadata().opt_strings("tokenizer.ggml.tokens")?.unwrap_or_default();
+    Ok(Some((templates, SpecialTokens::from_gguf(gguf.metadata(), tokens)?)))
+}
+
+fn jinja_files(source: &dyn Source) -> Result<Templates> {
+    let mut templates = Templates::new();
+    if !source.contains(JINJA)? {
+        return Ok(templates);
+    }
+    for file in source.files()? {
+        let more = file.strip_prefix(MORE).and_then(|name| name.strip_suffix(".jinja"));
+        let name = if file == JINJA { Some("default") } else { more };
+        if let Some(name) = name {
+            let blob = source.open(&file)?;
+            let text = String::from_utf8(blob.read_all()?.into_owned())
+                .map_err(|error| Error::invalid_file(&file, error))?;
+            templates.insert(name.to_owned(), text);
+        }
+    }
+    Ok(templates)
+}
+
+/// `chat_template` is a text, or a list of `{"name": .., "template": ..}`, or an object.
+fn in_config(file: &str, config: Option<&Value>) -> Result<Templates> {
+    let mut templates = Templates::new();
+    match config.and_then(|config| config.get("chat_template")) {
+        None | Some(Value::Null) => {}
+        Some(Value::String(text)) => {
+            templates.insert("default".to_owned(), text.clone());
+        }
+        Some(Value::Array(list)) => {
+            for entry in list {
+                let field = |name: &str| entry.get(name).and_then(Value::as_str);
+                let (Some(name), Some(text)) = (field("name"), field("template")) else {
+                    let reason = "each chat_template of a list needs `name` and `template`";
+                    return Err(Error::invalid_file(file, reason));
+                };
+                templates.insert(name.to_owned(), text.to_owned());
+            }
+        }
+        Some(Value::Object(map)) => {
+            for (name, text) in map {
+                let Some(text) = text.as_str() else {
+                    let reason = format_args!("chat_template.{name} should be a string");
+                    return Err(Error::invalid_file(file, reason));
+                };
+                templates.insert(name.clone(), text.to_owned());
+            }
+        }
+        Some(_) => {
+            let reason = "chat_template should be a string or a list of named templates";
+            return Err(Error::invalid_file(file, reason));
+        }
+    }
+    Ok(templates)
+}
+
+fn in_gguf(meta: &Metadata) -> Result<Templates> {
+    const KEY: &str = "tokenizer.chat_template";
+    let mut templates = Templates::new();
+    if let Some(text) = meta.opt_str(KEY)? {
+        templates.insert("default".to_owned(), text.to_owned());
+    }
+    let prefix = format!("{KEY}.");
+    for (key, _) in meta.iter() {
+        if let (Some(name), Some(text)) = (key.strip_prefix(&prefix), meta.opt_str(key)?) {
+            templates.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    Ok(templates)
+}

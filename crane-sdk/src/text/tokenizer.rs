@@ -1,0 +1,292 @@
+//! The tokenizer's face: text to ids, ids to text, and what each token is.
+
+use serde_json::Value;
+use tokenizers::{
+    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+};
+
+use super::decoder::{Decoder, DecoderState};
+use super::special_tokens::SpecialTokens;
+use super::{from_gguf, from_json};
+use crate::source::{Gguf, Metadata, Source, find_gguf};
+use crate::{Error, Result};
+
+/// Largest id that is believed: a table is kept with an entry for each id.
+const MAX_ID: u32 = (1 << 24) - 1;
+
+/// A model's tokenizer; shared by any number of threads.
+///
+/// Texts and ids are those of `transformers`, but for one switch: a `clean_up_tokenization_spaces`
+/// of the config is not applied, because it changes text that the model wrote.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    decoder: Decoder,
+    table: Table,
+    special: SpecialTokens,
+}
+
+/// What a reader of some format found out; [`Tokenizer::assemble`] builds from it.
+pub(super) struct Parts {
+    pub(super) model: ModelWrapper,
+    pub(super) normalizer: Option<NormalizerWrapper>,
+    pub(super) pre_tokenizer: Option<PreTokenizerWrapper>,
+    pub(super) post_processor: Option<PostProcessorWrapper>,
+    pub(super) decoder: Decoder,
+    pub(super) added: Vec<AddedToken>,
+    pub(super) special: SpecialTokens,
+}
+
+/// The tokens by id, in one buffer.
+#[derive(Default)]
+struct Table {
+    text: String,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    start: usize,
+    end: usize,
+    special: bool,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`, and the special tokens of a `tokenizer_config.json`.
+    ///
+    /// The file's `truncation` and `padding` are batch settings of its maker and have no effect.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a file cannot be understood; the message names the field.
+    pub fn from_json(tokenizer_json: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Self> {
+        let config = tokenizer_config.map(|bytes| parse_object("tokenizer_config.json", bytes));
+        Self::assemble(from_json::read(tokenizer_json, config.transpose()?.as_ref(), None)?)
+    }
+
+    /// Rebuilds the tokenizer of a GGUF file from its vocabulary, merges and the name of its
+    /// pre-tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`] if a key is missing or does not fit the others,
+    /// [`Error::Unsupported`] if the kind of tokenizer or its pre-tokenizer is unknown.
+    pub fn from_gguf(meta: &Metadata) -> Result<Self> {
+        Self::assemble(from_gguf::read(meta)?)
+    }
+
+    /// Reads the tokenizer of a model: `tokenizer.json` with `tokenizer_config.json` and
+    /// `special_tokens_map.json` if they are there, else the metadata of its GGUF file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is neither, and as [`Tokenizer::from_json`] and
+    /// [`Tokenizer::from_gguf`].
+    pub fn from_source(source: &dyn Source) -> Result<Self> {
+        let object = |name: &str| -> Result<Option<Value>> {
+            if !source.contains(name)? {
+                return Ok(None);
+            }
+            parse_object(name, &source.open(name)?.read_all()?).map(Some)
+        };
+        if source.contains("tokenizer.json")? {
+            let config = object("tokenizer_config.json")?;
+            let map = object("special_tokens_map.json")?;
+            let blob = source.open("tokenizer.json")?;
+            let json = blob.read_all()?;
+            return Self::assemble(from_json::read(&json, config.as_ref(), map.as_ref())?);
+        }
+        if let Some(name) = find_gguf(source)? {
+            return Self::from_gguf(Gguf::open(source, &name)?.metadata());
+        }
+        let hint = if source.contains("tokenizer.model")? {
+            "a SentencePiece tokenizer.model cannot be read; take a GGUF file of the model, or \
+             convert it: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+        } else {
+            "add tokenizer.json to the model, or use a GGUF file, which holds its tokenizer"
+        };
+        Err(Error::NotFound {
+            what: "tokenizer.json".to_owned(),
+            place: source.label(),
+            hint: hint.to_owned(),
+        })
+    }
+
+    fn assemble(parts: Parts) -> Result<Self> {
+        let mut inner = tokenizers::Tokenizer::new(parts.model);
+        inner.with_normalizer(parts.normalizer).map_err(library_error)?;
+        inner.with_pre_tokenizer(parts.pre_tokenizer);
+        inner.with_post_processor(parts.post_processor);
+        inner.add_tokens(parts.added).map_err(library_error)?;
+        let table = Table::new(&inner)?;
+        Ok(Self { inner, decoder: parts.decoder, table, special: parts.special })
+    }
+
+    /// The ids of a text.
+    ///
+    /// Special tokens written in the text (`<|im_start|>`) become their ids. With
+    /// `add_special_tokens` the tokens that the model wants around a text (`<s>`) are added too; a
+    /// rendered chat template has them already.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a text cannot be expressed in the vocabulary.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(library_error)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of ids. Ids outside the vocabulary (padding rows of the model) have no text, and
+    /// bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a pattern of the decoder fails.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        let mut state = self.decoder.start();
+        let mut text = String::with_capacity(ids.len() * 4);
+        for &id in ids {
+            self.decode_next(&mut state, id, skip_special_tokens, &mut text)?;
+        }
+        self.decoder.finish(&mut state, &mut text)?;
+        Ok(text)
+    }
+
+    /// The id of a token, as the vocabulary spells it.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token of an id, as the vocabulary spells it (`Ġthe`, `▁the`).
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
+        self.table.token(id).map(|(token, _)| token.to_owned())
+    }
+
+    /// One more than the largest id. A model may have more rows, which are padding.
+    pub fn vocab_size(&self) -> usize {
+        self.table.entries.len()
+    }
+
+    /// Whether an id is a control token, which decoding can hide.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.table.token(id).is_some_and(|(_, special)| special)
+    }
+
+    /// The id of the token that begins a text.
+    pub fn bos_id(&self) -> Option<u32> {
+        self.role_id("bos_token")
+    }
+
+    /// The id of the token that ends a text, as the tokenizer's config names it. A model may stop
+    /// at others too: see its generation config.
+    pub fn eos_id(&self) -> Option<u32> {
+        self.role_id("eos_token")
+    }
+
+    /// The id of the token that fills up a batch.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.role_id("pad_token")
+    }
+
+    /// The id of the token for what the vocabulary cannot express.
+    pub fn unk_id(&self) -> Option<u32> {
+        self.role_id("unk_token")
+    }
+
+    /// The tokens that have a name.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// The bytes that a token adds in the middle of a text; empty for an id outside the vocabulary.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        self.table.token(id).map(|(token, _)| self.decoder.token_bytes(token)).unwrap_or_default()
+    }
+
+    pub(super) fn decoder_start(&self) -> DecoderState {
+        self.decoder.start()
+    }
+
+    pub(super) fn decode_next(
+        &self,
+        state: &mut DecoderState,
+        id: u32,
+        skip_special: bool,
+        out: &mut String,
+    ) -> Result<()> {
+        match self.table.token(id) {
+            Some((token, special)) if !(special && skip_special) => {
+                self.decoder.push(state, token, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn decode_end(&self, state: &mut DecoderState, out: &mut String) -> Result<()> {
+        self.decoder.finish(state, out)
+    }
+
+    fn role_id(&self, role: &str) -> Option<u32> {
+        self.special.get(role).and_then(|token| self.token_to_id(token))
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("vocab_size", &self.vocab_size())
+            .field("special", &self.special)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    fn new(inner: &tokenizers::Tokenizer) -> Result<Self> {
+        let vocab = inner.get_vocab(true);
+        let largest = vocab.values().max().copied();
+        if let Some(id) = largest.filter(|&id| id > MAX_ID) {
+            return Err(Error::Tokenizer(format!(
+                "an id is {id}; ids above {MAX_ID} are not believed (a damaged file?)"
+            )));
+        }
+        let absent = Entry { start: 0, end: 0, special: false };
+        let mut table = Table {
+            text: String::with_capacity(vocab.keys().map(String::len).sum()),
+            entries: vec![absent; largest.map_or(0, |id| id as usize + 1)],
+        };
+        for (token, id) in &vocab {
+            table.set(*id, token, false);
+        }
+        for id in inner.get_added_tokens_decoder().keys() {
+            // Decoding sees an added token as the normalizer left it.
+            if let Some(token) = inner.id_to_token(*id) {
+                table.set(*id, &token, inner.get_added_vocabulary().is_special_token(&token));
+            }
+        }
+        Ok(table)
+    }
+
+    fn set(&mut self, id: u32, token: &str, special: bool) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            let start = self.text.len();
+            self.text.push_str(token);
+            *entry = Entry { start, end: self.text.len(), special };
+        }
+    }
+
+    /// The token and whether it is special. An entry without text is an id that is not used.
+    fn token(&self, id: u32) -> Option<(&str, bool)> {
+        let entry = self.entries.get(id as usize)?;
+        let token = self.text.get(entry.start..entry.end)?;
+        (!token.is_empty()).then_some((token, entry.special))
+    }
+}
+
+/// An error of the `tokenizers` library in this library's type.
+pub(super) fn library_error(error: impl std::fmt::Display) -> Error {
+    Error::Tokenizer(error.to_string())
+}
+
+pub(super) fn parse_object(name: &str, bytes: &[u8]) -> Result<Value> {
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| Error::invalid_file(name, error))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Error::invalid_file(name, "it should hold a JSON object"))
+    }
+}
