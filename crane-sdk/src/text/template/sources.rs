@@ -113,7 +113,8 @@ fn in_gguf(meta: &Metadata) -> Result<Templates> {
     }
     let prefix = format!("{KEY}.");
     for (key, _) in meta.iter() {
-        if let (Some(name), Some(text)) = (key.strip_prefix(&prefix), meta.opt_str(key)?) {
+        let Some(name) = key.strip_prefix(&prefix) else { continue };
+        if let Some(text) = meta.opt_str(key)? {
             templates.insert(name.to_owned(), text.to_owned());
         }
     }
