@@ -97,6 +97,18 @@ impl RepoCache {
         files
     }
 
+    /// Notes that a commit has no such file, in the way of the family: an empty file in `.no_exist`.
+    pub(crate) fn note_absent(&self, commit: &str, file: &str) -> Result<()> {
+        let path = self.folder().join(".no_exist").join(commit).join(file);
+        create_parent(&path)?;
+        fs::write(&path, b"").map_err(|e| Error::io("cannot write", &path, &e))
+    }
+
+    /// Whether a commit is known to have no such file.
+    pub(crate) fn is_absent(&self, commit: &str, file: &str) -> bool {
+        self.folder().join(".no_exist").join(commit).join(file).is_file()
+    }
+
     /// Takes the lock of one blob, waiting while another process fetches it. It is released when
     /// the file is dropped, or when the process ends in whatever way.
     pub(crate) fn lock(&self, etag: &str, file: &str, progress: &dyn Progress) -> Result<File> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 use ureq::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -36,22 +37,39 @@ impl Failure {
 /// Speaks HTTP with the Hub and the hosts it redirects to.
 #[derive(Debug)]
 pub(crate) struct Client {
-    agent: Agent,
+    /// Made for the first request, so that local models do not depend on network settings.
+    agent: OnceLock<Agent>,
+    config: HubConfig,
     endpoint: Uri,
     authorization: Option<String>,
 }
 
 impl Client {
-    pub(crate) fn new(config: &HubConfig) -> Result<Self> {
+    pub(crate) fn new(config: HubConfig) -> Result<Self> {
         let endpoint: Uri = config
             .endpoint
             .parse()
             .ok()
-            .filter(|uri: &Uri| uri.host().is_some() && uri.scheme().is_some())
+            .filter(|uri: &Uri| {
+                uri.host().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
+            })
             .ok_or_else(|| {
                 let endpoint = &config.endpoint;
                 Error::Usage(format!("HF_ENDPOINT: {endpoint:?} is not an http or https address"))
             })?;
+        let authorization = config.token.as_ref().map(super::config::Token::bearer);
+        Ok(Self { agent: OnceLock::new(), config, endpoint, authorization })
+    }
+
+    pub(crate) fn config(&self) -> &HubConfig {
+        &self.config
+    }
+
+    fn agent(&self) -> Result<&Agent> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let config = &self.config;
         let agent = Agent::config_builder()
             .user_agent(concat!("crane/", env!("CARGO_PKG_VERSION")))
             // Sizes and ranges must be those of the file, not of a compressed form of it.
@@ -66,8 +84,7 @@ impl Client {
             .tls_config(tls(config)?)
             .build()
             .into();
-        let authorization = config.token.as_ref().map(super::config::Token::bearer);
-        Ok(Self { agent, endpoint, authorization })
+        Ok(self.agent.get_or_init(|| agent))
     }
 
     /// Asks for a resource, following redirects anywhere; `start` asks for the bytes from there on.
@@ -115,7 +132,8 @@ impl Client {
         let request = request.body(()).map_err(|error| {
             Failure::Fatal(Error::Usage(format!("HF_TOKEN or address is malformed: {error}")))
         })?;
-        self.agent.run(request).map_err(|error| classify(url, error))
+        let agent = self.agent().map_err(Failure::Fatal)?;
+        agent.run(request).map_err(|error| classify(url, error))
     }
 
     /// What an answer that is no success means, in the Hub's own terms.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::cache::{RepoCache, create_parent};
 use super::client::{Client, Failure};
-use super::config::HubConfig;
 use super::digest::Checksum;
 use super::progress::{Event, Progress, Transfer};
 use crate::{Error, Result};
@@ -34,7 +33,6 @@ pub(crate) struct RemoteFile {
 /// Fetches files one after the other.
 pub(crate) struct Downloader<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) config: &'a HubConfig,
     pub(crate) cache: &'a RepoCache,
     pub(crate) progress: &'a dyn Progress,
 }
@@ -54,21 +52,21 @@ impl Downloader<'_> {
         let path = self.cache.incomplete(&file.etag);
         create_parent(&path)?;
         let mut partial = Partial::open(&path, file)?;
-        // Bytes of an earlier try may be bad (a crash, a lock that did not hold): begin anew once.
         let leftover = partial.loaded > 0;
-        let verified = self.fill(&mut partial).and_then(|()| partial.verify());
-        match verified {
-            Err(Error::Checksum { .. }) if leftover => {
-                self.notice(&format!(
-                    "{}: what an earlier try left is damaged; starting over",
-                    file.name
-                ));
-                partial.restart()?;
-                self.fill(&mut partial)?;
-                partial.verify()?;
-            }
-            other => other?,
+        let mut outcome = self.fill(&mut partial).and_then(|()| partial.verify());
+        // Bytes of an earlier try may be bad (a crash, a lock that did not hold): begin anew once.
+        if leftover && matches!(outcome, Err(Error::Checksum { .. })) {
+            self.notice(&format!(
+                "{}: what an earlier try left is damaged; starting over",
+                file.name
+            ));
+            outcome = self.fill(&mut partial).and_then(|()| partial.verify());
         }
+        if matches!(outcome, Err(Error::Checksum { .. })) {
+            // The empty file that is left does no harm where it cannot be removed.
+            let _ = fs::remove_file(&path);
+        }
+        outcome?;
         partial.file.sync_all().map_err(|e| Error::io("cannot write", &path, &e))?;
         let elapsed = partial.transfer();
         fs::rename(&path, &blob).map_err(|e| Error::io("cannot move into place", &blob, &e))?;
@@ -94,7 +92,7 @@ impl Downloader<'_> {
                 Failure::Transient(reason) => reason,
             };
             fruitless = if partial.loaded > before { 1 } else { fruitless + 1 };
-            if fruitless > self.config.retries {
+            if fruitless > self.client.config().retries {
                 return Err(Error::Interrupted {
                     file: partial.remote.name.clone(),
                     loaded: partial.loaded,
@@ -102,7 +100,7 @@ impl Downloader<'_> {
                     reason,
                 });
             }
-            let wait = backoff(self.config.backoff, fruitless);
+            let wait = backoff(self.client.config().backoff, fruitless);
             self.notice(&format!(
                 "{}: {reason}; resuming in {:.1} s",
                 partial.remote.name,
@@ -220,6 +218,8 @@ impl<'a> Partial<'a> {
         let mut buffer = vec![0; CHUNK];
         loop {
             match partial.file.read(&mut buffer) {
+                // More than the file has: nothing of it can be trusted.
+                _ if partial.loaded > remote.size => break,
                 Ok(0) => break,
                 Ok(count) => {
                     partial.checksum.update(buffer.get(..count).unwrap_or_default());
@@ -277,10 +277,9 @@ impl<'a> Partial<'a> {
         }
     }
 
+    /// Throws away what was loaded, and says why.
     fn damaged(&mut self, algorithm: &'static str, expected: String, found: String) -> Result<()> {
         self.restart()?;
-        // The empty file that is left does no harm where it cannot be removed.
-        let _ = fs::remove_file(self.path);
         Err(Error::Checksum { file: self.remote.name.clone(), algorithm, expected, found })
     }
 

@@ -129,8 +129,19 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused() {
         for text in [
-            "", "a", "a/b/c", "/a/b", "../b", "a/..", "a/b@", "a/b:", "a/b:../x", "a--b/c",
-            "a b/c", "a/b@x@y", "a/é",
+            "",
+            "a",
+            "a/b/c",
+            "/a/b",
+            "../b",
+            "a/..",
+            "a/b@",
+            "a/b:",
+            "a/b:../x",
+            "a--b/c",
+            "a b/c",
+            "a/b@x:y@z",
+            "a/é",
         ] {
             assert_eq!(text.parse::<ModelId>().map_err(|e| e.exit_code()), Err(2), "{text:?}");
         }

@@ -12,27 +12,28 @@ mod files;
 mod id;
 mod package;
 mod progress;
+mod snapshot;
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::folder::{FolderSource, is_relative};
+use crate::folder::is_relative;
 use crate::{Error, Result};
 use cache::RepoCache;
 use client::{Client, Failure, Headers};
 use download::{Downloader, RemoteFile, backoff, pause};
-use files::{Plan, Weights};
+use files::Weights;
 
 pub use config::{HubConfig, Token};
 pub use id::ModelId;
 pub use package::{PACKAGES, PackageModel};
 pub use progress::{Event, Progress, Silent, TerminalProgress, Transfer, size};
+pub use snapshot::Snapshot;
 
 pub(crate) use cache::walk;
 pub(crate) use config::expand;
+pub(crate) use snapshot::find as find_cached;
 
 /// The largest list of files that is read from the Hub, in bytes.
 const MAX_LISTING: u64 = 64 << 20;
@@ -52,39 +53,16 @@ const MAX_LISTING: u64 = 64 << 20;
 /// ```
 #[derive(Debug)]
 pub struct Hub {
-    config: HubConfig,
     client: Client,
-}
-
-/// The files of a model in the cache, at one commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// What was asked for.
-    pub id: ModelId,
-    /// The commit that the revision pointed at.
-    pub commit: String,
-    /// The folder that the files lie in.
-    pub folder: PathBuf,
-    /// The files that make up the model, sorted; the folder may hold more.
-    pub files: Vec<String>,
-}
-
-impl Snapshot {
-    /// The files as a source of the library.
-    pub fn source(&self) -> FolderSource {
-        FolderSource::some_files(&self.folder, self.files.clone()).with_label(self.id.to_string())
-    }
 }
 
 impl Hub {
     /// The Hub by this configuration. No connection is made yet.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the endpoint or the certificates are malformed, [`Error::Io`] if the
-    /// certificates cannot be read.
+    /// [`Error::Usage`] if the endpoint is no address.
     pub fn new(config: HubConfig) -> Result<Self> {
-        let client = Client::new(&config)?;
-        Ok(Self { config, client })
+        Ok(Self { client: Client::new(config)? })
     }
 
     /// The Hub by the environment's configuration.
@@ -97,7 +75,7 @@ impl Hub {
 
     /// The configuration.
     pub fn config(&self) -> &HubConfig {
-        &self.config
+        self.client.config()
     }
 
     /// A model that is wholly in the cache, looked up without the network.
@@ -106,29 +84,7 @@ impl Hub {
     /// [`Error::Ambiguous`] if several cached files fit equally well; [`Error::Sdk`] if the index of
     /// a cached checkpoint is damaged.
     pub fn cached(&self, id: &ModelId) -> Result<Option<Snapshot>> {
-        let cache = RepoCache::new(&self.config.cache_dir, &id.repo);
-        let Some(commit) = cache.commit(id.revision()) else { return Ok(None) };
-        let folder = cache.snapshot(&commit);
-        let have = cache.files(&commit);
-        let Plan { mut side, weights } = match files::plan(&id.repo, &have, id.file.as_deref()) {
-            Ok(plan) => plan,
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let weights = match weights {
-            Weights::Files(files) => with_whole_sets(files),
-            Weights::Index(name) => {
-                let path = folder.join(&name);
-                let index = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
-                files::shards(&name, &index)?
-            }
-        };
-        if !weights.iter().all(|file| have.contains(file)) {
-            return Ok(None);
-        }
-        side.extend(weights);
-        side.sort();
-        Ok(Some(Snapshot { id: id.clone(), commit, folder, files: side }))
+        snapshot::find(&self.config().cache_dir, id)
     }
 
     /// The model from the cache if it is there, else from the Hub.
@@ -136,9 +92,14 @@ impl Hub {
     /// # Errors
     /// As [`Hub::cached`] and [`Hub::pull`].
     pub fn get(&self, id: &ModelId, progress: &dyn Progress) -> Result<Snapshot> {
-        match self.cached(id)? {
-            Some(snapshot) => Ok(snapshot),
-            None => self.pull(id, progress),
+        let Some(snapshot) = self.cached(id)? else { return self.pull(id, progress) };
+        if snapshot.sure || self.config().offline {
+            return Ok(snapshot);
+        }
+        // Another program may have fetched the weights alone; the Hub knows what else there is.
+        match self.pull(id, progress) {
+            Err(Error::Unreachable { .. } | Error::Server { .. }) => Ok(snapshot),
+            outcome => outcome,
         }
     }
 
@@ -150,10 +111,10 @@ impl Hub {
     /// model, [`Error::Interrupted`] for a transfer that can be resumed, [`Error::Checksum`],
     /// [`Error::DiskFull`], [`Error::Io`], and [`Error::Cancelled`] if `progress` says so.
     pub fn pull(&self, id: &ModelId, progress: &dyn Progress) -> Result<Snapshot> {
-        if self.config.offline {
+        if self.config().offline {
             return Err(Error::Offline { what: id.to_string() });
         }
-        let cache = RepoCache::new(&self.config.cache_dir, &id.repo);
+        let cache = RepoCache::new(&self.config().cache_dir, &id.repo);
         let Listing { commit, files } = self.list(id, progress)?;
         let plan = files::plan(&id.repo, &files, id.file.as_deref())?;
         let mut fetched = plan.side.clone();
@@ -181,10 +142,13 @@ impl Hub {
         };
         fetched.extend(weights);
         fetched.sort();
+        if !files.iter().any(|file| file == snapshot::TOKENIZER) {
+            cache.note_absent(&commit, snapshot::TOKENIZER)?;
+        }
         // Last, so that the revision never points at a snapshot that is not whole.
         cache.set_commit(id.revision(), &commit)?;
         let folder = cache.snapshot(&commit);
-        Ok(Snapshot { id: id.clone(), commit, folder, files: fetched })
+        Ok(Snapshot { id: id.clone(), commit, folder, files: fetched, sure: true })
     }
 
     fn list(&self, id: &ModelId, progress: &dyn Progress) -> Result<Listing> {
@@ -199,7 +163,7 @@ impl Hub {
         }
         let url = format!(
             "{}/api/models/{}/revision/{}",
-            self.config.endpoint,
+            self.config().endpoint,
             id.repo,
             encode(id.revision(), true)
         );
@@ -239,7 +203,7 @@ impl Hub {
             }
             let url = format!(
                 "{}/{}/resolve/{}/{}",
-                self.config.endpoint,
+                self.config().endpoint,
                 id.repo,
                 encode(commit, true),
                 encode(name, false)
@@ -253,7 +217,7 @@ impl Hub {
             files: absent.len(),
             bytes: absent.iter().map(|file| file.size).sum(),
         });
-        let downloader = Downloader { client: &self.client, config: &self.config, cache, progress };
+        let downloader = Downloader { client: &self.client, cache, progress };
         for file in &missing {
             downloader.fetch(file)?;
             cache.link(commit, &file.name, &file.etag)?;
@@ -275,9 +239,9 @@ impl Hub {
             }
             match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Transient(reason)) if tries < self.config.retries => {
+                Err(Failure::Transient(reason)) if tries < self.config().retries => {
                     tries += 1;
-                    let wait = backoff(self.config.backoff, tries);
+                    let wait = backoff(self.config().backoff, tries);
                     let seconds = wait.as_secs_f32();
                     let notice = format!("the Hub: {reason}; asking again in {seconds:.1} s");
                     progress.report(Event::Notice(&notice));
@@ -304,25 +268,6 @@ fn remote_file(name: &str, url: String, headers: Headers) -> Result<RemoteFile> 
     let etag = etag.ok_or_else(|| missing("a usable ETag"))?;
     let size = headers.size.ok_or_else(|| missing("a size"))?;
     Ok(RemoteFile { name: name.to_owned(), etag, size, url })
-}
-
-/// Numbered shards without an index (`x-00001-of-00003.safetensors`): all of them count.
-fn with_whole_sets(files: Vec<String>) -> Vec<String> {
-    let mut whole = BTreeSet::new();
-    for file in files {
-        let as_gguf = file.strip_suffix(".safetensors").map(|stem| format!("{stem}.gguf"));
-        match as_gguf.as_deref().and_then(crate::folder::split_set) {
-            Some(set) => {
-                whole.extend(set.iter().filter_map(|name| {
-                    Some(format!("{}.safetensors", name.strip_suffix(".gguf")?))
-                }))
-            }
-            None => {
-                whole.insert(file);
-            }
-        }
-    }
-    whole.into_iter().collect()
 }
 
 /// Percent-encodes a path; the slash too where a revision must stay one part of it.

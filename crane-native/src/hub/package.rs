@@ -17,7 +17,6 @@ use crate::{Error, Result};
 
 /// A model inside a package, known by a short name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct PackageModel {
     /// The name that the command line knows it by.
     pub name: &'static str,

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::hub::{Hub, HubConfig, ModelId, PACKAGES, walk};
+use crate::hub::{HubConfig, ModelId, PACKAGES, find_cached, walk};
 use crate::{Error, Result};
 
 pub use remove::Removed;
@@ -79,7 +79,7 @@ impl<'a> Store<'a> {
     pub fn list(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for (repo, folder) in self.repos()? {
-            entries.push(self.repo_entry(repo, folder)?);
+            entries.push(self.repo_entry(repo, folder));
         }
         for package in PACKAGES {
             let path = package.path(self.config);
@@ -149,7 +149,7 @@ impl<'a> Store<'a> {
         Ok(repos)
     }
 
-    fn repo_entry(&self, repo: String, folder: PathBuf) -> Result<Entry> {
+    fn repo_entry(&self, repo: String, folder: PathBuf) -> Entry {
         let mut files = BTreeSet::new();
         walk(&folder.join("snapshots"), &mut |path, name| {
             if let (true, Some((_commit, file))) = (path.exists(), name.split_once('/')) {
@@ -157,7 +157,7 @@ impl<'a> Store<'a> {
             }
         });
         let mut entry = Entry {
-            complete: self.is_complete(&repo, &folder)?,
+            complete: self.is_complete(&repo, &folder),
             kind: kind(&files),
             files: files.into_iter().collect(),
             name: repo,
@@ -181,18 +181,20 @@ impl<'a> Store<'a> {
             entry.modified = entry.modified.max(meta.modified().ok());
             entry.used = entry.used.max(meta.accessed().ok());
         });
-        Ok(entry)
+        entry
     }
 
     /// Whether any revision in the cache is whole.
-    fn is_complete(&self, repo: &str, folder: &Path) -> Result<bool> {
-        let hub = Hub::new(HubConfig { ca_bundle: None, ..self.config.clone() })?;
+    fn is_complete(&self, repo: &str, folder: &Path) -> bool {
         let commits = fs::read_dir(folder.join("snapshots")).into_iter().flatten().flatten();
-        Ok(commits.filter_map(|commit| commit.file_name().into_string().ok()).any(|commit| {
+        commits.filter_map(|commit| commit.file_name().into_string().ok()).any(|commit| {
             let id = ModelId { repo: repo.to_owned(), revision: Some(commit), file: None };
             // Several quantisations side by side are each complete, though one must be named.
-            matches!(hub.cached(&id), Ok(Some(_)) | Err(Error::Ambiguous { .. }))
-        }))
+            matches!(
+                find_cached(&self.config.cache_dir, &id),
+                Ok(Some(_)) | Err(Error::Ambiguous { .. })
+            )
+        })
     }
 }
 
