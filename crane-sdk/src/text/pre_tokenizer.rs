@@ -94,3 +94,81 @@ impl PreTokenizer {
         Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 16] = [
+        "default",
+        "gpt-2",
+        "smollm",
+        "falcon",
+        "qwen2",
+        "stablelm2",
+        "qwen35",
+        "llama-bpe",
+        "dbrx",
+        "tekken",
+        "gpt-4o",
+        "deepseek-v3",
+        "deepseek-coder",
+        "command-r",
+        "pixtral",
+        "starcoder",
+    ];
+
+    fn texts() -> Vec<String> {
+        let cases = include_str!("../../tests/fixtures/refs/tokenizer_cases.json");
+        let cases: serde_json::Value = serde_json::from_str(cases).unwrap();
+        let mut texts: Vec<String> = ["qwen", "smollm2"]
+            .iter()
+            .flat_map(|name| cases[*name].as_array().unwrap())
+            .map(|case| case["text"].as_str().unwrap().to_owned())
+            .collect();
+        let characters: Vec<char> =
+            " \t\n\r\u{a0}\u{85}\u{2028}\u{3000}aZéßǅʰ中の한ก\u{301}\u{94d}059٣½Ⅷ'’sTLVEred.,!?-_/$+<>`~^|=«、。😀\u{200d}\u{1f3fd}\u{7f}\u{0}\u{ad}\u{feff}"
+                .chars()
+                .collect();
+        let mut seed = 1u64;
+        for _ in 0..400 {
+            let mut next = |bound: usize| {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (seed >> 33) as usize % bound
+            };
+            let length = next(30);
+            texts.push((0..length).map(|_| characters[next(characters.len())]).collect());
+        }
+        texts
+    }
+
+    /// The library matches with Oniguruma natively and with fancy-regex in a browser: the same text
+    /// must be cut alike on both.
+    #[test]
+    fn both_regex_engines_cut_alike() {
+        let texts = texts();
+        for name in NAMES {
+            for pattern in PreTokenizer::named(name).unwrap().patterns {
+                let native = onig::Regex::new(pattern).unwrap();
+                let browser = fancy_regex::Regex::new(pattern).unwrap();
+                for text in &texts {
+                    let native: Vec<_> = native.find_iter(text).collect();
+                    let browser: Vec<_> = browser
+                        .find_iter(text)
+                        .map(|found| found.map(|found| (found.start(), found.end())).unwrap())
+                        .collect();
+                    assert_eq!(native, browser, "{name}: {pattern} on {text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_builds() {
+        for name in NAMES {
+            PreTokenizer::named(name).unwrap().build().unwrap();
+        }
+        let error = PreTokenizer::named("martian").unwrap_err().to_string();
+        assert!(error.contains("martian"), "{error}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The Jinja environment of chat templates: the settings and functions that `transformers` gives.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, Output, State};
 use minijinja_contrib::globals;
 
@@ -10,8 +10,8 @@ use crate::Error;
 
 /// The work that a template may do: about as many instructions, and 64 bytes of text for each.
 ///
-/// A conversation of a thousand messages takes a twentieth of it.
-const FUEL: u64 = 8_000_000;
+/// It also bounds how deep a template can nest a value, which [`super::stack`] must be able to undo.
+const FUEL: u64 = 2_000_000;
 
 /// What a template says when it calls `raise_exception`.
 #[derive(Debug)]
@@ -41,18 +41,12 @@ pub(super) fn new() -> Environment<'static> {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_function("joiner", globals::joiner);
-    environment.add_function("cycler", globals::cycler);
+    environment.add_function("cycler", |items: Rest<Value>| globals::cycler(items.0));
     environment.add_filter("tojson", json::tojson);
     environment.add_filter("trim", python::trim);
-    environment.add_test("sequence", |value: &Value| {
-        matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
-    });
-    environment.add_test("iterable", |value: &Value| {
-        matches!(
-            value.kind(),
-            ValueKind::Seq | ValueKind::Map | ValueKind::String | ValueKind::Iterable
-        )
-    });
+    environment.add_filter("wordcount", python::wordcount);
+    environment.add_test("sequence", |value: &Value| has_items(value, false));
+    environment.add_test("iterable", |value: &Value| has_items(value, true));
     environment
 }
 
@@ -63,8 +57,8 @@ pub(super) fn prepare(template: &str) -> String {
     let mut rest = template;
     while let Some(at) = rest.find("{%") {
         let (before, tag) = rest.split_at(at);
-        out.push_str(before);
         let Some(len) = tag.find("%}").map(|end| end + 2) else { break };
+        out.push_str(before);
         let (tag, after) = tag.split_at(len);
         let inner = tag.trim_start_matches("{%").trim_end_matches("%}");
         let word = inner.trim_start_matches(['-', '+']).trim_end_matches(['-', '+']).trim();
@@ -107,6 +101,15 @@ fn format(
         return out.write_str(&json::python_float(number)).map_err(minijinja::Error::from);
     }
     minijinja::escape_formatter(out, state, value)
+}
+
+/// What Python can take the length of and index, or (`once`) walk over. Undefined counts as empty.
+fn has_items(value: &Value, once: bool) -> bool {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map | ValueKind::String | ValueKind::Undefined => true,
+        ValueKind::Iterable => once,
+        _ => false,
+    }
 }
 
 fn raise_exception(message: String) -> Result<Value, minijinja::Error> {

@@ -5,6 +5,7 @@ mod environment;
 mod json;
 mod python;
 mod sources;
+mod stack;
 
 use std::collections::BTreeMap;
 
@@ -91,12 +92,14 @@ impl ChatTemplate {
     ) -> Result<Self> {
         let mut environment = environment::new();
         let texts: BTreeMap<String, String> = templates.into_iter().collect();
-        for (name, text) in &texts {
-            let text = environment::prepare(text);
-            environment
-                .add_template_owned(name.clone(), text)
-                .map_err(|error| environment::template_error(&error))?;
-        }
+        stack::with_room(|| {
+            for (name, text) in &texts {
+                environment
+                    .add_template_owned(name.clone(), environment::prepare(text))
+                    .map_err(|error| environment::template_error(&error))?;
+            }
+            Ok(())
+        })?;
         Ok(Self { environment, texts, tokens })
     }
 
@@ -138,12 +141,13 @@ impl ChatTemplate {
             ));
         }
         let name = self.choose(options)?;
-        let context = self.context(messages, options)?;
-        let template = self
-            .environment
-            .get_template(name)
-            .map_err(|error| environment::template_error(&error))?;
-        let text = template.render(context).map_err(|error| environment::template_error(&error))?;
+        let text = stack::with_room(|| {
+            let context = self.context(messages, options)?;
+            let template = self.environment.get_template(name);
+            template
+                .and_then(|template| template.render(context))
+                .map_err(|error| environment::template_error(&error))
+        })?;
         if options.continue_final_message { cut_after_last(text, messages) } else { Ok(text) }
     }
 

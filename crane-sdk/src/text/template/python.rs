@@ -1,6 +1,6 @@
 //! Methods that Python's strings, lists and dicts have and templates call.
 
-use minijinja::value::{Kwargs, Value, ValueKind, from_args};
+use minijinja::value::{Kwargs, Tuple, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
@@ -32,6 +32,13 @@ pub(super) fn trim(value: &Value, chars: Option<&str>) -> String {
     // Jinja writes whatever it trims as text first.
     let text = value.to_string();
     strip_both(&text, chars, true, true).to_owned()
+}
+
+/// The `wordcount` filter: runs of letters, digits and `_`.
+pub(super) fn wordcount(value: &Value) -> usize {
+    let text = value.to_string();
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    words.filter(|word| !word.is_empty()).count()
 }
 
 /// `str.strip()`.
@@ -174,32 +181,19 @@ fn split_words(text: &str, limit: usize, from_end: bool) -> Vec<&str> {
     let mut rest = trim(text);
     while !rest.is_empty() {
         let at = if from_end { rest.rfind(is_space) } else { rest.find(is_space) };
-        match at.filter(|_| words.len() < limit) {
-            Some(at) => {
-                let (left, right) = rest.split_at(at);
-                let word = if from_end { right.trim_start_matches(is_space) } else { left };
-                words.push(word);
-                rest = trim(if from_end { left } else { right });
-            }
-            None => {
-                words.push(if from_end {
-                    strip_start(rest)
-                } else {
-                    trim_end_if(rest, words.len() < limit)
-                });
-                break;
-            }
-        }
+        let Some(at) = at.filter(|_| words.len() < limit) else {
+            words.push(rest);
+            break;
+        };
+        let (left, right) = rest.split_at(at);
+        words.push(if from_end { strip_start(right) } else { left });
+        rest = trim(if from_end { left } else { right });
     }
     words
 }
 
 fn trim_end(text: &str) -> &str {
     text.trim_end_matches(is_space)
-}
-
-fn trim_end_if(text: &str, yes: bool) -> &str {
-    if yes { trim_end(text) } else { text }
 }
 
 fn split_lines(text: &str, keep: bool) -> Value {
@@ -230,7 +224,7 @@ fn split_lines(text: &str, keep: bool) -> Value {
 }
 
 fn triple(left: &str, middle: &str, right: &str) -> Value {
-    [left, middle, right].into_iter().map(Value::from).collect()
+    Value::from(Tuple::from([left, middle, right].map(Value::from)))
 }
 
 fn title(text: &str) -> String {

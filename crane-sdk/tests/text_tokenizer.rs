@@ -1,0 +1,326 @@
+//! Tokenizers against the ids of transformers, on the fixtures and on real vocabularies.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod text_models;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crane_sdk::source::{MemorySource, Metadata, Value as GgufValue};
+use crane_sdk::text::{StreamDecoder, Tokenizer};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use text_models::{fixture, fixture_json, gguf_metadata, hf_folder};
+
+fn fixture_tokenizer(name: &str) -> Tokenizer {
+    let json = fixture(&format!("{name}/tokenizer.json"));
+    let config = fixture(&format!("{name}/tokenizer_config.json"));
+    Tokenizer::from_json(&json, Some(&config)).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn stream(tokenizer: &Arc<Tokenizer>, ids: &[u32], skip_special: bool) -> String {
+    let mut decoder = StreamDecoder::new(tokenizer.clone(), skip_special);
+    let mut text: String = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
+    text.push_str(&decoder.finish().unwrap());
+    text
+}
+
+#[test]
+fn fixtures_encode_and_decode_as_transformers_does() {
+    for name in ["qwen2_tied", "qwen2_untied_sharded", "llama32", "qwen3"] {
+        let tokenizer = Arc::new(fixture_tokenizer(name));
+        let values = &fixture_json(&format!("{name}/golden.json"))["values"];
+        for (text, expected) in values["text_token_ids"].as_object().unwrap() {
+            assert_eq!(tokenizer.encode(text, true).unwrap(), ids(expected), "{name}: {text}");
+        }
+        for example in values["decode_examples"].as_array().unwrap() {
+            let text = example["text"].as_str().unwrap();
+            assert_eq!(tokenizer.decode(&ids(&example["ids"]), false).unwrap(), text);
+            assert_eq!(stream(&tokenizer, &ids(&example["ids"]), false), text);
+        }
+        for chat in ["chat", "chat_default_system"] {
+            if let Some(rendered) = values[chat]["rendered"].as_str() {
+                assert_eq!(tokenizer.encode(rendered, false).unwrap(), ids(&values[chat]["ids"]));
+            }
+        }
+    }
+}
+
+#[test]
+fn special_tokens_are_known() {
+    let tokenizer = fixture_tokenizer("qwen2_tied");
+    assert_eq!(tokenizer.eos_id(), Some(402));
+    assert_eq!(tokenizer.pad_id(), Some(400));
+    assert_eq!(tokenizer.bos_id(), None);
+    assert_eq!(tokenizer.vocab_size(), 405);
+    assert!(tokenizer.is_special(401) && !tokenizer.is_special(39) && !tokenizer.is_special(9999));
+    assert_eq!(tokenizer.id_to_token(402).as_deref(), Some("<|im_end|>"));
+    assert_eq!(tokenizer.decode(&[39, 402, 307, 7777], true).unwrap(), "Hel");
+    assert_eq!(tokenizer.decode(&[39, 402], false).unwrap(), "H<|im_end|>");
+    let llama = fixture_tokenizer("llama32");
+    assert_eq!(llama.bos_id(), Some(380));
+    assert_eq!(llama.encode("", true).unwrap(), [380]);
+    assert_eq!(llama.encode("", false).unwrap(), [0; 0]);
+}
+
+#[test]
+fn token_bytes_are_the_bytes_of_the_text() {
+    let tokenizer = fixture_tokenizer("qwen2_tied");
+    let text = "def 你好 \u{1F600}\n";
+    let ids = tokenizer.encode(text, false).unwrap();
+    let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token_bytes(id)).collect();
+    assert_eq!(bytes, text.as_bytes());
+    assert_eq!(tokenizer.token_bytes(100_000), b"");
+}
+
+fn check_cases(tokenizer: &Arc<Tokenizer>, name: &str) {
+    let cases = fixture_json("refs/tokenizer_cases.json");
+    let cases = cases[name].as_array().unwrap();
+    assert!(cases.len() > 10);
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let expected = ids(&case["ids"]);
+        assert_eq!(tokenizer.encode(text, false).unwrap(), expected, "{name}: {text:?}");
+        let decoded = tokenizer.decode(&expected, false).unwrap();
+        assert_eq!(stream(tokenizer, &expected, false), decoded);
+        let bytes: Vec<u8> = expected.iter().flat_map(|&id| tokenizer.token_bytes(id)).collect();
+        assert_eq!(String::from_utf8_lossy(&bytes), decoded);
+    }
+    for case in fixture_json(&format!("refs/{name}.json"))["cases"].as_array().unwrap() {
+        let prompt = case["prompt"].as_str().unwrap();
+        assert_eq!(tokenizer.encode(prompt, false).unwrap(), ids(&case["prompt_ids"]));
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(stream(tokenizer, &ids(&case["output_ids"]), false), text);
+    }
+}
+
+#[test]
+fn real_gguf_vocabularies_give_the_reference_ids() {
+    for (name, file) in text_models::GGUF {
+        let Some(meta) = gguf_metadata(file) else { continue };
+        let start = std::time::Instant::now();
+        let tokenizer = Arc::new(Tokenizer::from_gguf(&meta).unwrap());
+        let took = start.elapsed();
+        println!("{file}: {} tokens in {took:?}", tokenizer.vocab_size());
+        assert!(took.as_secs_f64() < 5.0, "{file} took {took:?}");
+        check_cases(&tokenizer, name);
+    }
+}
+
+#[test]
+fn real_tokenizer_json_gives_the_reference_ids() {
+    for (name, folder) in [("qwen", "qwen-bf16"), ("smollm2", "smollm2-bf16")] {
+        let Some(folder) = hf_folder(folder) else { continue };
+        let read = |name: &str| std::fs::read(Path::new(&folder).join(name)).unwrap();
+        let source = MemorySource::new("folder")
+            .with("tokenizer.json", read("tokenizer.json"))
+            .with("tokenizer_config.json", read("tokenizer_config.json"));
+        let start = std::time::Instant::now();
+        let tokenizer = Arc::new(Tokenizer::from_source(&source).unwrap());
+        println!("{}: {:?}", folder.display(), start.elapsed());
+        check_cases(&tokenizer, name);
+    }
+}
+
+/// A GGUF file's metadata out of the pairs of a JSON object.
+fn metadata(pairs: Value) -> Metadata {
+    let pairs = pairs.as_object().unwrap().iter().map(|(key, value)| {
+        let value = match value {
+            Value::String(text) => GgufValue::String(text.clone()),
+            Value::Bool(value) => GgufValue::Bool(*value),
+            Value::Number(number) => GgufValue::Unsigned(number.as_u64().unwrap()),
+            Value::Array(list) if list.iter().all(Value::is_string) => GgufValue::Strings(
+                list.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),
+            ),
+            Value::Array(list) if list.iter().all(Value::is_i64) => {
+                GgufValue::Integers(list.iter().map(|item| item.as_i64().unwrap()).collect())
+            }
+            Value::Array(list) => {
+                GgufValue::Floats(list.iter().map(|item| item.as_f64().unwrap()).collect())
+            }
+            other => panic!("{other}"),
+        };
+        (format!("tokenizer.ggml.{key}"), value)
+    });
+    Metadata::from_pairs("m.gguf", pairs)
+}
+
+#[test]
+fn sentencepiece_vocabularies_give_the_ids_of_sentencepiece() {
+    let fixture = fixture_json("text/sentencepiece.json");
+    let pairs = json!({
+        "model": "llama", "tokens": fixture["tokens"], "scores": fixture["scores"],
+        "token_type": fixture["types"], "bos_token_id": 1, "eos_token_id": 2,
+    });
+    let tokenizer = Arc::new(Tokenizer::from_gguf(&metadata(pairs)).unwrap());
+    for case in fixture["cases"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        let expected = ids(&case["ids"]);
+        assert_eq!(tokenizer.encode(text, false).unwrap(), expected, "{text:?}");
+        let with_bos = tokenizer.encode(text, true).unwrap();
+        assert_eq!((with_bos[0], &with_bos[1..]), (1, expected.as_slice()));
+        let special = ["<|im_end|>", "<|tool|>", "<s>"].iter().any(|token| text.contains(token));
+        if !special && !text.contains('▁') {
+            assert_eq!(tokenizer.decode(&with_bos, true).unwrap(), text);
+            assert_eq!(stream(&tokenizer, &with_bos, true), text);
+        }
+    }
+    assert!(tokenizer.is_special(3) && !tokenizer.is_special(4));
+    assert_eq!(tokenizer.decode(&[1, 3, 4], true).unwrap(), "<|tool|>");
+    let newline = tokenizer.token_to_id("<0x0A>").unwrap();
+    assert_eq!(tokenizer.token_bytes(newline), b"\n");
+}
+
+#[test]
+fn gguf_metadata_that_does_not_fit_is_an_error_that_names_the_key() {
+    let good = json!({
+        "model": "gpt2", "pre": "qwen2", "tokens": ["a", "b", "ab", "<e>", "[PAD]"],
+        "token_type": [1, 1, 1, 3, 5], "merges": ["a b"], "eos_token_id": 3, "add_bos_token": false,
+    });
+    let tokenizer = Tokenizer::from_gguf(&metadata(good.clone())).unwrap();
+    assert_eq!(tokenizer.encode("ab<e>[PAD]a", true).unwrap(), [2, 3, 0]);
+    assert_eq!(tokenizer.decode(&[2, 3, 4, 0], true).unwrap(), "aba");
+    let with = |key: &str, value: Value| {
+        let mut pairs = good.clone();
+        pairs[key] = value;
+        match Tokenizer::from_gguf(&metadata(pairs)) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    for (key, value, expected) in [
+        ("model", json!("rwkv"), "\"rwkv\" (tokenizer.ggml.model) is not supported"),
+        ("pre", json!("martian"), "\"martian\" (tokenizer.ggml.pre) is not supported"),
+        ("tokens", json!("a"), "tokenizer.ggml.tokens should be an array of strings"),
+        ("tokens", json!([]), "tokenizer.ggml.tokens is empty"),
+        ("tokens", json!(["a", "b", "ab", "ab"]), "more than once"),
+        ("token_type", json!([1, 1]), "token_type has 2 entries"),
+        ("merges", json!(["a b", "b b"]), "tokenizer.ggml.merges: Token `bb`"),
+        ("merges", json!(["a abababab"]), "merge 0"),
+        ("merges", json!(["ab"]), "merges[0] is \"ab\""),
+        ("merges", json!([1]), "merges should be an array of strings"),
+        ("eos_token_id", json!(77), "eos_token_id is 77, but the vocabulary has 5 tokens"),
+    ] {
+        let message = with(key, value.clone());
+        assert!(message.contains(expected), "{key} = {value}: {message:?}");
+    }
+    for key in ["model", "tokens", "merges"] {
+        let mut pairs = good.clone();
+        pairs.as_object_mut().unwrap().remove(key);
+        let error = Tokenizer::from_gguf(&metadata(pairs)).unwrap_err().to_string();
+        assert!(error.contains(&format!("no tokenizer.ggml.{key}")), "{error}");
+    }
+}
+
+#[test]
+fn llama_classes_take_bos_and_eos_from_their_config() {
+    let json = br#"{"added_tokens": [
+        {"id": 3, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+        {"id": 4, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+        "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}"#;
+    let encode = |config: Value| {
+        let config = serde_json::to_vec(&config).unwrap();
+        Tokenizer::from_json(json, Some(&config)).unwrap().encode("ab", true).unwrap()
+    };
+    let mut config = json!({"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "</s>"}});
+    assert_eq!(encode(config.clone()), [3, 2]);
+    config["add_eos_token"] = json!(true);
+    assert_eq!(encode(config.clone()), [3, 2, 4]);
+    config["add_bos_token"] = json!(false);
+    assert_eq!(encode(config.clone()), [2, 4]);
+    config["tokenizer_class"] = json!("PreTrainedTokenizerFast");
+    assert_eq!(encode(config), [2]);
+}
+
+proptest! {
+    #[test]
+    fn pieces_together_are_the_whole(ids in prop::collection::vec(0u32..410, 0..80), hide: bool) {
+        let tokenizer = Arc::new(fixture_tokenizer("qwen2_tied"));
+        prop_assert_eq!(stream(&tokenizer, &ids, hide), tokenizer.decode(&ids, hide).unwrap());
+        let inner = tokenizers_oracle("qwen2_tied");
+        prop_assert_eq!(inner.decode(&ids, hide).unwrap(), tokenizer.decode(&ids, hide).unwrap());
+    }
+
+    #[test]
+    fn any_text_survives(text in "\\PC{0,40}") {
+        // The normalizer composes characters, so only composed text comes back as it was.
+        let tokenizer = Arc::new(fixture_tokenizer("llama32"));
+        let ids = tokenizer.encode(&text, false).unwrap();
+        prop_assert_eq!(tokenizer.decode(&ids, false).unwrap(), text.clone());
+        prop_assert_eq!(stream(&tokenizer, &ids, false), text);
+    }
+}
+
+fn tokenizers_oracle(name: &str) -> tokenizers::Tokenizer {
+    tokenizers::Tokenizer::from_bytes(fixture(&format!("{name}/tokenizer.json"))).unwrap()
+}
+
+#[test]
+fn a_character_waits_until_it_is_whole() {
+    let tokenizer = Arc::new(fixture_tokenizer("qwen2_tied"));
+    let ids = tokenizer.encode("好\u{1F600}!", false).unwrap();
+    let mut decoder = StreamDecoder::new(tokenizer, true);
+    let pieces: Vec<String> = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
+    assert!(pieces.iter().all(|piece| !piece.contains('\u{FFFD}')), "{pieces:?}");
+    assert_eq!(pieces.concat(), "好\u{1F600}!");
+    assert!(pieces.iter().any(String::is_empty));
+    decoder.push(ids[0]).unwrap();
+    let rest = decoder.finish().unwrap();
+    assert!(rest.is_empty() || rest == "\u{FFFD}" || rest == "好", "{rest:?}");
+}
+
+#[test]
+fn damaged_files_are_errors_that_name_the_field() {
+    let error = |json: &str| Tokenizer::from_json(json.as_bytes(), None).unwrap_err().to_string();
+    let bpe = |vocab: &str, merges: &str| {
+        error(&format!(r#"{{"model":{{"type":"BPE","vocab":{vocab},"merges":{merges}}}}}"#))
+    };
+    for (message, expected) in [
+        (error(""), "tokenizer.json"),
+        (error("{}"), "missing field `model`"),
+        (error(r#"{"model": {"type": "BPE"}}"#), "missing field `vocab`"),
+        (bpe(r#"{"a":0,"b":1}"#, r#"["a b"]"#), "merge 0"),
+        (bpe(r#"{"a":0,"b":1,"cc":2}"#, r#"["a b"]"#), "`ab`"),
+        (bpe(r#"{"a":0,"aa":1}"#, r#"[["a","x"]]"#), "`x`"),
+        (bpe(r#"{"a":0}"#, r#"["abc"]"#), "a merge"),
+        (bpe(r#"{"a":4000000000}"#, "[]"), "4000000000"),
+        (bpe(r#"{"a":-1}"#, "[]"), "u32"),
+        (
+            error(r#"{"model":{"type":"BPE","vocab":{"a":0},"merges":[],"unk_token":"?"}}"#),
+            "unk_token",
+        ),
+        (
+            error(
+                r#"{"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated","invert":false},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#,
+            ),
+            "pre_tokenizer",
+        ),
+        (
+            error(
+                r#"{"pre_tokenizer":{"type":"FixedLength","length":0},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#,
+            ),
+            "FixedLength",
+        ),
+        (
+            error(
+                r#"{"decoder":{"type":"Nope"},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#,
+            ),
+            "decoder",
+        ),
+        (
+            error(
+                r#"{"added_tokens":[{"id":0,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}"#,
+            ),
+            "both have the id 0",
+        ),
+    ] {
+        assert!(message.contains(expected), "{message:?} should contain {expected:?}");
+    }
+    let source = MemorySource::new("nowhere").with("config.json", b"{}".to_vec());
+    let message = Tokenizer::from_source(&source).unwrap_err().to_string();
+    assert!(message.contains("tokenizer.json not found in nowhere"), "{message}");
+}
