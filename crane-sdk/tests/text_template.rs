@@ -255,3 +255,49 @@ fn long_conversations_fit_the_fuel() {
         assert!(text.contains("Answer 999") && text.len() > 2_000_000);
     }
 }
+
+#[test]
+fn damaged_templates_never_panic() {
+    let fixture = fixture_json("text/templates.json");
+    let messages = messages(&fixture["chats"]["tool_call"]);
+    let tools = fixture["tools"].as_array().unwrap().clone();
+    let texts: Vec<Vec<char>> = ["qwen25_tools", "qwen3", "llama31", "mistral", "macros"]
+        .iter()
+        .map(|name| fixture["templates"][*name].as_str().unwrap().chars().collect())
+        .collect();
+    let options = RenderOptions { tools: Some(tools), ..Default::default() };
+    let mut state = 1u64;
+    let mut next = |bound: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % bound
+    };
+    let mut rendered = 0;
+    for round in 0..2000 {
+        let mut text = texts[round % texts.len()].clone();
+        for _ in 0..1 + next(3) {
+            if text.is_empty() {
+                break;
+            }
+            let at = next(text.len().max(1));
+            let end = (at + 1 + next(30)).min(text.len());
+            match next(4) {
+                0 => {
+                    text[at] =
+                        ['{', '}', '%', '-', '|', '(', ')', '\'', '.', '9', '[', 'é'][next(12)]
+                }
+                1 => drop(text.drain(at..end)),
+                2 => text.truncate(at + 1),
+                _ => {
+                    let copy = text[at..end].to_vec();
+                    let to = next(text.len());
+                    text.splice(to..to, copy);
+                }
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let result = ChatTemplate::new(&text, tokens())
+            .and_then(|template| template.render(&messages, &options));
+        rendered += usize::from(result.is_ok());
+    }
+    assert!(rendered > 100, "{rendered}");
+}

@@ -216,6 +216,81 @@ fn gguf_metadata_that_does_not_fit_is_an_error_that_names_the_key() {
     }
 }
 
+/// Damaged copies of a file: bytes changed, cut out or doubled, and numbers replaced by odd ones.
+fn damaged(file: &[u8], seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = |bound: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % bound
+    };
+    let mut file = file.to_vec();
+    for _ in 0..1 + next(3) {
+        if file.is_empty() {
+            break;
+        }
+        let (at, len) = (next(file.len()), 1 + next(40));
+        let end = (at + len).min(file.len());
+        match next(5) {
+            0 => file[at] = b"\"{}[]:,0-e\\ \xff"[next(13)],
+            1 => drop(file.drain(at..end)),
+            2 => file.truncate(at.max(1)),
+            3 => {
+                let copy = file[at..end].to_vec();
+                file.splice(at..at, copy);
+            }
+            _ => {
+                let digit = (at..file.len()).find(|&at| file[at].is_ascii_digit());
+                let odd = ["-1", "4294967295", "18446744073709551616", "1e9", "null", "\"x\""];
+                if let Some(digit) = digit {
+                    file.splice(digit..=digit, odd[next(odd.len())].bytes());
+                }
+            }
+        }
+    }
+    file
+}
+
+#[test]
+fn damaged_tokenizers_never_panic() {
+    let long = r#"{"added_tokens":[{"id":9,"content":"<s>","single_word":true,"lstrip":true,"rstrip":true,"normalized":true,"special":true}],
+        "normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"_"},{"type":"Replace","pattern":{"String":" "},"content":"_"},{"type":"Strip","strip_left":true,"strip_right":true},{"type":"NFKC"},{"type":"Lowercase"}]},
+        "pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Metaspace","replacement":"_","prepend_scheme":"first","split":true},{"type":"Digits","individual_digits":true},{"type":"Punctuation","behavior":"Isolated"},{"type":"FixedLength","length":3}]},
+        "post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],"special_tokens":{"<s>":{"id":"<s>","ids":[9],"tokens":["<s>"]}}},
+        "decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"_"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":2}]},
+        "model":MODEL}"#;
+    let models = [
+        r###"{"type":"BPE","unk_token":"a","continuing_subword_prefix":"##","end_of_word_suffix":"</w>","fuse_unk":true,"byte_fallback":true,"ignore_merges":true,"vocab":{"a":0,"##b":1,"ab":2,"_":3,"b</w>":4,"<0x41>":5},"merges":[["a","##b"]]}"###,
+        r#"{"type":"Unigram","unk_id":0,"byte_fallback":true,"vocab":[["<unk>",0.0],["a",-1.5],["ab",-2.0],["_",-3.0],["<0x41>",-4.0]]}"#,
+        r###"{"type":"WordPiece","unk_token":"a","continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{"a":0,"##b":1,"_":2}}"###,
+        r#"{"type":"WordLevel","unk_token":"a","vocab":{"a":0,"_ab":1}}"#,
+    ];
+    let mut files: Vec<Vec<u8>> =
+        models.iter().map(|model| long.replace("MODEL", model).into_bytes()).collect();
+    for file in &files {
+        Tokenizer::from_json(file, None).unwrap();
+    }
+    files.push(fixture("llama32/tokenizer.json"));
+    let config = fixture("llama32/tokenizer_config.json");
+    let mut readable = 0;
+    for seed in 0..4000 {
+        let file = &files[seed as usize % files.len()];
+        let (json, config) = match seed % 11 {
+            0 => (file.clone(), damaged(&config, seed)),
+            _ => (damaged(file, seed), b"{}".to_vec()),
+        };
+        if let Ok(tokenizer) = Tokenizer::from_json(&json, Some(&config)) {
+            readable += 1;
+            for text in ["", " ab  ba_<s> é😀\u{0}12", "<0x41>A"] {
+                if let Ok(ids) = tokenizer.encode(text, true) {
+                    tokenizer.decode(&ids, seed % 2 == 0).unwrap();
+                }
+            }
+            tokenizer.decode(&(0..12).collect::<Vec<u32>>(), false).unwrap();
+        }
+    }
+    assert!(readable > 100, "{readable}");
+}
+
 #[test]
 fn llama_classes_take_bos_and_eos_from_their_config() {
     let json = br#"{"added_tokens": [

@@ -137,6 +137,8 @@ fn read_file<M: DeserializeOwned>(
     if pre_tokenizer.as_ref().is_some_and(has_empty_chunks) {
         return Err(damaged("pre_tokenizer", "FixedLength has length 0"));
     }
+    check_template(file.post_processor.as_ref())
+        .map_err(|reason| damaged("post_processor", reason))?;
     let mut parts = Parts {
         model: build(file.model, &added).map_err(|reason| damaged("model", reason))?,
         normalizer: part("normalizer", file.normalizer)?,
@@ -250,6 +252,25 @@ fn part<T: DeserializeOwned>(field: &str, value: Option<Value>) -> Result<Option
         None | Some(Value::Null) => Ok(None),
         Some(value) => serde_json::from_value(value).map_err(|error| damaged(field, error)),
     }
+}
+
+/// Checks that a template names only tokens that it describes: the library relies on it.
+fn check_template(processor: Option<&Value>) -> Result<(), String> {
+    let Some(processor) = processor else { return Ok(()) };
+    if let Some(parts) = processor.get("processors").and_then(Value::as_array) {
+        parts.iter().try_for_each(|part| check_template(Some(part)))?;
+    }
+    for pieces in [processor.get("single"), processor.get("pair")] {
+        for piece in pieces.and_then(Value::as_array).into_iter().flatten() {
+            let id = piece.get("SpecialToken").and_then(|token| token.get("id")?.as_str());
+            let known =
+                |id| processor.get("special_tokens").is_some_and(|all| all.get(id).is_some());
+            if let Some(id) = id.filter(|id| !known(*id)) {
+                return Err(format!("special_tokens does not describe {id:?}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether a chunk length of 0 would make the library panic.

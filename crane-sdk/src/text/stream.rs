@@ -11,6 +11,20 @@ use crate::Result;
 /// The pieces together are what [`Tokenizer::decode`] makes of all ids at once. A piece never ends
 /// inside a character: its bytes wait until it is complete, and bytes that can never become text
 /// are U+FFFD. A decoder that joins byte tokens (`<0xE4>`) holds a run of them until it ends.
+///
+/// ```
+/// use std::sync::Arc;
+/// use crane_sdk::text::{StreamDecoder, Tokenizer};
+/// // The two tokens are the two bytes of "é", in the byte-level alphabet.
+/// let json = r#"{"model": {"type": "BPE", "vocab": {"Ã": 0, "©": 1}, "merges": []},
+///                "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false}}"#;
+/// let tokenizer = Arc::new(Tokenizer::from_json(json.as_bytes(), None)?);
+/// let mut decoder = StreamDecoder::new(tokenizer, true);
+/// assert_eq!(decoder.push(0)?, "");
+/// assert_eq!(decoder.push(1)?, "é");
+/// assert_eq!(decoder.finish()?, "");
+/// # Ok::<(), crane_sdk::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct StreamDecoder {
     tokenizer: Arc<Tokenizer>,

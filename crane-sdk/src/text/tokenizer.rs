@@ -16,6 +16,16 @@ const MAX_ID: u32 = (1 << 24) - 1;
 
 /// A model's tokenizer; shared by any number of threads.
 ///
+/// ```
+/// use crane_sdk::text::Tokenizer;
+/// let json = br#"{"model": {"type": "BPE", "vocab": {"h": 0, "i": 1, "hi": 2}, "merges": ["h i"]},
+///                 "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false}}"#;
+/// let tokenizer = Tokenizer::from_json(json, None)?;
+/// assert_eq!(tokenizer.encode("hih", true)?, [2, 0]);
+/// assert_eq!(tokenizer.decode(&[2, 0], true)?, "hih");
+/// # Ok::<(), crane_sdk::Error>(())
+/// ```
+///
 /// Texts and ids are those of `transformers`, but for one switch: a `clean_up_tokenization_spaces`
 /// of the config is not applied, because it changes text that the model wrote.
 pub struct Tokenizer {

@@ -10,7 +10,7 @@ use crate::Error;
 
 /// The work that a template may do: about as many instructions, and 64 bytes of text for each.
 ///
-/// It also bounds how deep a template can nest a value, which [`super::stack`] must be able to undo.
+/// A conversation of ten thousand messages fits. It also bounds how deep a template can nest a value, which [`super::stack`] must be able to undo.
 const FUEL: u64 = 2_000_000;
 
 /// What a template says when it calls `raise_exception`.
