@@ -89,7 +89,10 @@ impl KvCache {
     }
 
     /// Checks that `tokens` more fit and makes room for them in every layer.
-    pub(crate) fn reserve(&mut self, tokens: usize) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::ContextOverflow`] if they do not fit, [`Error::Tensor`] if memory cannot be had.
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
         let needed = self.len.saturating_add(tokens);
         if needed > self.capacity {
             return Err(Error::ContextOverflow { prompt: needed, context: self.capacity });
@@ -117,12 +120,10 @@ impl KvCache {
     /// Writes new keys and values, `[kv_heads, tokens, head_dim]`, behind those held, and returns the
     /// layer's whole buffers. They count only after [`KvCache::advance`], so that a forward pass
     /// that fails leaves the cache as it was.
-    pub(crate) fn append(
-        &mut self,
-        layer: usize,
-        keys: &Tensor,
-        values: &Tensor,
-    ) -> Result<&LayerCache> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a layer without room, [`Error::Tensor`] for another shape.
+    pub fn append(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<&LayerCache> {
         let at = self.len;
         let Some(Some(buffers)) = self.layers.get(layer) else {
             return Err(Error::argument("layer", format_args!("{layer} has no reserved cache")));
@@ -133,7 +134,7 @@ impl KvCache {
     }
 
     /// Counts `tokens` that every layer has appended.
-    pub(crate) fn advance(&mut self, tokens: usize) {
+    pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
 }
