@@ -7,6 +7,7 @@
 //! is the loop and [`pipeline`] is what a user asks for.
 
 pub mod error;
+pub mod generate;
 #[cfg(feature = "golden")]
 pub mod golden;
 pub mod kernels;

@@ -1,5 +1,7 @@
 //! The sampler's chain against a naive one that sorts everything and computes in f64.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use crane_sdk::sample::{LogprobsOf, Sampler, SamplingParams};

@@ -1,0 +1,75 @@
+//! Several sessions through one forward pass.
+
+use std::sync::Arc;
+
+use super::session::copy_row;
+use super::{Prepared, Session, Step};
+use crate::models::LogitsRows;
+use crate::{Error, Result};
+
+/// Makes one step of every session through a single pass over the weights.
+///
+/// Each running session adds its own segment: a chunk of its prompt, or one token. Sessions may join
+/// and leave between two calls, and those that are not running give [`Step::Done`]. A session's
+/// tokens are those that it would have chosen alone. The results are in the order of the sessions; an
+/// error among them ended that session's generation only.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] if the sessions do not share one model; whatever the forward pass
+/// returns. Every session is then as it was before the call, still running.
+pub fn step_together(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>> {
+    let Some(model) = sessions.first().map(|session| session.model().clone()) else {
+        return Ok(Vec::new());
+    };
+    if sessions.iter().any(|session| !Arc::ptr_eq(session.model(), &model)) {
+        return Err(Error::argument("sessions", "do not all share one model"));
+    }
+    let prepared: Vec<Result<Prepared>> =
+        sessions.iter_mut().map(|session| session.sequence.prepare()).collect();
+    let feeds = |index: usize| matches!(prepared.get(index), Some(Ok(Prepared::Feed)));
+
+    let cached: Vec<usize> = sessions.iter().map(|session| session.cached()).collect();
+    let mut batch = Vec::new();
+    for (index, session) in sessions.iter_mut().enumerate() {
+        if feeds(index) {
+            batch.push(session.sequence.segment());
+        }
+    }
+    let wanted: Vec<bool> =
+        batch.iter().map(|segment| segment.logits == LogitsRows::Last).collect();
+    let forward = if batch.is_empty() { Ok(None) } else { model.forward(&mut batch).map(Some) };
+    drop(batch);
+
+    let mut wanted = wanted.into_iter();
+    let mut rows = 0..;
+    let copied = forward.and_then(|logits| {
+        let mut has_row = vec![false; sessions.len()];
+        for (index, session) in sessions.iter_mut().enumerate() {
+            if feeds(index)
+                && wanted.next() == Some(true)
+                && let (Some(logits), Some(row)) = (&logits, rows.next())
+            {
+                copy_row(logits, row, &mut session.row)?;
+                has_row[index] = true;
+            }
+        }
+        Ok(has_row)
+    });
+    let has_row = match copied {
+        Ok(has_row) => has_row,
+        Err(error) => {
+            for (session, cached) in sessions.iter_mut().zip(cached) {
+                session.sequence.rollback(cached);
+            }
+            return Err(error);
+        }
+    };
+    let steps = sessions.iter_mut().zip(prepared).zip(has_row).map(|((session, prepared), row)| {
+        match prepared? {
+            Prepared::Ended(Some(piece)) => Ok(Step::Piece(piece)),
+            Prepared::Ended(None) => Ok(Step::Done),
+            Prepared::Feed => session.sequence.accept(row.then_some(session.row.as_mut_slice())),
+        }
+    });
+    Ok(steps.collect())
+}

@@ -1,0 +1,184 @@
+//! One generation's own state: how tokens are chosen, what was said, when it ends.
+
+use std::sync::Arc;
+
+use super::stats::Clock;
+use super::{
+    CancelToken, FinishReason, GenerationConfig, Output, Piece, PieceLogprobs, StopMatcher,
+};
+use crate::sample::Sampler;
+use crate::text::{StreamDecoder, Tokenizer};
+use crate::{Error, Result};
+
+/// What a generation knows beside its tokens.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) config: GenerationConfig,
+    pub(super) cancel: CancelToken,
+    sampler: Sampler,
+    text: Option<Text>,
+    /// Special tokens that the caller gave as stop strings, and their place in the list.
+    stop_ids: Vec<(u32, usize)>,
+    clock: Clock,
+    end: Option<FinishReason>,
+    output: Output,
+}
+
+/// From ids to text that may come out.
+#[derive(Debug)]
+struct Text {
+    decoder: StreamDecoder,
+    stops: StopMatcher,
+}
+
+impl Run {
+    /// A run that has not begun.
+    pub(super) fn new(
+        config: &GenerationConfig,
+        cancel: &CancelToken,
+        tokenizer: Option<&Arc<Tokenizer>>,
+        vocab_size: usize,
+    ) -> Result<Self> {
+        config.validate()?;
+        let mut sampler = Sampler::new(config.sampling.clone(), vocab_size)?;
+        if let Some(top) = config.logprobs {
+            sampler = sampler.with_logprobs(top, config.logprobs_of);
+        }
+        let mut stop_ids = Vec::new();
+        let text = match tokenizer {
+            Some(tokenizer) => {
+                for (index, stop) in config.stop.iter().enumerate() {
+                    let id = tokenizer.token_to_id(stop).filter(|&id| tokenizer.is_special(id));
+                    stop_ids.extend(id.map(|id| (id, index)));
+                }
+                Some(Text {
+                    decoder: StreamDecoder::new(tokenizer.clone(), config.skip_special_tokens),
+                    stops: StopMatcher::new(config.stop.clone())?,
+                })
+            }
+            None if config.stop.is_empty() => None,
+            None => {
+                return Err(Error::argument(
+                    "stop",
+                    "cannot act: this session generates tokens without text",
+                ));
+            }
+        };
+        let output = Output::nothing(sampler.seed());
+        let (config, cancel, clock) = (config.clone(), cancel.clone(), Clock::start());
+        Ok(Self { config, cancel, sampler, text, stop_ids, clock, end: None, output })
+    }
+
+    /// Notes the prompt's numbers.
+    pub(super) fn prompt(&mut self, tokens: usize, cached: usize, dropped: usize) {
+        self.output.stats.prompt_tokens = tokens;
+        self.output.stats.cached_tokens = cached;
+        self.output.dropped_tokens = dropped;
+    }
+
+    /// Notes tokens that left the window.
+    pub(super) fn dropped(&mut self, tokens: usize) {
+        self.output.dropped_tokens += tokens;
+    }
+
+    /// Whether it goes on.
+    pub(super) fn is_running(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Chooses the next token from a row of logits, which is changed, and tells what it says; ends the
+    /// run if it was the last one.
+    pub(super) fn choose(&mut self, logits: &mut [f32], tokens: &mut Vec<u32>) -> Result<Piece> {
+        if self.output.ids.len() < self.config.min_new_tokens {
+            for &id in &self.config.eos_ids {
+                if let Some(logit) = logits.get_mut(id as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        let sampled = self.sampler.sample(logits, tokens)?;
+        let id = sampled.id;
+        tokens.push(id);
+        self.output.ids.push(id);
+        self.output.stats.generated_tokens += 1;
+        self.clock.tick(&mut self.output.stats, true);
+
+        let mut piece = Piece { id: Some(id), ..Piece::default() };
+        piece.logprobs = sampled.logprob.map(|logprob| PieceLogprobs { logprob, top: sampled.top });
+        if !self.config.ignore_eos && self.config.eos_ids.contains(&id) {
+            self.finish(FinishReason::Eos, &mut piece)?;
+        } else if let Some(&(_, index)) = self.stop_ids.iter().find(|(stop, _)| *stop == id) {
+            self.output.stop = self.config.stop.get(index).cloned();
+            self.finish(FinishReason::Stop, &mut piece)?;
+        } else {
+            if let Some(text) = &mut self.text {
+                let decoded = text.decoder.push(id)?;
+                self.say(&decoded, &mut piece);
+            }
+            if self.is_running() && self.is_full() {
+                self.finish(FinishReason::Length, &mut piece)?;
+            }
+        }
+        self.output.text.push_str(&piece.text);
+        Ok(piece)
+    }
+
+    /// Whether the caller's limit is reached.
+    fn is_full(&self) -> bool {
+        let stats = &self.output.stats;
+        match (self.config.max_new_tokens, self.config.max_length) {
+            (Some(most), _) => stats.generated_tokens >= most,
+            (None, Some(most)) => stats.prompt_tokens + stats.generated_tokens >= most,
+            (None, None) => false,
+        }
+    }
+
+    /// Passes text through the stop strings into the piece.
+    fn say(&mut self, decoded: &str, piece: &mut Piece) {
+        let Some(text) = &mut self.text else { return };
+        let (said, stopped) = text.stops.push(decoded);
+        piece.text.push_str(&said);
+        if let Some(index) = stopped {
+            // Nothing waits in the matcher after a stop string.
+            self.output.stop = self.config.stop.get(index).cloned();
+            self.end = Some(FinishReason::Stop);
+        }
+    }
+
+    /// Ends the run; text that waited comes out.
+    fn finish(&mut self, reason: FinishReason, piece: &mut Piece) -> Result<()> {
+        self.end = Some(reason);
+        if let Some(text) = &mut self.text {
+            let rest = text.decoder.finish()?;
+            self.say(&rest, piece);
+        }
+        if let Some(text) = &mut self.text {
+            piece.text.push_str(&text.stops.finish());
+        }
+        Ok(())
+    }
+
+    /// Ends the run without a chosen token; the text that waited, if there is any.
+    pub(super) fn end(&mut self, reason: FinishReason) -> Result<Option<Piece>> {
+        if !self.is_running() {
+            return Ok(None);
+        }
+        let mut piece = Piece::default();
+        let finished = self.finish(reason, &mut piece);
+        self.clock.tick(&mut self.output.stats, false);
+        self.output.text.push_str(&piece.text);
+        finished.map(|()| Some(piece).filter(|piece| !piece.text.is_empty()))
+    }
+
+    /// Ends the run because a step failed.
+    pub(super) fn fail(&mut self) {
+        self.clock.tick(&mut self.output.stats, false);
+        self.end = Some(FinishReason::Error);
+    }
+
+    /// The whole, as far as it came.
+    pub(super) fn into_output(self) -> Output {
+        let finish_reason = self.end.unwrap_or(FinishReason::Cancelled);
+        Output { finish_reason, ..self.output }
+    }
+}
