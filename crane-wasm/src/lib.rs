@@ -1,1 +1,15 @@
-//! Crane in a browser tab.
+//! Crane in a browser tab: `#[wasm_bindgen]` translation of `crane-sdk`, and nothing else.
+//!
+//! The exported classes are small and synchronous; the npm package runs them in a worker and gives
+//! them the face that a page uses.
+
+mod failure;
+mod files;
+mod generation;
+mod model;
+mod options;
+mod panic;
+
+pub use files::FileSet;
+pub use model::Model;
+pub use panic::report_panics;

@@ -1,0 +1,87 @@
+/** The one error type of the package. */
+
+/** Every way in which a call can fail. */
+export type CraneErrorCode =
+  /** A file or model that was asked for does not exist. */
+  | "not_found"
+  /** A file exists but its bytes are not what its format demands. */
+  | "invalid_file"
+  /** The checkpoint or an option is sound, but this version cannot use it. */
+  | "unsupported"
+  /** A tensor does not fit the model that its config describes. */
+  | "invalid_weights"
+  /** An option has a value that cannot act, or does not exist. */
+  | "invalid_argument"
+  /** The prompt is longer than the context that the model was loaded with. */
+  | "context_overflow"
+  /** Memory that is needed cannot be had. */
+  | "out_of_memory"
+  /** The chat template could not be parsed or rendered. */
+  | "template"
+  /** The tokenizer could not be built, or refused a text or an id. */
+  | "tokenizer"
+  /** The browser (or the operating system) refused to read a file. */
+  | "io"
+  /** A download failed on the way. */
+  | "network"
+  /** An `AbortSignal` stopped the call. */
+  | "aborted"
+  /** The model or the engine was disposed before the call. */
+  | "disposed"
+  /** The worker or the WebAssembly module could not be started. */
+  | "worker"
+  /** The engine trapped; it is gone, make a new one. */
+  | "crashed"
+  /** The engine's own fault. */
+  | "internal";
+
+/** What crosses between worker and page instead of an error object. */
+export interface ErrorMessage {
+  code: CraneErrorCode;
+  message: string;
+  hint?: string;
+}
+
+/** A failure with a code to branch on and, where there is one, a hint at what to do next. */
+export class CraneError extends Error {
+  override readonly name = "CraneError";
+  readonly code: CraneErrorCode;
+  readonly hint: string | undefined;
+
+  constructor(code: CraneErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+
+  /** Takes an error out of a message. */
+  static from(message: ErrorMessage): CraneError {
+    return new CraneError(message.code, message.message, { hint: message.hint });
+  }
+}
+
+/** The error of a call that `signal` stopped; if the package itself did it, the signal's reason says why. */
+export function aborted(signal: AbortSignal): CraneError {
+  if (signal.reason instanceof CraneError) return signal.reason;
+  return new CraneError("aborted", "the call was aborted", { cause: signal.reason });
+}
+
+/** Puts whatever was thrown into a message; errors of the engine carry their own `code` and `hint`. */
+export function toMessage(thrown: unknown): ErrorMessage {
+  if (!(thrown instanceof Error)) return { code: "internal", message: String(thrown) };
+  const { code, hint } = thrown as { code?: unknown; hint?: unknown };
+  return {
+    code: isCode(code) ? code : "internal",
+    message: thrown.message,
+    ...(typeof hint === "string" ? { hint } : {}),
+  };
+}
+
+const CODES: ReadonlySet<string> = new Set<CraneErrorCode>([
+  "not_found", "invalid_file", "unsupported", "invalid_weights", "invalid_argument", "context_overflow",
+  "out_of_memory", "template", "tokenizer", "io", "network", "aborted", "disposed", "worker", "crashed", "internal",
+]);
+
+function isCode(code: unknown): code is CraneErrorCode {
+  return typeof code === "string" && CODES.has(code);
+}

@@ -1,0 +1,10 @@
+/**
+ * Language models that run in the page.
+ *
+ * @packageDocumentation
+ */
+export type { Chat, Completions } from "./chat.js";
+export { Crane, type CraneOptions } from "./crane.js";
+export { CraneError, type CraneErrorCode } from "./errors.js";
+export type { Llm } from "./llm.js";
+export type * from "./types.js";

@@ -1,0 +1,83 @@
+/**
+ * What page and worker say to each other.
+ *
+ * The page sends a request with a number; the worker answers that number with events and then exactly one
+ * result or error. Two notes go beside requests: `abort` stops one, `ack` says how many events were consumed,
+ * so that a generation does not run ahead of its reader.
+ */
+import type { ErrorMessage } from "./errors.js";
+import type { ChatMessage, FinishReason, LoadProgress, ModelInfo, Timings, Usage } from "./types.js";
+
+/** How many pieces a generation may be ahead of its reader. */
+export const WINDOW = 32;
+
+/** A file of a model: its name and where its bytes are (an absolute URL if a string). */
+export interface ModelFile {
+  name: string;
+  source: string | Blob | ArrayBuffer;
+}
+
+/** Sampling and stopping, as the engine spells it; fields that are left out have the checkpoint's own value. */
+export interface GenerationRequest {
+  max_tokens?: number;
+  temperature?: number;
+  top_p?: number;
+  top_k?: number;
+  min_p?: number;
+  seed?: number;
+  stop?: string[];
+  presence_penalty?: number;
+  frequency_penalty?: number;
+  repetition_penalty?: number;
+  typical_p?: number;
+  penalty_last_n?: number;
+  logit_bias?: Record<string, number>;
+  ignore_eos?: boolean;
+}
+
+/** One step's output: the text that became complete and the token that was drawn. */
+export interface Piece {
+  text: string;
+  id?: number;
+}
+
+/** How a generation ended. */
+export interface GenerationEnd {
+  finishReason: FinishReason;
+  usage: Usage;
+  timings: Timings;
+}
+
+/** Every request: its parameters, the events that may come before its result, its result. */
+export interface Calls {
+  init: { params: { wasmUrl: string }; event: never; result: null };
+  load: {
+    params: { files: ModelFile[]; label: string; context?: number };
+    event: LoadProgress;
+    result: { model: number; info: ModelInfo };
+  };
+  tokenize: { params: { model: number; text: string; addSpecialTokens: boolean }; event: never; result: number[] };
+  detokenize: { params: { model: number; ids: number[]; skipSpecialTokens: boolean }; event: never; result: string };
+  tokenizeChat: { params: { model: number; messages: ChatMessage[] }; event: never; result: number[] };
+  generate: {
+    params: { model: number; prompt: { ids: number[] } | { messages: ChatMessage[] }; request: GenerationRequest };
+    event: Piece;
+    result: GenerationEnd;
+  };
+  memory: { params: Record<string, never>; event: never; result: { wasmBytes: number } };
+  unload: { params: { model: number }; event: never; result: null };
+}
+
+export type CallName = keyof Calls;
+
+/** From page to worker. */
+export type ToWorker =
+  | { [N in CallName]: { id: number; call: N; params: Calls[N]["params"] } }[CallName]
+  | { id: number; note: "abort" }
+  | { id: number; note: "ack"; count: number };
+
+/** From worker to page. */
+export type ToPage =
+  | { id: number; event: Calls[CallName]["event"] }
+  | { id: number; result: Calls[CallName]["result"] }
+  | { id: number; error: ErrorMessage };

@@ -1,0 +1,185 @@
+/** The worker's side of every call: the WebAssembly instance and the models in it. */
+import { CraneError, toMessage } from "../errors.js";
+import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type ToPage, type ToWorker } from "../protocol.js";
+import type { ModelInfo } from "../types.js";
+import init, { FileSet, Model, reportPanics, type InitOutput } from "../../wasm/crane_wasm.js";
+import { nextTask } from "./next_task.js";
+import { openFiles } from "./open_files.js";
+import { readBytes } from "./read_bytes.js";
+
+/** What a call under way can see of the page. */
+interface Context {
+  id: number;
+  signal: AbortSignal;
+  /** Events that the page has consumed. */
+  acknowledged: number;
+  /** Called when more were consumed, or the call was aborted. */
+  wake: () => void;
+}
+
+type Handlers = { [N in CallName]: (params: Calls[N]["params"], context: Context) => Promise<Calls[N]["result"]> };
+
+/** What `Model.step` returns. */
+type Step = ({ done: false } & Piece) | ({ done: true } & Piece & GenerationEnd);
+
+/** Takes requests, one generation a model at a time. */
+export class Engine {
+  readonly #send: (message: ToPage) => void;
+  readonly #calls = new Map<number, { context: Context; abort: AbortController }>();
+  readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
+  #nextModel = 1;
+  #wasm: InitOutput | undefined;
+  #panic: string | undefined;
+
+  constructor(send: (message: ToPage) => void) {
+    this.#send = send;
+  }
+
+  /** Takes a message from the page. */
+  receive(message: ToWorker): void {
+    if ("call" in message) {
+      void this.#answer(message);
+      return;
+    }
+    const call = this.#calls.get(message.id);
+    if (!call) return;
+    if (message.note === "abort") call.abort.abort();
+    else call.context.acknowledged += message.count;
+    call.context.wake();
+  }
+
+  async #answer({ id, call, params }: Extract<ToWorker, { call: CallName }>): Promise<void> {
+    const abort = new AbortController();
+    const context: Context = { id, signal: abort.signal, acknowledged: 0, wake: () => {} };
+    this.#calls.set(id, { context, abort });
+    try {
+      const handler = this.#handlers[call] as (params: unknown, context: Context) => Promise<Calls[CallName]["result"]>;
+      const result = await handler(params, context);
+      this.#send({ id, result });
+    } catch (thrown) {
+      this.#send({ id, error: toMessage(this.#diagnose(thrown, context)) });
+    } finally {
+      this.#calls.delete(id);
+    }
+  }
+
+  /** A trap means that the instance is lost; its reason came before, through the panic listener. */
+  #diagnose(thrown: unknown, context: Context): unknown {
+    if (thrown instanceof WebAssembly.RuntimeError) {
+      return new CraneError("crashed", `the engine stopped: ${this.#panic ?? thrown.message}`, {
+        hint: "call Crane.create() again; if no reason is named, memory ran out: load a smaller model or context",
+      });
+    }
+    return context.signal.aborted ? new CraneError("aborted", "the call was aborted") : thrown;
+  }
+
+  readonly #handlers: Handlers = {
+    init: async ({ wasmUrl }) => {
+      this.#wasm = await init({ module_or_path: await moduleSource(wasmUrl) });
+      reportPanics((message: string) => (this.#panic = message));
+      return null;
+    },
+
+    load: async ({ files, label, context: length }, context) => {
+      const set = new FileSet(label);
+      try {
+        const opened = await openFiles(files, context.signal, (event) => this.#send({ id: context.id, event }));
+        for (const { name, size, read } of opened) set.add(name, size, read);
+        const model = Model.load(set, length === undefined ? {} : { context: length });
+        await nextTask();
+        if (context.signal.aborted) {
+          model.free();
+          throw new CraneError("aborted", "the load was aborted");
+        }
+        const number = this.#nextModel++;
+        this.#models.set(number, { model, turn: Promise.resolve() });
+        return { model: number, info: model.info() as ModelInfo };
+      } finally {
+        set.free();
+      }
+    },
+
+    tokenize: async ({ model, text, addSpecialTokens }) => Array.from(this.#model(model).encode(text, addSpecialTokens)),
+
+    detokenize: async ({ model, ids, skipSpecialTokens }) => this.#model(model).decode(Uint32Array.from(ids), skipSpecialTokens),
+
+    tokenizeChat: async ({ model, messages }) => Array.from(this.#model(model).encodeChat(messages)),
+
+    generate: async ({ model: number, prompt, request }, context) => {
+      const entry = this.#entry(number);
+      const before = entry.turn;
+      let free: () => void = () => {};
+      entry.turn = new Promise((resolve) => (free = resolve));
+      try {
+        await before;
+        const model = this.#model(number);
+        const ids = "ids" in prompt ? Uint32Array.from(prompt.ids) : model.encodeChat(prompt.messages);
+        model.begin(ids, request);
+        try {
+          return await this.#drive(model, context);
+        } finally {
+          if (this.#panic === undefined) model.stop();
+        }
+      } finally {
+        free();
+      }
+    },
+
+    memory: async () => ({ wasmBytes: this.#wasm?.memory.buffer.byteLength ?? 0 }),
+
+    unload: async ({ model: number }) => {
+      const { model, turn } = this.#entry(number);
+      await turn;
+      this.#models.delete(number);
+      model.free();
+      return null;
+    },
+  };
+
+  /** Steps a generation; lets messages in between steps and waits while the page is a window behind. */
+  async #drive(model: Model, context: Context): Promise<GenerationEnd> {
+    let sent = 0;
+    for (;;) {
+      while (sent - context.acknowledged >= WINDOW && !context.signal.aborted) {
+        await new Promise<void>((resolve) => (context.wake = resolve));
+      }
+      await nextTask();
+      if (context.signal.aborted) throw new CraneError("aborted", "the generation was aborted");
+      const step = model.step() as Step;
+      if (step.text !== "" || step.id !== undefined) {
+        const { text, id } = step;
+        this.#send({ id: context.id, event: id === undefined ? { text } : { text, id } });
+        sent += 1;
+      }
+      if (step.done) {
+        const { finishReason, usage, timings } = step;
+        return { finishReason, usage, timings };
+      }
+    }
+  }
+
+  #entry(number: number): { model: Model; turn: Promise<void> } {
+    const entry = this.#models.get(number);
+    if (!entry) throw new CraneError("disposed", "the model was disposed");
+    return entry;
+  }
+
+  #model(number: number): Model {
+    return this.#entry(number).model;
+  }
+}
+
+/** The module as a response to compile while it streams in, or its bytes where `fetch` cannot read files. */
+async function moduleSource(wasmUrl: string): Promise<Response | Uint8Array<ArrayBuffer>> {
+  if (wasmUrl.startsWith("file:")) return readBytes(wasmUrl);
+  let response: Response;
+  try {
+    response = await fetch(wasmUrl);
+  } catch (cause) {
+    throw new CraneError("worker", `the engine ${wasmUrl} could not be fetched: ${String(cause)}`, { hint: "check wasmUrl", cause });
+  }
+  if (!response.ok) {
+    throw new CraneError("worker", `the engine ${wasmUrl} could not be fetched: status ${response.status}`, { hint: "check wasmUrl" });
+  }
+  return response;
+}

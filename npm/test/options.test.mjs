@@ -1,0 +1,107 @@
+/** Every option acts or is refused by name. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { checkChat, checkGenerate, checkIds, checkOptions, TABLES } from "../dist/options.js";
+import { namedFiles } from "../dist/sources.js";
+
+const messages = [{ role: "user", content: "Hi" }];
+const refused = (name, code = "invalid_argument") => (error) => {
+  assert.equal(error.code, code);
+  assert.match(error.message, new RegExp(name.replace(/[[\].]/g, "\\$&")));
+  return true;
+};
+
+test("a chat body's sampling options reach the engine by their names", () => {
+  const sampling = {
+    max_tokens: 5, temperature: 0.5, top_p: 0.9, top_k: 3, min_p: 0.1, seed: 7,
+    presence_penalty: 1, frequency_penalty: -1, repetition_penalty: 1.1,
+    typical_p: 0.9, penalty_last_n: 64, logit_bias: { 5: -100 },
+  };
+  const checked = checkChat({ messages, stream: true, stream_options: { include_usage: true }, n: 1, stop: "END", ...sampling });
+  assert.deepEqual(checked, { messages, stream: true, includeUsage: true, request: { ...sampling, stop: ["END"] } });
+});
+
+test("null and undefined leave an option to the checkpoint", () => {
+  const { request, stream, includeUsage } = checkChat({ messages, temperature: null, top_p: undefined, stream: null, stop: null });
+  assert.deepEqual({ request, stream, includeUsage }, { request: {}, stream: false, includeUsage: false });
+});
+
+test("max_completion_tokens is max_tokens, and not both", () => {
+  assert.deepEqual(checkChat({ messages, max_completion_tokens: 3 }).request, { max_tokens: 3 });
+  assert.throws(() => checkChat({ messages, max_tokens: 3, max_completion_tokens: 3 }), refused("max_tokens"));
+});
+
+for (const name of ["model", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format", "signal", "typo", "__proto__x"]) {
+  test(`the unsupported option ${name} is refused, with a hint`, () => {
+    assert.throws(() => checkChat({ messages, [name]: 1 }), (error) => refused(name, "unsupported")(error) && error.hint.length > 0);
+  });
+}
+
+const BAD_VALUES = {
+  max_tokens: [0, -1, 1.5, "5", NaN, Infinity],
+  temperature: [-0.1, "1", NaN, Infinity, true],
+  top_p: [-0.1, 1.1, "x"],
+  top_k: [-1, 0.5],
+  min_p: [2],
+  seed: [-1, 0.5, 2 ** 53],
+  stop: ["", [""], [1], 5],
+  presence_penalty: [3],
+  frequency_penalty: [-2.1],
+  repetition_penalty: [0, -1],
+  typical_p: [0, 1.5],
+  penalty_last_n: [0],
+  logit_bias: [1, [], { x: 1 }, { 5: "1" }, { 5: NaN }],
+  stream: ["true", 1],
+  n: [2, 0],
+};
+for (const [name, values] of Object.entries(BAD_VALUES)) {
+  test(`values of ${name} that cannot act are refused`, () => {
+    for (const value of values) assert.throws(() => checkChat({ messages, [name]: value }), refused(name), String(value));
+  });
+}
+
+test("stream_options acts only when streaming", () => {
+  assert.throws(() => checkChat({ messages, stream_options: { include_usage: true } }), refused("stream_options"));
+  assert.throws(() => checkChat({ messages, stream: true, stream_options: { typo: true } }), refused("typo", "unsupported"));
+});
+
+test("messages are checked one by one", () => {
+  assert.throws(() => checkChat({}), refused("messages"));
+  assert.throws(() => checkChat({ messages: [] }), refused("messages"));
+  assert.throws(() => checkChat({ messages: [...messages, { role: "robot", content: "x" }] }), refused("messages[1].role"));
+  assert.throws(() => checkChat({ messages: [{ role: "user" }] }), refused("messages[0].content"));
+  assert.throws(() => checkChat({ messages: [{ role: "user", content: "x", extra: 1 }] }), refused("extra", "unsupported"));
+});
+
+test("generate takes ids and its own options", () => {
+  const { signal } = new AbortController();
+  assert.deepEqual(checkGenerate({ temperature: 0, ignore_eos: true, signal }), { request: { temperature: 0, ignore_eos: true }, signal });
+  assert.deepEqual(checkGenerate(undefined), { request: {}, signal: undefined });
+  assert.throws(() => checkGenerate({ stream: true }), refused("stream", "unsupported"));
+  assert.throws(() => checkGenerate({ signal: {} }), refused("signal"));
+  assert.deepEqual(checkIds("ids", Uint32Array.of(1, 2)), [1, 2]);
+  assert.throws(() => checkIds("ids", [1, -2]), refused("ids[1]"));
+  assert.throws(() => checkIds("ids", "text"), refused("ids"));
+});
+
+test("options of create and load are checked", () => {
+  assert.throws(() => checkOptions("load", { quantize: "q8_0" }, TABLES.load), refused("quantize", "unsupported"));
+  assert.throws(() => checkOptions("load", { context: 0 }, TABLES.load), refused("context"));
+  assert.throws(() => checkOptions("load", { onProgress: 1 }, TABLES.load), refused("onProgress"));
+  assert.throws(() => checkOptions("Crane.create", { wasmUrl: 5 }, TABLES.create), refused("wasmUrl"));
+  assert.throws(() => checkOptions("load", [], TABLES.load), refused("load"));
+});
+
+test("sources become named files", () => {
+  const names = (source) => namedFiles(source).files.map(({ name }) => name);
+  assert.deepEqual(names("https://host/a%20b/some.gguf?x=1#y"), ["some.gguf"]);
+  assert.deepEqual(names(new URL("https://host/download")), ["model.gguf"]);
+  assert.deepEqual(names(new ArrayBuffer(4)), ["model.gguf"]);
+  assert.deepEqual(names(new Blob([])), ["model.gguf"]);
+  assert.deepEqual(names([new File([], "config.json"), new File([], "model.safetensors")]), ["config.json", "model.safetensors"]);
+  assert.deepEqual(names({ "config.json": "https://host/c", "m.safetensors": new Blob([]) }), ["config.json", "m.safetensors"]);
+  assert.equal(namedFiles("https://host/some.gguf").label, "some.gguf");
+  for (const bad of [undefined, null, 5, [], {}, [5], { a: 5 }, "no address"]) {
+    assert.throws(() => namedFiles(bad), refused("source"), String(bad));
+  }
+});

@@ -1,0 +1,49 @@
+/** A static server as a plain host has it: no special headers. */
+import { createReadStream, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { homedir } from "node:os";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const HERE = fileURLToPath(new URL("..", import.meta.url));
+
+/** Where the test weights are. */
+export const MODELS = process.env.CRANE_TEST_MODELS ?? join(homedir(), ".cache", "crane-test-models");
+
+const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/": join(HERE, "dist") };
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".wasm": "application/wasm",
+};
+
+/** Serves the built page at `/`, the npm package at `/npm/`, the weights at `/models/` and an empty page at `/blank`. */
+export async function serve() {
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    if (path === "/blank") {
+      response.writeHead(200, { "content-type": TYPES[".html"] }).end("<!doctype html><title>blank</title><link rel=icon href=data:,>");
+      return;
+    }
+    const [prefix, folder] = Object.entries(FOLDERS).find(([start]) => path.startsWith(start));
+    const inside = normalize(path.slice(prefix.length) || "index.html");
+    const name = join(folder, inside);
+    const file = inside.startsWith("..") ? undefined : statSync(name, { throwIfNoEntry: false });
+    if (!file?.isFile()) {
+      response.writeHead(404).end();
+      return;
+    }
+    response.writeHead(200, { "content-type": TYPES[extname(name)] ?? "application/octet-stream", "content-length": file.size });
+    createReadStream(name).pipe(response);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    address: `http://127.0.0.1:${server.address().port}`,
+    close: () => {
+      server.closeAllConnections();
+      return new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -1,0 +1,49 @@
+/** The real weights and what they must answer. */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { MODELS } from "./serve.mjs";
+
+/** The model of the tests. */
+export const SMOLLM2 = "smollm2-135m-instruct-q4_1.gguf";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const BINARY = process.env.CRANE_BIN ?? join(ROOT, "target", "release", "crane");
+
+/** Skips a test that lacks something, unless the environment demands that everything is there. */
+function lacking(test, what) {
+  if (process.env.CRANE_REQUIRE_MODELS === "1") throw new Error(`${what} is missing`);
+  test.skip(`skipped: ${what} is missing; run \`cargo xtask setup\``);
+  return true;
+}
+
+/** Whether the weights are missing; the test is then skipped. */
+export function lacksWeights(test) {
+  return !existsSync(join(MODELS, SMOLLM2)) && lacking(test, join(MODELS, SMOLLM2));
+}
+
+/** Whether the native program is missing; the test is then skipped. */
+export function lacksBinary(test) {
+  return !existsSync(BINARY) && lacking(test, `${BINARY} (cargo build --release --bin crane)`);
+}
+
+/** Chats with prompt ids and greedy output ids, made by the reference implementation in f32. */
+export function references() {
+  return JSON.parse(readFileSync(join(ROOT, "crane-sdk/tests/fixtures/refs/smollm2.json"), "utf8")).cases;
+}
+
+/** What the native program answers, greedily: the object that `crane run --json` prints. */
+export function answerNatively(messages, tokens) {
+  const folder = mkdtempSync(join(tmpdir(), "crane-"));
+  try {
+    const file = join(folder, "messages.json");
+    writeFileSync(file, JSON.stringify(messages));
+    const model = join(MODELS, SMOLLM2);
+    const options = ["run", "-m", model, "--temp", "0", "-n", String(tokens), "--json", "--messages", file];
+    return JSON.parse(execFileSync(BINARY, options, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
