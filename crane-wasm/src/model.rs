@@ -47,13 +47,14 @@ struct Info<'a> {
 
 #[wasm_bindgen]
 impl Model {
-    /// Loads a model from its files. `options`: `{ context?: number }`.
+    /// Loads a model from its files, which are let go of at the end, whether it succeeds or not.
+    /// `options`: `{ context?: number }`.
     ///
     /// # Errors
     /// Every failure of the library, as an `Error` with a `code`.
-    pub fn load(files: &FileSet, options: JsValue) -> Outcome<Model> {
+    pub fn load(files: FileSet, options: JsValue) -> Outcome<Model> {
         let Options { context } = options::read("load", options)?;
-        load(files, context).map_err(failure)
+        load(&files, context).map_err(failure)
     }
 
     /// What was loaded.

@@ -62,6 +62,27 @@ test("greedy ids are those of the original implementation", async () => {
   }
 });
 
+test("every sampling option reaches the engine", async () => {
+  const ids = (options) => collect(llm.generate(prompt, { temperature: 1, seed: 3, max_tokens: 16, ignore_eos: true, ...options }));
+  const plain = await ids({});
+  const changes = {
+    temperature: 0,
+    top_p: 0.01,
+    top_k: 1,
+    min_p: 1,
+    typical_p: 0.001,
+    seed: 4,
+    presence_penalty: 2,
+    frequency_penalty: 2,
+    repetition_penalty: 5,
+    logit_bias: { [plain[0]]: -100 },
+    max_tokens: 3,
+  };
+  for (const [name, value] of Object.entries(changes)) assert.notDeepEqual(await ids({ [name]: value }), plain, name);
+  const penalised = await ids({ repetition_penalty: 5, temperature: 0 });
+  assert.notDeepEqual(await ids({ repetition_penalty: 5, temperature: 0, penalty_last_n: 1 }), penalised);
+});
+
 test("texts and chats become the original ids", async () => {
   for (const [text, ids] of Object.entries(values.text_token_ids)) {
     assert.deepEqual(await llm.tokenize(text), ids);

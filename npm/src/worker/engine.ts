@@ -81,22 +81,18 @@ export class Engine {
     },
 
     load: async ({ files, label, context: length }, context) => {
+      const opened = await openFiles(files, context.signal, (event) => this.#send({ id: context.id, event }));
       const set = new FileSet(label);
-      try {
-        const opened = await openFiles(files, context.signal, (event) => this.#send({ id: context.id, event }));
-        for (const { name, size, read } of opened) set.add(name, size, read);
-        const model = Model.load(set, length === undefined ? {} : { context: length });
-        await nextTask();
-        if (context.signal.aborted) {
-          model.free();
-          throw new CraneError("aborted", "the load was aborted");
-        }
-        const number = this.#nextModel++;
-        this.#models.set(number, { model, turn: Promise.resolve() });
-        return { model: number, info: model.info() as ModelInfo };
-      } finally {
-        set.free();
+      for (const { name, size, read } of opened) set.add(name, size, read);
+      const model = Model.load(set, length === undefined ? {} : { context: length });
+      await nextTask();
+      if (context.signal.aborted) {
+        model.free();
+        throw new CraneError("aborted", "the load was aborted");
       }
+      const number = this.#nextModel++;
+      this.#models.set(number, { model, turn: Promise.resolve() });
+      return { model: number, info: model.info() as ModelInfo };
     },
 
     tokenize: async ({ model, text, addSpecialTokens }) => Array.from(this.#model(model).encode(text, addSpecialTokens)),
@@ -117,8 +113,10 @@ export class Engine {
         model.begin(ids, request);
         try {
           return await this.#drive(model, context);
-        } finally {
-          if (this.#panic === undefined) model.stop();
+        } catch (thrown) {
+          // After a trap any call into the instance would only hide what happened.
+          if (!(thrown instanceof WebAssembly.RuntimeError)) model.stop();
+          throw thrown;
         }
       } finally {
         free();
