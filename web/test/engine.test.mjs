@@ -194,7 +194,8 @@ test("SmolLM2 in a tab", async (t) => {
       return { gone: gone.code, name: llm.name, before, after: (await crane.memory()).wasmBytes };
     }, `/models/${SMOLLM2}`);
     assert.deepEqual([outcome.gone, outcome.name], ["disposed", "own.gguf"]);
-    assert.ok(outcome.after <= outcome.before * 1.1, `${outcome.before} bytes grew to ${outcome.after}`);
+    // Gaps may cost one large tensor, but not a second model.
+    assert.ok(outcome.after < outcome.before + loaded.info.weightBytes / 2, `${outcome.before} bytes grew to ${outcome.after}`);
     assert.deepEqual(await generate(references()[0].prompt_ids, { temperature: 0 }), references()[0].output_ids);
   });
 
@@ -217,7 +218,7 @@ test("SmolLM2 in a tab", async (t) => {
         `${megabytes(speed.wasmBytes)} MB at the end; prefill (64) ${speed.prefill.toFixed(1)}, decode (32) ${speed.decode.toFixed(1)} tokens a second`,
     );
     const weights = loaded.info.weightBytes;
-    assert.ok(loaded.wasmBytes < weights * 3, `${loaded.wasmBytes} bytes of memory for ${weights} bytes of weights`);
+    assert.ok(loaded.wasmBytes < weights * 1.5, `${loaded.wasmBytes} bytes of memory for ${weights} bytes of weights`);
   });
 
   await t.test("a disposed engine refuses calls", async () => {
