@@ -7,7 +7,7 @@ use crane_sdk::Error;
 use crane_sdk::source::MemorySource;
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, SpecialTokens, Tokenizer};
 use serde_json::{Map, Value, json};
-use text_models::{fixture, fixture_json, gguf_source};
+use text_models::{dice, fixture, fixture_json, gguf_source};
 
 fn tokens() -> SpecialTokens {
     SpecialTokens::new().with("bos_token", "<s>").with("eos_token", "</s>")
@@ -266,11 +266,7 @@ fn damaged_templates_never_panic() {
         .map(|name| fixture["templates"][*name].as_str().unwrap().chars().collect())
         .collect();
     let options = RenderOptions { tools: Some(tools), ..Default::default() };
-    let mut state = 1u64;
-    let mut next = |bound: usize| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as usize % bound
-    };
+    let mut next = dice(1);
     let mut rendered = 0;
     for round in 0..2000 {
         let mut text = texts[round % texts.len()].clone();

@@ -10,7 +10,7 @@ use crane_sdk::source::{MemorySource, Metadata, Value as GgufValue};
 use crane_sdk::text::{StreamDecoder, Tokenizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use text_models::{fixture, fixture_json, gguf_metadata, hf_folder};
+use text_models::{dice, fixture, fixture_json, gguf_metadata, hf_folder};
 
 fn fixture_tokenizer(name: &str) -> Tokenizer {
     let json = fixture(&format!("{name}/tokenizer.json"));
@@ -48,6 +48,14 @@ fn fixtures_encode_and_decode_as_transformers_does() {
             }
         }
     }
+}
+
+#[test]
+fn threads_share_what_is_read_and_own_what_they_decode() {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<Tokenizer>();
+    shared::<StreamDecoder>();
+    shared::<crane_sdk::text::ChatTemplate>();
 }
 
 #[test]
@@ -218,11 +226,7 @@ fn gguf_metadata_that_does_not_fit_is_an_error_that_names_the_key() {
 
 /// Damaged copies of a file: bytes changed, cut out or doubled, and numbers replaced by odd ones.
 fn damaged(file: &[u8], seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = |bound: usize| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as usize % bound
-    };
+    let mut next = dice(seed);
     let mut file = file.to_vec();
     for _ in 0..1 + next(3) {
         if file.is_empty() {
@@ -286,6 +290,43 @@ fn damaged_tokenizers_never_panic() {
                 }
             }
             tokenizer.decode(&(0..12).collect::<Vec<u32>>(), false).unwrap();
+        }
+    }
+    assert!(readable > 100, "{readable}");
+}
+
+#[test]
+fn odd_gguf_vocabularies_never_panic() {
+    let names = ["a", "b", "ab", "é", "", "▁", "<0x41>", "<0x41>", "<s>", "Ġ", "bb", "\u{0}"];
+    let mut next = dice(1);
+    let mut readable = 0;
+    for round in 0..3000 {
+        let count = 1 + next(8);
+        let mut tokens: Vec<&str> = (0..count).map(|_| names[next(names.len())]).collect();
+        if next(2) == 0 {
+            tokens.sort_unstable();
+            tokens.dedup();
+        }
+        let count = tokens.len() + usize::from(next(9) == 0) - usize::from(next(9) == 0);
+        let merges: Vec<String> = (0..next(3))
+            .map(|_| {
+                [names[next(names.len())], names[next(names.len())]].join([" ", ""][next(9) / 8])
+            })
+            .collect();
+        let model = ["gpt2", "llama"][round % 2];
+        let pre = ["gpt-2", "qwen2", "llama-bpe"][next(3)];
+        let pairs = json!({
+            "model": model, "pre": pre,
+            "tokens": tokens, "merges": merges, "bos_token_id": next(9), "add_bos_token": true,
+            "token_type": (0..count).map(|_| next(8) as i64 - 1).collect::<Vec<_>>(),
+            "scores": (0..count).map(|_| [-1.5, 0.5, 1e300][next(3)]).collect::<Vec<_>>(),
+        });
+        if let Ok(tokenizer) = Tokenizer::from_gguf(&metadata(pairs)) {
+            readable += 1;
+            if let Ok(ids) = tokenizer.encode("ab é<s>A\u{0} bb", true) {
+                tokenizer.decode(&ids, false).unwrap();
+            }
+            tokenizer.decode(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], true).unwrap();
         }
     }
     assert!(readable > 100, "{readable}");

@@ -115,12 +115,7 @@ fn read_file<M: DeserializeOwned>(
     build: impl FnOnce(M, &[Added]) -> Result<ModelWrapper, String>,
 ) -> Result<Parts> {
     let file: File<M> = serde_json::from_slice(json).map_err(|error| damaged("", error))?;
-    let mut special = SpecialTokens::new();
-    for (name, object) in [("special_tokens_map.json", map), ("tokenizer_config.json", config)] {
-        if let Some(object) = object.and_then(Value::as_object) {
-            special.read(name, object)?;
-        }
-    }
+    let special = SpecialTokens::from_files(map, config)?;
     let mut added = file.added_tokens;
     if let Some(config) = config {
         apply_config(&mut added, config)?;

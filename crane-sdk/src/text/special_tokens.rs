@@ -53,9 +53,21 @@ impl SpecialTokens {
         &self.additional
     }
 
+    /// The tokens of `tokenizer_config.json`, and of `special_tokens_map.json` where the config is
+    /// silent.
+    pub(super) fn from_files(map: Option<&Value>, config: Option<&Value>) -> Result<Self> {
+        let mut tokens = Self::new();
+        for (name, file) in [("special_tokens_map.json", map), ("tokenizer_config.json", config)] {
+            if let Some(object) = file.and_then(Value::as_object) {
+                tokens.read(name, object)?;
+            }
+        }
+        Ok(tokens)
+    }
+
     /// Reads a config object; a token is a string or an object with `content`. What the object
     /// does not name keeps its value.
-    pub(super) fn read(&mut self, file: &str, config: &Map<String, Value>) -> Result<()> {
+    fn read(&mut self, file: &str, config: &Map<String, Value>) -> Result<()> {
         for role in ROLES {
             if let Some(token) = token_text(file, role, config.get(role))? {
                 self.roles.insert(role.to_owned(), token);

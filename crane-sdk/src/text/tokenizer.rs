@@ -89,15 +89,9 @@ impl Tokenizer {
     /// [`Error::NotFound`] if there is neither, and as [`Tokenizer::from_json`] and
     /// [`Tokenizer::from_gguf`].
     pub fn from_source(source: &dyn Source) -> Result<Self> {
-        let object = |name: &str| -> Result<Option<Value>> {
-            if !source.contains(name)? {
-                return Ok(None);
-            }
-            parse_object(name, &source.open(name)?.read_all()?).map(Some)
-        };
         if source.contains("tokenizer.json")? {
-            let config = object("tokenizer_config.json")?;
-            let map = object("special_tokens_map.json")?;
+            let config = json_file(source, "tokenizer_config.json")?;
+            let map = json_file(source, "special_tokens_map.json")?;
             let blob = source.open("tokenizer.json")?;
             let json = blob.read_all()?;
             return Self::assemble(from_json::read(&json, config.as_ref(), map.as_ref())?);
@@ -291,7 +285,15 @@ pub(super) fn library_error(error: impl std::fmt::Display) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-pub(super) fn parse_object(name: &str, bytes: &[u8]) -> Result<Value> {
+/// The JSON object of a file, if the source has the file.
+pub(super) fn json_file(source: &dyn Source, name: &str) -> Result<Option<Value>> {
+    if !source.contains(name)? {
+        return Ok(None);
+    }
+    parse_object(name, &source.open(name)?.read_all()?).map(Some)
+}
+
+fn parse_object(name: &str, bytes: &[u8]) -> Result<Value> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| Error::invalid_file(name, error))?;
     if value.is_object() {

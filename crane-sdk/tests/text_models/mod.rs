@@ -60,3 +60,12 @@ pub fn hf_folder(name: &str) -> Option<PathBuf> {
     };
     Some(PathBuf::from(folders).join(name))
 }
+
+/// Numbers below a bound, the same in every run with the same seed.
+pub fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move |bound| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % bound
+    }
+}

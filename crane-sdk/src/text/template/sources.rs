@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::special_tokens::SpecialTokens;
-use super::super::tokenizer::parse_object;
+use super::super::tokenizer::json_file;
 use crate::source::{Gguf, Metadata, Source, find_gguf};
 use crate::{Error, Result};
 
@@ -18,28 +18,17 @@ const MORE: &str = "additional_chat_templates/";
 
 /// The templates of a model and its special tokens.
 pub(super) fn find(source: &dyn Source) -> Result<Option<(Templates, SpecialTokens)>> {
-    let object = |name: &str| -> Result<Option<Value>> {
-        if !source.contains(name)? {
-            return Ok(None);
-        }
-        parse_object(name, &source.open(name)?.read_all()?).map(Some)
-    };
-    let config = object(CONFIG)?;
+    let config = json_file(source, CONFIG)?;
     let mut templates = jinja_files(source)?;
     if templates.is_empty() {
         templates = in_config(CONFIG, config.as_ref())?;
     }
     if templates.is_empty() {
-        templates = in_config(PROCESSOR, object(PROCESSOR)?.as_ref())?;
+        templates = in_config(PROCESSOR, json_file(source, PROCESSOR)?.as_ref())?;
     }
     if !templates.is_empty() {
-        let mut tokens = SpecialTokens::new();
-        let map = object("special_tokens_map.json")?;
-        for (name, object) in [("special_tokens_map.json", map), (CONFIG, config)] {
-            if let Some(object) = object.as_ref().and_then(Value::as_object) {
-                tokens.read(name, object)?;
-            }
-        }
+        let map = json_file(source, "special_tokens_map.json")?;
+        let tokens = SpecialTokens::from_files(map.as_ref(), config.as_ref())?;
         return Ok(Some((templates, tokens)));
     }
     let Some(name) = find_gguf(source)? else { return Ok(None) };
