@@ -13,6 +13,7 @@ pub mod golden;
 pub mod kernels;
 pub mod models;
 pub mod nn;
+pub mod pipeline;
 pub mod sample;
 pub mod source;
 pub mod text;

@@ -82,7 +82,7 @@ pub struct Output {
 
 impl Output {
     /// The output of a generation that has chosen nothing.
-    pub(super) fn nothing(seed: u64) -> Self {
+    pub(crate) fn nothing(seed: u64) -> Self {
         Self {
             ids: Vec::new(),
             text: String::new(),
