@@ -2,8 +2,9 @@
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
 //! files ([`folder`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
-//! ([`resolve`]), devices and threads ([`device`], [`threads`]).
+//! ([`resolve`]), devices and threads ([`device`], [`threads`]), and the command line ([`cli`]).
 
+pub mod cli;
 pub mod device;
 pub mod error;
 pub mod folder;

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! `crane`: run open language models on this machine.
+
+fn main() -> std::process::ExitCode {
+    crane_native::cli::crane()
+}

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! `llmbench`: measure a model's speed.
+
+fn main() -> std::process::ExitCode {
+    crane_native::cli::llmbench()
+}

@@ -15,6 +15,7 @@ mod progress;
 mod snapshot;
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -76,6 +77,22 @@ impl Hub {
     /// The configuration.
     pub fn config(&self) -> &HubConfig {
         self.client.config()
+    }
+
+    /// Asks the Hub for a sign of life, and tells how long it took. Any answer is one.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] if the network must not be used, [`Error::Unreachable`] or
+    /// [`Error::Server`] if nothing answers.
+    pub fn ping(&self) -> Result<Duration> {
+        let config = self.config();
+        let url = &config.endpoint;
+        if config.offline {
+            return Err(Error::Offline { what: url.clone() });
+        }
+        let start = Instant::now();
+        self.client.get(url, 0).map_err(|failure| failure.into_error(url))?;
+        Ok(start.elapsed())
     }
 
     /// A model that is wholly in the cache, looked up without the network.

@@ -1,0 +1,112 @@
+//! Flags that say how an answer is generated.
+
+use std::str::FromStr;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+/// Limits and the shape of a reply.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Generation")]
+pub(in crate::cli) struct GenerationArgs {
+    /// Context size in tokens: prompt and reply together [default: the model's]
+    #[arg(short, long, env = "CRANE_CTX", value_name = "N", value_parser = positive)]
+    pub ctx: Option<usize>,
+    /// Longest reply, in tokens [default: until the model ends or the context is full]
+    #[arg(short = 'n', long, env = "CRANE_MAX_TOKENS", value_name = "N", value_parser = positive)]
+    pub max_tokens: Option<usize>,
+    /// System prompt [default: the one of the model's template]
+    #[arg(long, env = "CRANE_SYSTEM", value_name = "TEXT")]
+    pub system: Option<String>,
+    /// End the reply before this text; repeatable
+    #[arg(long, env = "CRANE_STOP", value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Go on past the model's end-of-sequence token
+    #[arg(long, env = "CRANE_IGNORE_EOS", value_parser = BoolishValueParser::new())]
+    pub ignore_eos: bool,
+    /// What to do when the context is full
+    #[arg(long, env = "CRANE_CONTEXT_POLICY", value_name = "POLICY", value_enum,
+          default_value_t = FullContext::Error)]
+    pub context_policy: FullContext,
+}
+
+/// What to do when the context is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum FullContext {
+    /// Refuse a prompt that does not fit; end a reply where the context is full
+    Error,
+    /// Forget the oldest tokens, keep the first ones, and go on
+    Shift,
+    /// Drop the oldest tokens of a prompt that does not fit
+    TruncateOldest,
+}
+
+/// How the next token is drawn; what is not given comes from the model's `generation_config.json`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(in crate::cli) struct SamplingArgs {
+    /// Temperature; 0 always takes the most likely token
+    #[arg(long, env = "CRANE_TEMP", value_name = "X", visible_alias = "temperature")]
+    pub temp: Option<f32>,
+    /// Keep the K most likely tokens; 0 keeps all
+    #[arg(long, env = "CRANE_TOP_K", value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Keep the most likely tokens whose probabilities add up to P; 1 keeps all
+    #[arg(long, env = "CRANE_TOP_P", value_name = "P")]
+    pub top_p: Option<f32>,
+    /// Drop tokens less likely than P times the most likely one; 0 keeps all
+    #[arg(long, env = "CRANE_MIN_P", value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Keep the most typical tokens whose probabilities add up to P; 1 keeps all
+    #[arg(long, env = "CRANE_TYPICAL_P", value_name = "P")]
+    pub typical_p: Option<f32>,
+    /// Divide the score of tokens that occurred (multiply a negative one); 1 is off
+    #[arg(long, env = "CRANE_REPEAT_PENALTY", value_name = "X")]
+    pub repeat_penalty: Option<f32>,
+    /// How many recent tokens the penalties look at
+    #[arg(long, env = "CRANE_REPEAT_LAST_N", value_name = "N")]
+    pub repeat_last_n: Option<usize>,
+    /// Subtract this from the score of tokens that occurred; 0 is off
+    #[arg(long, env = "CRANE_PRESENCE_PENALTY", value_name = "X", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Subtract this from the score of a token for each time it occurred; 0 is off
+    #[arg(long, env = "CRANE_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+    /// Seed of the random generator: the same seed gives the same reply [default: random]
+    #[arg(long, env = "CRANE_SEED", value_name = "N")]
+    pub seed: Option<u64>,
+    /// Add BIAS to the score of token ID (ID=BIAS); repeatable or a comma list
+    #[arg(long, env = "CRANE_LOGIT_BIAS", value_name = "ID=BIAS", value_delimiter = ',')]
+    pub logit_bias: Vec<LogitBias>,
+}
+
+/// `ID=BIAS`: what is added to the score of one token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::cli) struct LogitBias {
+    /// The token.
+    pub id: u32,
+    /// What is added to its logit; `-inf` forbids it.
+    pub bias: f32,
+}
+
+impl FromStr for LogitBias {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (id, bias) = text.split_once('=').ok_or("write ID=BIAS, as in 42=-1.5")?;
+        let id = id.trim().parse().map_err(|_| format!("`{id}` is not a token id"))?;
+        let bias: f32 = bias.trim().parse().map_err(|_| format!("`{bias}` is not a number"))?;
+        if bias.is_nan() || bias == f32::INFINITY {
+            return Err("the bias is a finite number or -inf".to_owned());
+        }
+        Ok(LogitBias { id, bias })
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("not a whole number".to_owned()),
+    }
+}

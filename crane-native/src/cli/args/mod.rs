@@ -1,0 +1,240 @@
+//! What the command line accepts: commands, flags and their `CRANE_*` environment twins.
+
+mod generation;
+mod model;
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand};
+
+pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
+pub(super) use model::{LoadArgs, ModelArgs, NumberType, QuantType};
+
+/// Run open language models on this machine, from their original checkpoints.
+#[derive(Debug, Parser)]
+#[command(
+    name = "crane",
+    version,
+    propagate_version = true,
+    after_help = "MODEL is a hub id (org/name, org/name:file.gguf, org/name@revision), a folder, a .gguf file, \
+                  or a name from `crane list`. Without one a small default model is fetched and used.\n\n\
+                  Exit codes: 0 ok, 1 other failure, 2 usage, 3 model not found or incompatible, \
+                  4 out of memory, 130 interrupted."
+)]
+pub(super) struct Crane {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The commands of `crane`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Answer one prompt
+    Run(RunArgs),
+    /// Talk to a model
+    Chat(ChatArgs),
+    /// Download a model into the cache
+    Pull(PullArgs),
+    /// List the models on this machine
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Describe a model: architecture, size, context, quantisation, tokenizer
+    Show(ShowArgs),
+    /// Remove a model from the cache
+    Rm(RmArgs),
+    /// Measure prompt processing and generation speed
+    Bench(BenchArgs),
+    /// Say what was built, what was found, and what to do next
+    Doctor(DoctorArgs),
+    /// Turn text into token ids
+    Tokenize(TokenizeArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// What appears on stderr.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OutputArgs {
+    /// Print no progress, warnings or statistics on stderr; errors still appear
+    #[arg(short, long, global = true, env = "CRANE_QUIET", conflicts_with = "verbose",
+          value_parser = BoolishValueParser::new(), help_heading = "Output")]
+    pub quiet: bool,
+    /// Say more on stderr: where files come from, loading times, the rendered prompt
+    #[arg(short, long, global = true, env = "CRANE_VERBOSE",
+          value_parser = BoolishValueParser::new(), help_heading = "Output")]
+    pub verbose: bool,
+}
+
+/// `crane run`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "crane run [OPTIONS] [MODEL] PROMPT\n       crane run [OPTIONS] [MODEL] - < FILE"
+)]
+pub(super) struct RunArgs {
+    /// The prompt, or a model and a prompt; `-` reads the prompt from stdin
+    #[arg(value_name = "MODEL] [PROMPT|-", num_args = 0..=2, hide_possible_values = true)]
+    pub words: Vec<String>,
+    /// Chat messages instead of PROMPT: a JSON list of {"role", "content"} (`-` for stdin)
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    pub messages: Option<PathBuf>,
+    /// Print one JSON object instead of text: ids, text, finish reason, statistics
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+    /// Complete the prompt as it is, without the chat template
+    #[arg(long, env = "CRANE_RAW", conflicts_with = "system",
+          value_parser = BoolishValueParser::new(), help_heading = "Generation")]
+    pub raw: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// `crane chat`
+#[derive(Debug, Args)]
+pub(super) struct ChatArgs {
+    /// The model (same as -m)
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// `crane pull`
+#[derive(Debug, Args)]
+pub(super) struct PullArgs {
+    /// The model: org/name, org/name:file.gguf, org/name@revision
+    #[arg(value_name = "MODEL")]
+    pub name: String,
+    /// Use only what is on this machine
+    #[arg(long, env = "CRANE_OFFLINE", value_parser = BoolishValueParser::new())]
+    pub offline: bool,
+}
+
+/// `crane list`
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Print a JSON list
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `crane show`
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The model (same as -m)
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    pub name: Option<String>,
+    /// List every tensor: name, type, shape
+    #[arg(long)]
+    pub tensors: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `crane rm`
+#[derive(Debug, Args)]
+pub(super) struct RmArgs {
+    /// The models, as `crane list` names them
+    #[arg(value_name = "MODEL", required = true)]
+    pub names: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// `crane bench`
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// The model (same as -m)
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    pub name: Option<String>,
+    /// Prompt lengths to process, in tokens; repeatable or a comma list, 0 for none
+    #[arg(short = 'p', long, value_name = "N", default_values_t = [512], value_delimiter = ',')]
+    pub n_prompt: Vec<usize>,
+    /// Numbers of tokens to generate; repeatable or a comma list, 0 for none
+    #[arg(short = 'n', long, value_name = "N", default_values_t = [128], value_delimiter = ',')]
+    pub n_gen: Vec<usize>,
+    /// How often each test runs, after one warm-up
+    #[arg(short, long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub repetitions: u32,
+    /// Print a JSON list instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// `crane doctor`
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Do not touch the network
+    #[arg(long, env = "CRANE_OFFLINE", value_parser = BoolishValueParser::new())]
+    pub offline: bool,
+}
+
+/// `crane tokenize`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "crane tokenize [OPTIONS] [MODEL] TEXT|-\n       crane tokenize [OPTIONS] --json [MODEL] < LINES"
+)]
+pub(super) struct TokenizeArgs {
+    /// The text, or a model and a text; `-` reads the text from stdin
+    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
+    pub words: Vec<String>,
+    /// Each line of stdin is a JSON string; each line of stdout is the JSON list of its ids
+    #[arg(long)]
+    pub json: bool,
+    /// Add the special tokens that the tokenizer puts around a text (such as BOS)
+    #[arg(long)]
+    pub add_special: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `crane completions`
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `qwenchat`: chat with Qwen2.5.
+#[derive(Debug, Parser)]
+#[command(name = "qwenchat", version, about = "Chat with Qwen2.5 (crane chat with that model)")]
+pub(super) struct QwenChat {
+    #[command(flatten)]
+    pub chat: ChatArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `llmbench`: measure a model.
+#[derive(Debug, Parser)]
+#[command(name = "llmbench", version, about = "Measure a model's speed (crane bench)")]
+pub(super) struct LlmBench {
+    #[command(flatten)]
+    pub bench: BenchArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}

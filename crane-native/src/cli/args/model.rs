@@ -1,0 +1,73 @@
+//! Flags that say which model runs, where, and in which number type.
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+use crate::device::DeviceChoice;
+
+/// Which model.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub(in crate::cli) struct ModelArgs {
+    /// The model: hub id, folder, .gguf file, or a name from `crane list` [env: CRANE_MODEL=]
+    // clap would take the variable for a flag, and a model by position would conflict with it.
+    #[arg(short, long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Use only what is on this machine
+    #[arg(long, env = "CRANE_OFFLINE", value_parser = BoolishValueParser::new())]
+    pub offline: bool,
+}
+
+impl ModelArgs {
+    /// The model that was asked for: by position, by flag, or by `CRANE_MODEL`.
+    pub(in crate::cli) fn choose(&self, position: Option<String>) -> Option<String> {
+        position
+            .or_else(|| self.model.clone())
+            .or_else(|| std::env::var("CRANE_MODEL").ok().filter(|name| !name.is_empty()))
+    }
+}
+
+/// How its weights are loaded.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub(in crate::cli) struct LoadArgs {
+    /// Threads to compute with [default: one for each core]
+    #[arg(short, long, env = "CRANE_THREADS", value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// auto, cpu, metal, cuda or cuda:N
+    #[arg(long, env = "CRANE_DEVICE", value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Number type to compute in and to hold plain weights in [default: the checkpoint's]
+    #[arg(long, env = "CRANE_DTYPE", value_name = "TYPE", value_enum)]
+    pub dtype: Option<NumberType>,
+    /// Quantise the weights while loading
+    #[arg(long, env = "CRANE_QUANT", value_name = "TYPE", value_enum, conflicts_with = "dtype")]
+    pub quant: Option<QuantType>,
+}
+
+/// A number type of plain weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub(in crate::cli) enum NumberType {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// A ggml block type that weights can be quantised to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub(in crate::cli) enum QuantType {
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+    #[value(name = "q4_k")]
+    Q4K,
+    #[value(name = "q5_k")]
+    Q5K,
+    #[value(name = "q6_k")]
+    Q6K,
+}

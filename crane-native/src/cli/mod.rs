@@ -1,0 +1,103 @@
+//! The command line: `crane` and its two older names, over one set of commands.
+//!
+//! Stdout carries the answer alone. Progress, statistics and warnings go to stderr, in colour and
+//! with bars only on a terminal. How a command ended is its exit code: 0 ok, 2 usage, 3 model not
+//! found or incompatible, 4 out of memory, 130 interrupted, 1 anything else.
+
+mod args;
+mod bench;
+mod chat;
+mod completions;
+mod doctor;
+mod exit;
+mod interrupt;
+mod machine;
+mod messages;
+mod open;
+mod output;
+mod reply;
+mod run;
+mod settings;
+mod show;
+mod store;
+mod summary;
+mod tokenize;
+mod units;
+mod words;
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Command, Crane, LlmBench, OutputArgs, QwenChat};
+use exit::Result;
+use output::Console;
+
+/// The model that `qwenchat` talks to.
+const QWEN: &str = "Qwen/Qwen2.5-0.5B-Instruct";
+
+/// Runs `crane`: reads the process's arguments and environment, and returns its exit code.
+///
+/// Call it first in `main`, while the process has one thread.
+pub fn crane() -> ExitCode {
+    let Crane { command, output } = Crane::parse();
+    start(output, command)
+}
+
+/// Runs `qwenchat`: `crane chat` with Qwen2.5 where no other model is asked for.
+///
+/// Call it first in `main`, while the process has one thread.
+pub fn qwenchat() -> ExitCode {
+    let QwenChat { mut chat, output } = QwenChat::parse();
+    chat.name = Some(chat.model.choose(chat.name).unwrap_or_else(|| QWEN.to_owned()));
+    start(output, Command::Chat(chat))
+}
+
+/// Runs `llmbench`: `crane bench`.
+///
+/// Call it first in `main`, while the process has one thread.
+pub fn llmbench() -> ExitCode {
+    let LlmBench { bench, output } = LlmBench::parse();
+    start(output, Command::Bench(bench))
+}
+
+/// Runs a command and tells the user how it ended, if that is not well.
+fn start(output: OutputArgs, command: Command) -> ExitCode {
+    let console = Console::new(output);
+    let load = match &command {
+        Command::Run(args) => Some(&args.load),
+        Command::Chat(args) => Some(&args.load),
+        Command::Bench(args) => Some(&args.load),
+        _ => None,
+    };
+    if let Some(load) = load {
+        let threads = load.threads.and_then(|count| NonZeroUsize::new(usize::from(count)));
+        // SAFETY: this is the start of `main`; no thread has been started yet.
+        unsafe { crate::threads::set_threads(threads) };
+    }
+    match interrupt::install().and_then(|()| perform(console, command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                console.error(message);
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn perform(console: Console, command: Command) -> Result {
+    match command {
+        Command::Run(args) => run::run(console, args),
+        Command::Chat(args) => chat::chat(console, args),
+        Command::Pull(args) => store::pull(console, args),
+        Command::List(args) => store::list(console, args),
+        Command::Show(args) => show::show(console, args),
+        Command::Rm(args) => store::rm(console, args),
+        Command::Bench(args) => bench::bench(console, args),
+        Command::Doctor(args) => doctor::doctor(args),
+        Command::Tokenize(args) => tokenize::tokenize(console, args),
+        Command::Completions(args) => completions::completions(args),
+    }
+}

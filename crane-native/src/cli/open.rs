@@ -1,0 +1,220 @@
+//! From a model's name to its files, and from its files to a model that can answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crane_sdk::generate::GenerationConfig;
+use crane_sdk::models::{LoadOptions, LoadedModel, load};
+use crane_sdk::source::Source;
+use crane_sdk::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
+use crane_sdk::weights::Quantization;
+
+use super::args::{LoadArgs, ModelArgs, NumberType, QuantType};
+use super::exit::{Failure, Result};
+use super::interrupt::Interruptible;
+use super::machine;
+use super::output::Console;
+use super::units::{bytes, count};
+use crate::device;
+use crate::hub::{Event, Hub, HubConfig, Progress, TerminalProgress};
+use crate::resolve::{Resolved, resolve, resolve_default};
+
+/// The Hub as the environment and `--offline` want it.
+///
+/// # Errors
+/// If the environment's settings are malformed.
+pub(super) fn hub(offline: bool) -> Result<Hub> {
+    let mut config = HubConfig::from_env();
+    config.offline |= offline;
+    Ok(Hub::new(config)?)
+}
+
+/// Finds the model's files, fetching them if need be.
+///
+/// # Errors
+/// What the Hub or the disk refuses; [`super::exit::Failure::Interrupted`] on Ctrl-C.
+pub(super) fn find(
+    console: Console,
+    args: &ModelArgs,
+    position: Option<String>,
+) -> Result<Resolved> {
+    let hub = hub(args.offline)?;
+    let fetching = Fetching::new(console);
+    let resolved = match args.choose(position) {
+        Some(name) => resolve(&name, &hub, &fetching)?,
+        None => resolve_default(&hub, &fetching)?,
+    };
+    console.detail(format_args!("{} lies in {}", resolved.name, resolved.path.display()));
+    Ok(resolved)
+}
+
+/// A transfer: shown unless `--quiet`, stopped by Ctrl-C.
+pub(super) struct Fetching {
+    bars: Option<TerminalProgress>,
+    stop: Interruptible,
+}
+
+impl Fetching {
+    /// Ctrl-C stops the transfer for as long as this lives.
+    pub(super) fn new(console: Console) -> Self {
+        Fetching {
+            bars: (!console.is_quiet()).then(TerminalProgress::new),
+            stop: Interruptible::new(),
+        }
+    }
+}
+
+impl Progress for Fetching {
+    fn report(&self, event: Event<'_>) {
+        if let Some(bars) = &self.bars {
+            bars.report(event);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.pressed()
+    }
+}
+
+/// Reads the tokenizer of a model.
+///
+/// # Errors
+/// If there is none or it is damaged.
+pub(super) fn tokenizer(console: Console, source: &dyn Source) -> Result<Arc<Tokenizer>> {
+    let start = Instant::now();
+    let tokenizer = Tokenizer::from_source(source)?;
+    console.detail(format_args!(
+        "tokenizer of {} tokens read in {:.2} s",
+        tokenizer.vocab_size(),
+        start.elapsed().as_secs_f64()
+    ));
+    Ok(Arc::new(tokenizer))
+}
+
+/// What of a model can be read before its weights: its words.
+pub(super) struct Text {
+    /// Text to ids and back.
+    pub tokenizer: Arc<Tokenizer>,
+    /// How the model's authors want replies to be generated.
+    pub defaults: GenerationConfig,
+}
+
+/// Reads a model's tokenizer and its generation config, and says what of it has no effect.
+///
+/// # Errors
+/// If a file is missing or damaged.
+pub(super) fn text(console: Console, model: &Resolved) -> Result<Text> {
+    let source = model.source.as_ref();
+    let tokenizer = tokenizer(console, source)?;
+    let defaults = GenerationConfig::from_source(source, &tokenizer)?;
+    for warning in &defaults.warnings {
+        console.warn(warning);
+    }
+    Ok(Text { tokenizer, defaults })
+}
+
+impl Text {
+    /// The model's chat template, if it has one.
+    ///
+    /// # Errors
+    /// If it cannot be parsed.
+    pub(super) fn template(&self, model: &Resolved) -> Result<Option<ChatTemplate>> {
+        Ok(ChatTemplate::from_source(model.source.as_ref())?)
+    }
+
+    /// The ids of a conversation that waits for its next reply.
+    ///
+    /// # Errors
+    /// If the template refuses the messages.
+    pub(super) fn render(
+        &self,
+        console: Console,
+        template: &ChatTemplate,
+        messages: &[Message],
+    ) -> Result<Vec<u32>> {
+        let prompt = template.render(messages, &RenderOptions::default())?;
+        console.detail(format_args!("prompt: {prompt:?}"));
+        Ok(self.tokenizer.encode(&prompt, false)?)
+    }
+
+    /// The ids of a text that is to be completed, behind the token that begins texts (once).
+    ///
+    /// # Errors
+    /// If the text cannot be expressed in the vocabulary.
+    pub(super) fn complete(&self, text: &str) -> Result<Vec<u32>> {
+        let plain = self.tokenizer.encode(text, false)?;
+        match (plain.first(), self.tokenizer.bos_id()) {
+            (Some(&first), Some(bos)) if first == bos => Ok(plain),
+            _ => Ok(self.tokenizer.encode(text, true)?),
+        }
+    }
+}
+
+/// The refusal of a conversation by a model that knows no messages.
+pub(super) fn no_template(model: &Resolved) -> Failure {
+    crane_sdk::Error::Template(format!(
+        "{} has none, so it cannot take messages or a system prompt; `crane run --raw PROMPT` \
+         completes text",
+        model.name
+    ))
+    .into()
+}
+
+/// Loads the weights and says what answers.
+///
+/// # Errors
+/// If the device is not there, or the checkpoint is damaged or not supported.
+pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Result<LoadedModel> {
+    let start = Instant::now();
+    let options = LoadOptions {
+        device: device::open(args.device)?,
+        dtype: args.dtype.map(NumberType::dtype),
+        quantize: args.quant.map(QuantType::quantization),
+    };
+    let loaded = load(model.source.as_ref(), &options)?;
+    let info = &loaded.info;
+    let kinds: Vec<_> = info.weight_types.iter().map(|(name, _)| name.to_lowercase()).collect();
+    console.note(format_args!(
+        "{}: {}, {} parameters, {} ({}), {}, {} threads, loaded in {:.2} s",
+        model.name,
+        info.architecture,
+        count(info.parameters as u64),
+        bytes(info.weight_bytes as u64),
+        kinds.join(" "),
+        device_name(&options.device),
+        machine::threads(),
+        start.elapsed().as_secs_f64(),
+    ));
+    Ok(loaded)
+}
+
+/// The device as llama-bench's backend column spells it.
+pub(super) fn device_name(device: &candle_core::Device) -> &'static str {
+    match device {
+        candle_core::Device::Cpu => "CPU",
+        candle_core::Device::Cuda(_) => "CUDA",
+        candle_core::Device::Metal(_) => "Metal",
+    }
+}
+
+impl NumberType {
+    fn dtype(self) -> candle_core::DType {
+        match self {
+            NumberType::F32 => candle_core::DType::F32,
+            NumberType::F16 => candle_core::DType::F16,
+            NumberType::Bf16 => candle_core::DType::BF16,
+        }
+    }
+}
+
+impl QuantType {
+    fn quantization(self) -> Quantization {
+        match self {
+            QuantType::Q8_0 => Quantization::Q8_0,
+            QuantType::Q4_0 => Quantization::Q4_0,
+            QuantType::Q4K => Quantization::Q4K,
+            QuantType::Q5K => Quantization::Q5K,
+            QuantType::Q6K => Quantization::Q6K,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Which positional argument is the model and which is the text, and texts that come on stdin.
+
+use std::io::{self, IsTerminal, Read};
+use std::path::Path;
+
+use super::exit::{Failure, Result};
+
+/// The positional arguments of `run` and `tokenize`, told apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    /// The model, by position or by flag.
+    pub model: Option<String>,
+    /// The text, where it is not on stdin.
+    pub text: Option<String>,
+}
+
+/// Tells `[MODEL] TEXT` apart: two words are both, one is the text.
+///
+/// One word that is a model file or folder on this machine is the model: nobody asks a model about
+/// the text `model.gguf`, and the text is then on stdin.
+///
+/// # Errors
+/// [`Failure::Usage`] if the model is named twice.
+pub(super) fn split(words: Vec<String>, flag: Option<String>) -> Result<Words> {
+    let mut words = words.into_iter();
+    Ok(match (words.next(), words.next()) {
+        (Some(_), Some(_)) if flag.is_some() => {
+            return Err(Failure::Usage(
+                "the model is named twice, by -m and by position; leave one out".to_owned(),
+            ));
+        }
+        (Some(model), Some(text)) => Words { model: Some(model), text: Some(text) },
+        (Some(word), None) if flag.is_none() && is_model_path(&word) => {
+            Words { model: Some(word), text: None }
+        }
+        (Some(text), None) => Words { model: flag, text: Some(text) },
+        (None, _) => Words { model: flag, text: None },
+    })
+}
+
+fn is_model_path(word: &str) -> bool {
+    let path = Path::new(word);
+    (path.extension().is_some_and(|extension| extension == "gguf") && path.is_file())
+        || path.join("config.json").is_file()
+}
+
+/// The text itself: the word, or stdin where the word is `-` or there is none.
+///
+/// # Errors
+/// [`Failure::Usage`] if there is no text, or stdin holds something that is not text.
+pub(super) fn text(word: Option<String>, what: &str) -> Result<String> {
+    match word.as_deref() {
+        Some("-") => stdin(),
+        Some(text) => Ok(text.to_owned()),
+        None if io::stdin().is_terminal() => Ok(String::new()),
+        None => stdin(),
+    }
+    .and_then(|text| match text.trim() {
+        "" => Err(Failure::Usage(format!(
+            "there is no {what}: give it as an argument, or `-` and text on stdin"
+        ))),
+        _ => Ok(text),
+    })
+}
+
+/// All of stdin, without the line end that closes it.
+///
+/// # Errors
+/// [`Failure::Usage`] if it is not UTF-8, [`Failure::Other`] if it cannot be read.
+pub(super) fn stdin() -> Result<String> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .lock()
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::Other(format!("cannot read stdin: {error}")))?;
+    let mut text = String::from_utf8(bytes)
+        .map_err(|error| Failure::Usage(format!("stdin is not UTF-8 text: {error}")))?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str], flag: Option<&str>) -> Option<(Option<String>, Option<String>)> {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        split(words, flag.map(str::to_owned)).ok().map(|words| (words.model, words.text))
+    }
+
+    #[test]
+    fn position_tells_model_from_text() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(words(&[], None), Some((None, None)));
+        assert_eq!(words(&["hi"], None), Some((None, some("hi"))));
+        assert_eq!(words(&["hi"], Some("m")), Some((some("m"), some("hi"))));
+        assert_eq!(words(&["m", "hi"], None), Some((some("m"), some("hi"))));
+        assert_eq!(words(&["m", "-"], None), Some((some("m"), some("-"))));
+        assert_eq!(words(&["a", "hi"], Some("m")), None);
+    }
+
+    #[test]
+    fn a_model_on_disk_is_not_a_prompt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("m.gguf");
+        std::fs::write(&file, "").unwrap();
+        let file = file.display().to_string();
+        assert_eq!(words(&[&file], None), Some((Some(file.clone()), None)));
+        assert_eq!(words(&[&file], Some("m")), Some((Some("m".into()), Some(file))));
+    }
+}

@@ -1,0 +1,111 @@
+//! `crane chat` without a terminal: lines in, replies out, commands obeyed.
+
+use serde_json::Value;
+
+use super::fixture::{ids, model};
+use super::support::{Home, Outcome};
+
+fn chat(home: &Home, lines: &str) -> Outcome {
+    let model = model("qwen2_tied");
+    home.run_with(["chat", &model, "--temp", "0", "-n", "6"], lines)
+}
+
+fn saved(home: &Home, name: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(home.path().join(name)).unwrap();
+    let messages: Value = serde_json::from_str(&text).unwrap();
+    let field = |message: &Value, name: &str| message[name].as_str().unwrap().to_owned();
+    messages.as_array().unwrap().iter().map(|m| (field(m, "role"), field(m, "content"))).collect()
+}
+
+#[test]
+fn a_conversation_is_remembered_and_saved() {
+    let home = Home::new();
+    let file = home.path().join("chat.json");
+    let lines = format!(
+        "/system Be brief.\nHello\none\\\ntwo\n/save {}\n/bye\nnever read\n",
+        file.display()
+    );
+    let replies = chat(&home, &lines).ok();
+    let messages = saved(&home, "chat.json");
+    let roles: Vec<_> = messages.iter().map(|(role, _)| role.as_str()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"]);
+    assert_eq!(messages[0].1, "Be brief.");
+    assert_eq!(messages[1].1, "Hello");
+    assert_eq!(messages[3].1, "one\ntwo");
+    let said = format!("{}\n{}\n", messages[2].1, messages[4].1);
+    assert_eq!(replies, said, "stdout is the replies alone");
+
+    // The second reply is what a fresh run makes of the same messages.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut messages: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let last = messages.pop().unwrap();
+    let file = home.file("again.json", serde_json::to_string(&messages).unwrap());
+    let again = home.run([
+        "run",
+        "-m",
+        &model("qwen2_tied"),
+        "--messages",
+        file.to_str().unwrap(),
+        "--temp",
+        "0",
+        "-n",
+        "6",
+    ]);
+    assert_eq!(again.ok().trim_end_matches('\n'), last["content"].as_str().unwrap());
+}
+
+#[test]
+fn a_saved_conversation_is_taken_up_again() {
+    let home = Home::new();
+    let first = home.path().join("first.json");
+    let second = home.path().join("second.json");
+    chat(&home, &format!("Hello\n/save {}\n", first.display())).ok();
+    chat(&home, &format!("/load {}\nMore\n/save {}\n", first.display(), second.display())).ok();
+    let (first, second) = (saved(&home, "first.json"), saved(&home, "second.json"));
+    assert_eq!(second[..first.len()], first[..]);
+    assert_eq!(second.len(), first.len() + 2);
+}
+
+#[test]
+fn clear_forgets_all_but_the_system_prompt() {
+    let home = Home::new();
+    let file = home.path().join("c.json");
+    chat(&home, &format!("/system S\nHello\n/clear\n/save {}\n", file.display())).ok();
+    assert_eq!(saved(&home, "c.json"), [("system".to_owned(), "S".to_owned())]);
+}
+
+#[test]
+fn mistakes_are_told_and_the_chat_goes_on() {
+    let home = Home::new();
+    let outcome = chat(&home, "/fly\n/set temp hot\n/set warmth 1\n/load /no/such/file\nHello\n");
+    for part in ["/fly", "hot", "warmth", "/no/such/file"] {
+        assert!(outcome.stderr.contains(part), "{part}: {}", outcome.stderr);
+    }
+    assert_eq!((outcome.code, outcome.stdout.lines().count()), (Some(2), 1));
+}
+
+#[test]
+fn set_changes_the_next_reply() {
+    let home = Home::new();
+    let file = home.path().join("s.json");
+    chat(&home, &format!("Hello\n/set max-tokens 1\nHello\n/save {}\n", file.display())).ok();
+    let messages = saved(&home, "s.json");
+    let tokens = |text: &str| {
+        let list = home.run(["tokenize", &model("qwen2_tied"), text]).ok();
+        ids(&serde_json::from_str(&list).unwrap()).len()
+    };
+    assert!(messages[3].1.is_empty() || tokens(&messages[3].1) == 1, "{messages:?}");
+    let help = chat(&home, "/help\n/set temp 1\n/set\n/system\n");
+    for part in ["/save FILE", "temp 1"] {
+        assert!(help.stderr.contains(part), "{part}: {}", help.stderr);
+    }
+    assert_eq!(help.ok(), "");
+}
+
+#[test]
+fn a_block_is_one_message() {
+    let home = Home::new();
+    let file = home.path().join("b.json");
+    chat(&home, &format!("\"\"\"\nfirst\n/not a command\n\"\"\"\n/save {}\n", file.display())).ok();
+    assert_eq!(saved(&home, "b.json")[0].1, "first\n/not a command");
+}

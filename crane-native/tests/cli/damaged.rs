@@ -1,0 +1,143 @@
+//! Broken checkpoints: each ends with exit code 3 and a message that names what is wrong.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::fixture::copy;
+use super::support::{Home, Outcome};
+
+fn run(home: &Home, model: &Path) -> Outcome {
+    home.run([
+        "run".as_ref(),
+        "-m".as_ref(),
+        model.as_os_str(),
+        "Hello".as_ref(),
+        "-n".as_ref(),
+        "2".as_ref(),
+    ])
+}
+
+/// A copy of a fixture whose `config.json` was changed.
+fn with_config(home: &Home, name: &str, change: impl FnOnce(&mut Value)) -> std::path::PathBuf {
+    let folder = copy(name, home.path());
+    let file = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut config);
+    fs::write(&file, config.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn a_file_that_is_no_gguf_is_refused() {
+    let home = Home::new();
+    for (name, bytes, part) in [
+        ("empty.gguf", &b""[..], "empty.gguf"),
+        ("magic.gguf", b"NOPE\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "magic"),
+        ("short.gguf", b"GGUF\x03\0\0\0", "short.gguf"),
+        (
+            "liar.gguf",
+            b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x7f",
+            "liar.gguf",
+        ),
+        ("version.gguf", b"GGUF\x63\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", "version"),
+    ] {
+        let file = home.file(name, bytes);
+        run(&home, &file).fails(3, &[part]);
+        home.run(["show".as_ref(), file.as_os_str()]).fails(3, &[part]);
+    }
+    fs::create_dir(home.path().join("folder.gguf")).unwrap();
+    run(&home, &home.path().join("folder.gguf")).fails(3, &["folder.gguf"]);
+}
+
+#[test]
+fn a_missing_file_of_a_folder_is_named() {
+    for (name, file) in [
+        ("qwen2_untied_sharded", "model-00002-of-00003.safetensors"),
+        ("qwen2_tied", "model.safetensors"),
+        ("qwen2_tied", "config.json"),
+        ("qwen2_tied", "tokenizer.json"),
+    ] {
+        let home = Home::new();
+        let folder = copy(name, home.path());
+        fs::remove_file(folder.join(file)).unwrap();
+        run(&home, &folder).fails(3, &[file]);
+    }
+}
+
+#[test]
+fn truncated_weights_are_named() {
+    let home = Home::new();
+    let folder = copy("qwen2_tied", home.path());
+    let file = folder.join("model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    for length in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
+        fs::write(&file, &bytes[..length]).unwrap();
+        run(&home, &folder).fails(3, &["model.safetensors"]);
+    }
+}
+
+#[test]
+fn a_config_that_does_not_fit_the_tensors_is_refused() {
+    for (field, value, part) in [
+        ("hidden_size", json!(128), "embed_tokens"),
+        ("intermediate_size", json!(99), "mlp"),
+        ("num_hidden_layers", json!(5), "layers.3"),
+        ("vocab_size", json!(4000), "embed_tokens"),
+        ("num_key_value_heads", json!(1), "k_proj"),
+    ] {
+        let home = Home::new();
+        let folder = with_config(&home, "qwen2_tied", |config| config[field] = value.clone());
+        run(&home, &folder).fails(3, &[part]);
+    }
+}
+
+#[test]
+fn nonsense_in_a_config_is_refused() {
+    for (field, value, part) in [
+        ("architectures", json!(["AbacusForCausalLM"]), "AbacusForCausalLM"),
+        ("hidden_size", json!(-1), "hidden_size"),
+        ("hidden_size", json!(u64::MAX), "hidden_size"),
+        ("num_hidden_layers", json!(0), "num_hidden_layers"),
+        ("num_attention_heads", json!(0), "num_attention_heads"),
+        ("num_key_value_heads", json!(3), "key/value heads"),
+        ("vocab_size", json!("many"), "vocab_size"),
+        ("hidden_act", json!("abacus"), "abacus"),
+    ] {
+        let home = Home::new();
+        let folder = with_config(&home, "qwen2_tied", |config| config[field] = value.clone());
+        run(&home, &folder).fails(3, &[part]);
+    }
+}
+
+#[test]
+fn files_that_are_no_json_are_named() {
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
+    {
+        let home = Home::new();
+        let folder = copy("qwen2_tied", home.path());
+        fs::write(folder.join(file), "{ not json").unwrap();
+        run(&home, &folder).fails(3, &[file]);
+    }
+}
+
+#[test]
+fn a_broken_chat_template_is_an_error_of_the_model() {
+    let home = Home::new();
+    let folder = copy("qwen2_tied", home.path());
+    let file = folder.join("tokenizer_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["chat_template"] = json!("{% for message in %}");
+    fs::write(&file, config.to_string()).unwrap();
+    run(&home, &folder).fails(3, &["template"]);
+    home.run([
+        "run".as_ref(),
+        "--raw".as_ref(),
+        "-n".as_ref(),
+        "1".as_ref(),
+        folder.as_os_str(),
+        "x".as_ref(),
+    ])
+    .ok();
+}

@@ -1,0 +1,186 @@
+//! Every flag of `crane run` acts: it changes what is sampled, or where the reply ends.
+
+use serde_json::Value;
+
+use super::fixture::{ids, model};
+use super::support::{Home, finish};
+
+struct Bench {
+    home: Home,
+    model: String,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench { home: Home::new(), model: model("qwen2_tied") }
+    }
+
+    fn answer(&self, flags: &[&str]) -> Value {
+        let arguments = ["run", "--json", "--ignore-eos", &self.model, "Hello, world!"];
+        serde_json::from_str(&self.home.run([&arguments, flags].concat()).ok()).unwrap()
+    }
+
+    fn output(&self, flags: &[&str]) -> Vec<u32> {
+        ids(&self.answer(&[flags, &["-n", "24"]].concat())["output_ids"])
+    }
+}
+
+#[test]
+fn flags_of_a_draw_change_what_is_drawn() {
+    let bench = Bench::new();
+    let greedy = bench.output(&["--temp", "0"]);
+    let hot = ["--temp", "3", "--seed", "7"];
+    let drawn = bench.output(&hot);
+    assert_ne!(drawn, greedy);
+    assert_eq!(bench.output(&hot), drawn, "a seed repeats");
+    assert_ne!(bench.output(&["--temp", "3", "--seed", "8"]), drawn, "another seed does not");
+    for narrow in [["--top-k", "1"], ["--top-p", "0"], ["--min-p", "1"]] {
+        assert_eq!(bench.output(&[&hot[..], &narrow].concat()), greedy, "{narrow:?}");
+    }
+    for other in [["--top-k", "5"], ["--top-p", "0.3"], ["--min-p", "0.5"], ["--typical-p", "0.1"]]
+    {
+        assert_ne!(bench.output(&[&hot[..], &other].concat()), drawn, "{other:?}");
+    }
+}
+
+#[test]
+fn flags_of_the_scores_change_the_best_token() {
+    let bench = Bench::new();
+    let greedy = bench.output(&["--temp", "0"]);
+    for flags in
+        [["--repeat-penalty", "50"], ["--presence-penalty", "50"], ["--frequency-penalty", "50"]]
+    {
+        let penalised = bench.output(&[&["--temp", "0"], &flags[..]].concat());
+        assert_ne!(penalised, greedy, "{flags:?}");
+        let narrow = ["--temp", "0", "--repeat-last-n", "1"];
+        assert_ne!(bench.output(&[&narrow, &flags[..]].concat()), penalised, "{flags:?}");
+    }
+    let ban = format!("{}=-inf", greedy[0]);
+    assert_ne!(bench.output(&["--temp", "0", "--logit-bias", &ban])[0], greedy[0]);
+    let want = bench.output(&["--temp", "0", "--logit-bias", "5=1000"]);
+    assert!(want.iter().all(|&id| id == 5), "{want:?}");
+    bench
+        .home
+        .run(["run", &bench.model, "x", "--logit-bias", "999999=1"])
+        .fails(2, &["--logit-bias", "999999"]);
+}
+
+#[test]
+fn a_reply_ends_where_it_is_told_to() {
+    let bench = Bench::new();
+    let free = bench.answer(&["--temp", "0", "-n", "24"]);
+    assert_eq!(free["finish_reason"], "length");
+    let short = bench.answer(&["--temp", "0", "-n", "3"]);
+    assert_eq!(ids(&short["output_ids"]), ids(&free["output_ids"])[..3]);
+
+    let text = free["text"].as_str().unwrap();
+    let stop: String = text.chars().skip(4).take(2).collect();
+    let stopped =
+        bench.answer(&["--temp", "0", "-n", "24", "--stop", "never said", "--stop", &stop]);
+    assert_eq!(stopped["finish_reason"], "stop");
+    assert_eq!(stopped["text"], text[..text.find(&stop).unwrap()]);
+
+    // Without --ignore-eos, the end-of-sequence token ends the reply: make it the likeliest.
+    let arguments = [
+        "run",
+        "--json",
+        &bench.model,
+        "Hello",
+        "--temp",
+        "0",
+        "--logit-bias",
+        "402=1000",
+        "-n",
+        "9",
+    ];
+    let ended: Value = serde_json::from_str(&bench.home.run(arguments).ok()).unwrap();
+    assert_eq!(
+        (&ended["finish_reason"], ids(&ended["output_ids"])),
+        (&Value::from("eos"), vec![402])
+    );
+    assert_eq!(ended["text"], "");
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_is_an_error_or_cut_as_asked() {
+    let bench = Bench::new();
+    let long = "word ".repeat(200);
+    let arguments = [
+        "run",
+        "--json",
+        &bench.model,
+        &long,
+        "-c",
+        "64",
+        "-n",
+        "8",
+        "--ignore-eos",
+        "--temp",
+        "0",
+    ];
+    bench.home.run(arguments).fails(2, &["64", "--context-policy"]);
+    for policy in ["truncate-oldest", "shift"] {
+        let outcome = bench.home.run([&arguments[..], &["--context-policy", policy]].concat());
+        assert!(outcome.stderr.contains("dropped"), "{}", outcome.stderr);
+        let answer: Value = serde_json::from_str(&outcome.ok()).unwrap();
+        assert!(answer["dropped_tokens"].as_u64().unwrap() > 100, "{answer}");
+        assert_eq!(ids(&answer["output_ids"]).len(), 8);
+    }
+}
+
+#[test]
+fn weights_load_in_the_type_that_is_asked_for() {
+    let bench = Bench::new();
+    let plain = bench.output(&["--temp", "0"]);
+    for flags in [
+        ["--dtype", "bf16"],
+        ["--dtype", "f16"],
+        ["--quant", "q8_0"],
+        ["--quant", "q4_0"],
+        ["-t", "1"],
+        ["--device", "cpu"],
+    ] {
+        let outcome = bench.home.run(
+            [&["run", "--verbose", &bench.model, "Hello", "-n", "4", "--temp", "0"], &flags[..]]
+                .concat(),
+        );
+        let wanted = flags[1].to_lowercase();
+        let said = outcome.stderr.to_lowercase();
+        assert!(said.contains(&wanted), "{flags:?}: {said}");
+        outcome.ok();
+    }
+    assert_eq!(bench.output(&["--temp", "0", "-t", "1"]), plain);
+}
+
+#[test]
+fn environment_twins_act() {
+    let bench = Bench::new();
+    let run = |vars: &[(&str, &str)], flags: &[&str]| -> Value {
+        let mut command = bench.home.crane([&["run", "--json", "Hello, world!"], flags].concat());
+        command
+            .envs(vars.iter().copied())
+            .env("CRANE_MODEL", &bench.model)
+            .env("CRANE_IGNORE_EOS", "1");
+        serde_json::from_str(&finish(command.spawn().unwrap()).ok()).unwrap()
+    };
+    let twins = [("CRANE_TEMP", "0"), ("CRANE_MAX_TOKENS", "5")];
+    let answer = run(&twins, &[]);
+    assert_eq!(ids(&answer["output_ids"]), bench.output(&["--temp", "0"])[..5]);
+    let answer = run(&twins, &["-n", "2"]);
+    assert_eq!(ids(&answer["output_ids"]).len(), 2, "a flag wins over its twin");
+}
+
+#[test]
+fn flags_that_cannot_act_are_named() {
+    let bench = Bench::new();
+    let outcome =
+        bench.home.run(["run", &bench.model, "x", "-n", "1", "--temp", "0", "--top-k", "5"]);
+    assert!(outcome.stderr.contains("--top-k"), "{}", outcome.stderr);
+    outcome.ok();
+    for device in ["cuda", "metal"] {
+        let outcome = bench.home.run(["run", &bench.model, "x", "-n", "1", "--device", device]);
+        if outcome.code != Some(0) {
+            outcome.fails(2, &[device]);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The `crane` binary as its users meet it: arguments in, stdout, stderr and an exit code out.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bench;
+mod chat;
+mod damaged;
+mod fixture;
+mod flags;
+mod interrupt;
+mod machine;
+mod reference;
+mod run;
+mod show;
+mod support;
+mod tokenize;
+mod usage;

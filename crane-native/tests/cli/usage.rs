@@ -1,0 +1,131 @@
+//! Mistakes on the command line end with exit code 2 and a word on what to do.
+
+use super::support::Home;
+
+#[test]
+fn help_names_every_command_and_exit_code() {
+    let help = Home::new().run(["--help"]).ok();
+    for word in [
+        "run",
+        "chat",
+        "pull",
+        "list",
+        "show",
+        "rm",
+        "bench",
+        "doctor",
+        "tokenize",
+        "completions",
+        "130 interrupted",
+    ] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+}
+
+#[test]
+fn every_flag_of_a_run_has_an_environment_twin() {
+    let help = Home::new().run(["run", "--help"]).ok();
+    for twin in [
+        "MODEL",
+        "OFFLINE",
+        "THREADS",
+        "DEVICE",
+        "DTYPE",
+        "QUANT",
+        "CTX",
+        "MAX_TOKENS",
+        "SYSTEM",
+        "STOP",
+        "IGNORE_EOS",
+        "CONTEXT_POLICY",
+        "TEMP",
+        "TOP_K",
+        "TOP_P",
+        "MIN_P",
+        "TYPICAL_P",
+        "REPEAT_PENALTY",
+        "REPEAT_LAST_N",
+        "PRESENCE_PENALTY",
+        "FREQUENCY_PENALTY",
+        "SEED",
+        "LOGIT_BIAS",
+        "RAW",
+        "QUIET",
+        "VERBOSE",
+    ] {
+        assert!(help.contains(&format!("[env: CRANE_{twin}=")), "CRANE_{twin}");
+    }
+}
+
+#[test]
+fn mistakes_are_usage_errors() {
+    let home = Home::new();
+    for (arguments, part) in [
+        (&["fly"] as &[&str], "fly"),
+        (&["run", "--no-such-flag", "x"], "--no-such-flag"),
+        (&["run", "a", "b", "c"], "c"),
+        (&["run", "-m", "x", "y", "z"], "-m"),
+        (&["run", "--messages", "f.json", "x", "y"], "--messages"),
+        (&["run", "--messages", "missing.json"], "missing.json"),
+        (&["run", "--raw", "--system", "s", "x"], "--system"),
+        (&["run", "--temp", "warm", "x"], "--temp"),
+        (&["run", "--temp=-1", "x"], "temp"),
+        (&["run", "--top-p", "1.5", "x"], "top-p"),
+        (&["run", "--top-k=-3", "x"], "--top-k"),
+        (&["run", "--min-p", "2", "x"], "min-p"),
+        (&["run", "--typical-p", "0", "x"], "typical-p"),
+        (&["run", "--repeat-penalty", "0", "x"], "repeat-penalty"),
+        (&["run", "--presence-penalty", "nan", "x"], "presence-penalty"),
+        (&["run", "--frequency-penalty", "inf", "x"], "frequency-penalty"),
+        (&["run", "--logit-bias", "5", "x"], "ID=BIAS"),
+        (&["run", "--logit-bias", "5=inf", "x"], "finite"),
+        (&["run", "--stop", "", "x"], "stop"),
+        (&["run", "-c", "0", "x"], "at least 1"),
+        (&["run", "-t", "0", "x"], "--threads"),
+        (&["run", "--device", "abacus", "x"], "abacus"),
+        (&["run", "--dtype", "f8", "x"], "f16"),
+        (&["run", "--quant", "q3", "x"], "q8_0"),
+        (&["run", "--context-policy", "forget", "x"], "truncate-oldest"),
+        (&["run", "-q", "-v", "x"], "--verbose"),
+        (&["chat", "-m", "x", "y"], "--model"),
+        (&["bench", "-r", "0"], "--repetitions"),
+        (&["bench", "-p", "many"], "--n-prompt"),
+        (&["tokenize", "--json", "a", "b"], "--json"),
+        (&["completions", "abacus"], "abacus"),
+        (&["rm"], "MODEL"),
+        (&["pull"], "MODEL"),
+    ] {
+        let outcome = home.run(arguments);
+        assert_eq!(outcome.code, Some(2), "{arguments:?}: {}", outcome.stderr);
+        outcome.fails(2, &[part]);
+    }
+}
+
+#[test]
+fn a_bad_environment_twin_is_a_usage_error() {
+    let home = Home::new();
+    for (name, value) in [("CRANE_TEMP", "warm"), ("CRANE_CTX", "-4"), ("CRANE_OFFLINE", "maybe")] {
+        let child = home.crane(["run", "x"]).env(name, value).spawn().unwrap();
+        super::support::finish(child).fails(2, &[value]);
+    }
+}
+
+#[test]
+fn an_empty_prompt_is_a_usage_error() {
+    let home = Home::new();
+    home.run(["run"]).fails(2, &["prompt"]);
+    home.run(["run", ""]).fails(2, &["prompt"]);
+    home.run_with(["run", "-"], "\n").fails(2, &["prompt"]);
+}
+
+#[test]
+fn messages_must_be_a_list_of_messages() {
+    let home = Home::new();
+    for (text, part) in
+        [("", "JSON"), ("{}", "list"), ("[]", "empty"), ("[{\"content\": \"x\"}]", "role")]
+    {
+        let file = home.file("messages.json", text);
+        home.run(["run".as_ref(), "--messages".as_ref(), file.as_os_str()])
+            .fails(2, &["messages.json", part]);
+    }
+}
