@@ -7,7 +7,10 @@ import { answerNatively, lacksBinary, lacksWeights, references, SMOLLM2 } from "
 
 const TOKENS = 64;
 
-/** Logits of two tokens that are nearer than this may change places through rounding of the activations. */
+/**
+ * Activations are rounded to 8 bits for quantised weights, where sums in another order may round to the next step: two
+ * tokens whose logits are nearer than this may change places.
+ */
 const MARGIN = 0.35;
 
 let server, browser, page;
@@ -53,6 +56,23 @@ async function load() {
   }, `/models/${SMOLLM2}`);
 }
 
+/** Two answers are the same, or part where the reference's two best tokens are as good as equal. */
+function assertAgrees(t, name, ids, others, reference) {
+  const parted = ids.findIndex((id, step) => id !== others[step]);
+  if (parted < 0) {
+    assert.equal(ids.length, others.length);
+    return;
+  }
+  const known = ids.findIndex((id, step) => id !== reference.output_ids[step]);
+  if (known >= 0 && known < parted) {
+    t.diagnostic(`parts from ${name} at step ${parted}, after both left the reference at step ${known}`);
+    return;
+  }
+  const margin = reference.top1_minus_top2[parted];
+  t.diagnostic(`parts from ${name} at step ${parted}: ${ids[parted]} in place of ${others[parted]}, logits ${margin} apart`);
+  assert.ok(margin < MARGIN, `parts from ${name} at step ${parted}, where the logits are ${margin} apart`);
+}
+
 const generate = (ids, options) =>
   page.evaluate(async ([ids, options]) => Array.fromAsync(llm.generate(ids, options)), [ids, options]);
 
@@ -75,19 +95,12 @@ test("SmolLM2 in a tab", async (t) => {
       const prompt = await page.evaluate((messages) => llm.tokenizeChat(messages), reference.messages);
       assert.deepEqual(prompt, reference.prompt_ids);
       const ids = await generate(prompt, { temperature: 0, max_tokens: TOKENS });
-      const parted = ids.findIndex((id, step) => id !== reference.output_ids[step]);
-      if (parted >= 0) {
-        const margin = reference.top1_minus_top2[parted];
-        t.diagnostic(`parts from the f32 reference at step ${parted}, where its two best logits are ${margin} apart`);
-        assert.ok(margin < MARGIN, `step ${parted}: ${ids[parted]} in place of ${reference.output_ids[parted]}, ${margin} apart`);
-      } else {
-        assert.equal(ids.length, reference.output_ids.length);
-      }
-      await t.test("equal the native ones", (t) => {
+      assertAgrees(t, "the f32 reference", ids, reference.output_ids, reference);
+      await t.test("as the native program", (t) => {
         if (lacksBinary(t)) return;
         const native = answerNatively(reference.messages, TOKENS);
         assert.deepEqual(native.prompt_ids, prompt);
-        assert.deepEqual(ids, native.output_ids);
+        assertAgrees(t, "the native answer", ids, native.output_ids, reference);
       });
     });
   }

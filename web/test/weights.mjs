@@ -41,7 +41,7 @@ export function answerNatively(messages, tokens) {
     const file = join(folder, "messages.json");
     writeFileSync(file, JSON.stringify(messages));
     const model = join(MODELS, SMOLLM2);
-    const options = ["run", "-m", model, "--temp", "0", "-n", String(tokens), "--json", "--messages", file];
+    const options = ["run", "-m", model, "-t", "1", "--temp", "0", "-n", String(tokens), "--json", "--messages", file];
     return JSON.parse(execFileSync(BINARY, options, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }));
   } finally {
     rmSync(folder, { recursive: true });
