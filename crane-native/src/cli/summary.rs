@@ -25,11 +25,16 @@ pub(super) fn note(console: Console, output: &Output) {
         .time_to_first_token
         .map_or_else(String::new, |time| format!(", first after {:.2} s", time.as_secs_f64()));
     console.note(format_args!(
-        "prompt {prompt_tokens} tokens ({cached_tokens} cached) at {:.1} tok/s{first}; \
-         reply {generated_tokens} tokens at {:.1} tok/s{end}",
-        output.stats.prefill_tokens_per_second(),
-        output.stats.decode_tokens_per_second(),
+        "prompt {prompt_tokens} tokens ({cached_tokens} cached){}{first}; \
+         reply {generated_tokens} tokens{}{end}",
+        rate(output.stats.prefill_tokens_per_second()),
+        rate(output.stats.decode_tokens_per_second()),
     ));
+}
+
+/// A speed, where there was something to measure.
+fn rate(speed: f64) -> String {
+    if speed > 0.0 { format!(" at {speed:.1} tok/s") } else { String::new() }
 }
 
 /// The object that `crane run --json` prints.

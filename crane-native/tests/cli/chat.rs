@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fixture::{ids, model};
-use super::support::{Home, Outcome};
+use super::support::{Home, Outcome, run_program};
 
 fn chat(home: &Home, lines: &str) -> Outcome {
     let model = model("qwen2_tied");
@@ -100,6 +100,18 @@ fn set_changes_the_next_reply() {
         assert!(help.stderr.contains(part), "{part}: {}", help.stderr);
     }
     assert_eq!(help.ok(), "");
+}
+
+#[test]
+fn qwenchat_is_the_same_chat_with_another_default() {
+    let home = Home::new();
+    let qwenchat = |arguments: &[&str], lines: &str| {
+        let program = home.program(env!("CARGO_BIN_EXE_qwenchat"), arguments);
+        run_program(program, lines)
+    };
+    let model = model("qwen2_tied");
+    assert_eq!(qwenchat(&["-m", &model, "-n", "3"], "Hello\n").ok().lines().count(), 1);
+    qwenchat(&["--offline"], "Hello\n").fails(3, &["Qwen/Qwen2.5-0.5B-Instruct"]);
 }
 
 #[test]

@@ -93,13 +93,18 @@ impl Home {
         arguments: impl IntoIterator<Item = S>,
         stdin: &str,
     ) -> Outcome {
-        let mut child = self.crane(arguments).stdin(Stdio::piped()).spawn().unwrap();
-        let mut pipe = child.stdin.take().unwrap();
-        let text = stdin.to_owned();
-        // A child that exits without reading closes the pipe; that is its right.
-        thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
-        finish(child)
+        run_program(self.crane(arguments), stdin)
     }
+}
+
+/// Runs a program with `stdin`.
+pub fn run_program(mut program: Command, stdin: &str) -> Outcome {
+    let mut child = program.stdin(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let text = stdin.to_owned();
+    // A child that exits without reading closes the pipe; that is its right.
+    thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
+    finish(child)
 }
 
 /// Waits for the child and gathers what it wrote.
