@@ -1,7 +1,7 @@
 //! The options that a GGUF file carries: sampling values and end tokens.
 
 use super::GenerationConfig;
-use crate::source::Metadata;
+use crate::source::{Metadata, Value};
 use crate::text::Tokenizer;
 use crate::{Error, Result};
 
@@ -59,6 +59,10 @@ pub(super) fn apply(
         let Some(name) = key.strip_prefix(SAMPLING) else { continue };
         let number = || metadata.f64(key).map(|value| value as f32);
         let count = || -> Result<usize> {
+            // Negative is llama.cpp's word for no limit.
+            if matches!(metadata.get(key), Some(Value::Signed(..0))) {
+                return Ok(0);
+            }
             let value = metadata.u64(key)?;
             usize::try_from(value).map_err(|_| {
                 Error::invalid_file(metadata.label(), format_args!("{key} is {value}"))
@@ -81,5 +85,47 @@ pub(super) fn apply(
 fn add(ids: &mut Vec<u32>, id: u32) {
     if !ids.contains(&id) {
         ids.push(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::SamplingParams;
+
+    fn applied(pairs: Vec<(&str, Value)>) -> Result<GenerationConfig> {
+        let json = include_bytes!("../../tests/fixtures/qwen2_tied/tokenizer.json");
+        let tokenizer = Tokenizer::from_json(json, None).unwrap();
+        let pairs = pairs.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let metadata = Metadata::from_pairs("test.gguf", pairs);
+        let mut config =
+            GenerationConfig { sampling: SamplingParams::greedy(), ..Default::default() };
+        apply(&mut config, &metadata, &tokenizer)?;
+        Ok(config)
+    }
+
+    #[test]
+    fn every_end_token_counts() {
+        let config = applied(vec![("tokenizer.ggml.eos_token_id", Value::Unsigned(7))]).unwrap();
+        // The file's own, then <|im_end|> and <|endoftext|> of the vocabulary.
+        assert_eq!(config.eos_ids, [7, 402, 400]);
+        assert!(config.sampling.is_greedy());
+    }
+
+    #[test]
+    fn sampling_values_count_and_others_are_told() {
+        let config = applied(vec![
+            ("general.sampling.temp", Value::Float(0.5)),
+            ("general.sampling.top_k", Value::Signed(20)),
+            ("general.sampling.penalty_last_n", Value::Signed(-1)),
+            ("general.sampling.mirostat", Value::Signed(2)),
+        ])
+        .unwrap();
+        assert_eq!((config.sampling.temperature, config.sampling.top_k), (0.5, 20));
+        assert_eq!(config.sampling.penalty_last_n, None);
+        assert_eq!(config.warnings.len(), 1);
+        assert!(config.warnings[0].contains("mirostat"));
+        let wrong = Value::String("hot".to_owned());
+        assert!(applied(vec![("general.sampling.temp", wrong)]).is_err());
     }
 }
