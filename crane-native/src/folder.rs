@@ -189,6 +189,31 @@ impl Blob for MappedFile {
             reason: "the range does not lie in the map".to_owned(),
         })
     }
+
+    #[cfg(unix)]
+    fn discard(&self, offset: u64, len: usize) {
+        if let Ok(range) = checked_range(&self.label, self.len(), offset, len) {
+            self.drop_pages(range);
+        }
+    }
+}
+
+impl MappedFile {
+    /// Drops the pages that lie wholly in a range; they would be read again from the file.
+    #[cfg(unix)]
+    fn drop_pages(&self, range: std::ops::Range<usize>) {
+        /// At least the page size of every system in use.
+        const PAGE: usize = 1 << 16;
+        let (start, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
+        if let (Some(map), true) = (&self.map, start < end) {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the map is shared with the file and never written, so dropped pages come back
+            // with the same bytes; a slice that is still lent stays valid.
+            let dropped = unsafe { map.unchecked_advise_range(advice, start, end - start) };
+            // Advice that is not taken costs memory, nothing else.
+            let _ = dropped;
+        }
+    }
 }
 
 /// The names of all parts of a split GGUF set, if `name` is one of its parts.

@@ -1,0 +1,166 @@
+//! Ragged batches, cut caches and windows give what one sequence alone gives.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use crane_sdk::Error;
+use crane_sdk::kernels::attention::{AttentionShape, attend, masked_softmax};
+use crane_sdk::models::{CausalLm, LoadOptions, LogitsRows, Segment, load_decoder};
+use crane_sdk::nn::{Decoder, KvCache};
+use proptest::prelude::*;
+use support::{files, source};
+
+fn model() -> Decoder {
+    load_decoder(&source(files("llama32")), &LoadOptions::default()).unwrap().0
+}
+
+fn step(model: &Decoder, tokens: &[u32], cache: &mut KvCache) -> Vec<f32> {
+    let segment = Segment { tokens, cache, logits: LogitsRows::Last };
+    model.forward(&mut [segment]).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn close(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-4)
+}
+
+#[test]
+fn segments_do_not_see_each_other() {
+    let model = model();
+    let prompts: [Vec<u32>; 3] =
+        [(1..40).collect(), vec![7], (100..390).rev().step_by(3).collect()];
+    let alone: Vec<Vec<f32>> = prompts
+        .iter()
+        .map(|prompt| step(&model, prompt, &mut model.new_cache(400).unwrap()))
+        .collect();
+    let mut caches: Vec<KvCache> = (0..3).map(|_| model.new_cache(400).unwrap()).collect();
+    let mut batch: Vec<Segment<'_>> = prompts
+        .iter()
+        .zip(&mut caches)
+        .map(|(tokens, cache)| Segment { tokens, cache, logits: LogitsRows::Last })
+        .collect();
+    let together: Vec<Vec<f32>> = model.forward(&mut batch).unwrap().to_vec2().unwrap();
+    for (alone, together) in alone.iter().zip(&together) {
+        assert!(close(alone, together));
+    }
+}
+
+#[test]
+fn a_cache_grows_and_is_cut_without_a_trace() {
+    let model = model();
+    let tokens: Vec<u32> = (0..700).map(|i| (i * 37 % 400) as u32).collect();
+    let mut whole = model.new_cache(1000).unwrap();
+    let expected = step(&model, &tokens, &mut whole);
+    let mut chunked = model.new_cache(1000).unwrap();
+    step(&model, &tokens[..300], &mut chunked);
+    step(&model, &[9; 50], &mut chunked);
+    chunked.truncate(300);
+    assert!(chunked.bytes() < whole.bytes());
+    let found = tokens[300..].chunks(77).map(|chunk| step(&model, chunk, &mut chunked)).last();
+    assert!(close(&found.unwrap(), &expected));
+    assert_eq!(chunked.len(), 700);
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let model = model();
+    let mut cache = model.new_cache(8).unwrap();
+    step(&model, &[1, 2, 3], &mut cache);
+    let segment = Segment { tokens: &[4; 6], cache: &mut cache, logits: LogitsRows::Last };
+    let error = model.forward(&mut [segment]).unwrap_err();
+    assert!(matches!(error, Error::ContextOverflow { prompt: 9, context: 8 }), "{error}");
+    let segment = Segment { tokens: &[4, 416], cache: &mut cache, logits: LogitsRows::Last };
+    let error = model.forward(&mut [segment]).unwrap_err();
+    assert!(error.to_string().contains("416"), "{error}");
+    assert_eq!(cache.len(), 3);
+    assert!(model.new_cache(0).is_err());
+    assert!(model.new_cache(usize::MAX).is_err());
+}
+
+/// softmax(q·kᵀ/√d)·v in f64, straight from the definition.
+fn by_definition(q: &[f32], k: &[f32], v: &[f32], shape: &AttentionShape) -> Vec<f64> {
+    let AttentionShape { heads, kv_heads, head_dim, queries, allocated, .. } = *shape;
+    let mut out = vec![0f64; queries * heads * head_dim];
+    for head in 0..heads {
+        for query in 0..queries {
+            let at = |token: usize| (head / (heads / kv_heads) * allocated + token) * head_dim;
+            let q = &q[(head * queries + query) * head_dim..][..head_dim];
+            let score = |token: usize| -> f64 {
+                let dot: f64 =
+                    (0..head_dim).map(|i| f64::from(q[i]) * f64::from(k[at(token) + i])).sum();
+                (dot / (head_dim as f64).sqrt()).exp()
+            };
+            let visible = shape.visible(query);
+            let sum: f64 = visible.clone().map(score).sum();
+            for token in visible {
+                for i in 0..head_dim {
+                    out[(query * heads + head) * head_dim + i] +=
+                        score(token) / sum * f64::from(v[at(token) + i]);
+                }
+            }
+        }
+    }
+    out
+}
+
+proptest! {
+    #[test]
+    fn attention_is_its_definition(
+        kv_heads in 1usize..4,
+        group in 1usize..4,
+        half in 1usize..20,
+        before in 0usize..40,
+        queries in 1usize..6,
+        slack in 0usize..5,
+        window in proptest::option::of(1usize..50),
+        seed in any::<u32>(),
+    ) {
+        let tokens = before + queries;
+        let shape = AttentionShape {
+            heads: kv_heads * group, kv_heads, head_dim: 2 * half, queries, tokens,
+            allocated: tokens + slack, window,
+        };
+        let mut state = seed | 1;
+        let mut random = |len: usize| -> Vec<f32> {
+            (0..len)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+                })
+                .collect()
+        };
+        let q = random(shape.heads * queries * shape.head_dim);
+        let k = random(kv_heads * shape.allocated * shape.head_dim);
+        let v = random(kv_heads * shape.allocated * shape.head_dim);
+        let expected = by_definition(&q, &k, &v, &shape);
+        for (found, expected) in attend(&q, &k, &v, &shape).iter().zip(&expected) {
+            prop_assert!((f64::from(*found) - expected).abs() < 1e-5);
+        }
+        let mut scores = random(shape.heads * queries * tokens);
+        masked_softmax(&mut scores, queries, 0, &shape);
+        for (row, weights) in scores.chunks(tokens).enumerate() {
+            let visible = shape.visible(row % queries);
+            let seen: f32 = weights[visible.clone()].iter().sum();
+            prop_assert!((seen - 1.0).abs() < 1e-5);
+            prop_assert!(weights.iter().enumerate().all(|(t, w)| visible.contains(&t) || *w == 0.0));
+        }
+    }
+}
+
+#[test]
+fn a_long_prompt_with_a_window_equals_token_by_token() {
+    let mut files = files("qwen2_tied");
+    let config = String::from_utf8(files["config.json"].clone()).unwrap();
+    let config = config
+        .replace("\"use_sliding_window\": false", "\"use_sliding_window\": true")
+        .replace("\"sliding_window\": 32768", "\"sliding_window\": 9")
+        .replace("\"max_window_layers\": 21", "\"max_window_layers\": 1");
+    files.insert("config.json".into(), config.into_bytes());
+    let (model, _) = load_decoder(&source(files), &LoadOptions::default()).unwrap();
+    assert_eq!(model.spec().windows, [None, Some(9), Some(9)]);
+    let tokens: Vec<u32> = (0..300).map(|i| (i * 31 % 440) as u32).collect();
+    let expected = step(&model, &tokens, &mut model.new_cache(300).unwrap());
+    let mut cache = model.new_cache(300).unwrap();
+    let found = tokens.iter().map(|token| step(&model, &[*token], &mut cache)).last();
+    assert!(close(&found.unwrap(), &expected));
+}
