@@ -19,4 +19,4 @@ pub mod source;
 pub mod text;
 pub mod weights;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};

@@ -1,7 +1,8 @@
 //! Attention of a few queries over the key/value cache: the decode step.
 
 use super::kernels;
-use super::threads::{Shared, parallel_for};
+use super::shared::Shared;
+use super::threads::parallel_for;
 
 /// The shape of one attention call.
 #[derive(Debug, Clone, Copy)]

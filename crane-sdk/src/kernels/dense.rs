@@ -2,7 +2,8 @@
 
 use half::{bf16, f16};
 
-use super::threads::{Shared, parallel_for};
+use super::shared::Shared;
+use super::threads::parallel_for;
 use super::{Kernels, kernels};
 
 /// A weight's element: how a row of it is multiplied with an f32 row, and widened.

@@ -6,8 +6,10 @@
 
 pub mod attention;
 pub mod dense;
+pub mod quant;
 pub mod rows;
 pub mod scalar;
+mod shared;
 pub mod threads;
 
 #[cfg(target_arch = "x86_64")]

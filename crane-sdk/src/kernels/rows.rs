@@ -1,7 +1,8 @@
 //! Loops over the rows of an activation matrix: norms, rotary embedding, gated activation.
 
 use super::kernels;
-use super::threads::{Shared, parallel_for};
+use super::shared::Shared;
+use super::threads::parallel_for;
 
 /// RMSNorm of each row: x · w / sqrt(mean(x²) + ε), `x` and the result `[rows, weight.len()]`.
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {

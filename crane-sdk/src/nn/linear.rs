@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use super::views::with_slice;
 use crate::Result;
 use crate::kernels::dense::{Weight, matmul_few_rows, widen};
+use crate::kernels::quant::matmul;
 
 /// Up to so many rows a product is bound by reading the weights, and is done row by row.
 const FEW_ROWS: usize = 8;
@@ -31,7 +32,7 @@ impl Matrix {
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Matrix::Quantized(weights) => Ok(QMatMul::QTensor(weights.clone()).forward(x)?),
+            Matrix::Quantized(weights) => quantized(weights, x),
             Matrix::Dense(weights) if weights.device().is_cpu() => dense_on_cpu(weights, x),
             Matrix::Dense(weights) => {
                 let y = x.to_dtype(weights.dtype())?.matmul(&weights.t()?)?;
@@ -47,6 +48,19 @@ impl Matrix {
             Matrix::Quantized(weights) => weights.storage_size_in_bytes(),
         }
     }
+}
+
+/// Crane's kernel where it reads the block type, candle's everywhere else.
+fn quantized(weights: &Arc<QTensor>, x: &Tensor) -> Result<Tensor> {
+    let (outputs, inputs) = weights.shape().dims2()?;
+    if x.device().is_cpu() && x.dim(1)? == inputs {
+        let data = weights.data()?;
+        let y = with_slice::<f32, _>(x, |x| matmul(x, &data, weights.dtype(), inputs))?;
+        if let Some(y) = y {
+            return Ok(Tensor::from_vec(y, (x.dim(0)?, outputs), x.device())?);
+        }
+    }
+    Ok(QMatMul::QTensor(weights.clone()).forward(x)?)
 }
 
 fn dense_on_cpu(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
