@@ -49,5 +49,5 @@ pub fn quick() -> ExitCode {
 }
 
 fn native_tests() -> Command {
-    process::cargo("test --release --workspace --no-fail-fast")
+    process::cargo("test --release --workspace --features crane-sdk/golden --no-fail-fast")
 }
