@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::process::{self, find_program};
 use crate::report::Report;
-use crate::wasm;
+use crate::{models, wasm};
 
 /// `cargo xtask check`.
 pub fn run() -> ExitCode {
@@ -32,6 +32,7 @@ pub fn add(report: &mut Report) {
         process::cargo("doc --release --no-deps -p crane-sdk -p crane-native -p crane-wasm")
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
+    report.step("README's model table", || models::run(true));
     if find_program("cargo-deny").is_some() {
         report.check("dependencies", &mut process::cargo("deny --all-features check"));
     } else {

@@ -1,6 +1,10 @@
 //! `cargo xtask`: the habits of the house as commands.
 
+mod bench;
 mod checks;
+mod fuzz;
+mod golden;
+mod models;
 mod process;
 mod report;
 mod setup;
@@ -10,6 +14,7 @@ mod wasm;
 mod wasm_std;
 mod weights;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +47,31 @@ enum Command {
         #[arg(long)]
         optimize: bool,
     },
+    /// Compare a model's tensors with recorded ones, for each folder of golden data
+    Golden {
+        /// Folders with a checkpoint, golden.json and golden.safetensors
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+        /// Run the wasm build, in Node
+        #[arg(long)]
+        wasm: bool,
+    },
+    /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH) and candle ($CANDLE_BENCH), in turns
+    Bench(bench::Options),
+    /// Search every parser for inputs that panic or hang, with libFuzzer
+    Fuzz {
+        /// Fuzz targets; all, if none is named
+        targets: Vec<String>,
+        /// How long each is searched
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Write the README's table of models from the registry
+    Models {
+        /// Change nothing; fail if the table is out of date
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,6 +83,10 @@ fn main() -> ExitCode {
         Command::Ci => Ok(test::all(true)),
         Command::Check => Ok(checks::run()),
         Command::Wasm { optimize } => wasm::package(optimize).map(done),
+        Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
+        Command::Bench(options) => bench::run(&options).map(done),
+        Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds).map(done),
+        Command::Models { check } => models::run(check).map(done),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::process;
 use crate::tally::Tally;
@@ -59,17 +59,17 @@ impl Report {
         self.steps.push(Step { name: name.to_owned(), tally, took: start.elapsed(), problem });
     }
 
-    /// Runs a test runner and adds what it counts. A runner that fails without naming a failed test
-    /// (it did not build), or that runs no test at all, counts as one failure.
-    pub fn suite(&mut self, name: &str, command: &mut Command) {
-        println!("\n=== {name}\n$ {}", process::spell(command));
+    /// Runs a test runner and adds what it counts. A runner that cannot be made or started, that
+    /// fails without naming a failed test (it did not build), or that runs no test at all, counts as
+    /// one failure.
+    pub fn suite(&mut self, name: &str, runner: impl FnOnce() -> Result<Command>) {
+        println!("\n=== {name}");
         let start = Instant::now();
         let mut tally = Tally::default();
-        let problem = match process::watch(command, |line| tally.read_line(line)) {
+        let problem = match run_suite(runner, &mut tally) {
             Err(error) => Some(format!("{error:#}")),
-            Ok(false) => Some(format!("{} failed", process::spell(command))),
-            Ok(true) if tally.is_empty() => Some("it ran no test".to_owned()),
-            Ok(true) => None,
+            Ok(()) if tally.is_empty() => Some("it ran no test".to_owned()),
+            Ok(()) => None,
         };
         if problem.is_some() && tally.failed == 0 {
             tally.failed = 1;
@@ -93,4 +93,13 @@ impl Report {
         println!("{sum}");
         if sum.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
+}
+
+fn run_suite(runner: impl FnOnce() -> Result<Command>, tally: &mut Tally) -> Result<()> {
+    let mut command = runner()?;
+    println!("$ {}", process::spell(&command));
+    if !process::watch(&mut command, |line| tally.read_line(line))? {
+        bail!("{} failed", process::spell(&command));
+    }
+    Ok(())
 }

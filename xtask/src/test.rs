@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::report::Report;
 use crate::setup::{self, STEPS};
-use crate::{checks, process, wasm};
+use crate::{checks, golden, process, wasm};
 
 /// Everything. With `strict`, a test whose weights are missing fails instead of being skipped.
 pub fn all(strict: bool) -> ExitCode {
@@ -14,26 +14,30 @@ pub fn all(strict: bool) -> ExitCode {
         report.requirement(step.name, || step.perform());
     }
     checks::add(&mut report);
-    let mut native = native_tests();
-    if strict {
-        native.env("CRANE_REQUIRE_MODELS", "1");
-    }
-    report.suite("native tests", &mut native);
-    report.step("wasm package", || wasm::package(false));
-    report.check(
-        "TypeScript package",
-        process::command("npm").args(["--prefix", "npm", "run", "build"]),
-    );
-    for folder in ["npm", "web"] {
-        let mut tests = process::command("npm");
-        tests.args(["--prefix", folder, "test"]);
-        if let Some(chromium) = setup::chromium() {
-            tests.env("CHROMIUM", chromium);
-        }
+    let demand_weights = |mut command: Command| {
         if strict {
-            tests.env("CRANE_REQUIRE_MODELS", "1");
+            command.env("CRANE_REQUIRE_MODELS", "1");
         }
-        report.suite(&format!("tests of {folder}/"), &mut tests);
+        Ok(command)
+    };
+    report.suite("native tests", || demand_weights(native_tests()));
+    // One compilation for both modules.
+    report.step("wasm modules", || {
+        wasm::compile(&["crane-wasm", golden::PACKAGE])?;
+        wasm::package(false)
+    });
+    report.suite("golden tensors in wasm", golden::fixtures_in_wasm);
+    report
+        .check("build of npm/", process::command("npm").args(["--prefix", "npm", "run", "build"]));
+    for folder in ["npm", "web"] {
+        report.suite(&format!("tests of {folder}/"), || {
+            let mut tests = process::command("npm");
+            tests.args(["--prefix", folder, "test"]);
+            if let Some(chromium) = setup::chromium() {
+                tests.env("CHROMIUM", chromium);
+            }
+            demand_weights(tests)
+        });
     }
     report.finish()
 }
@@ -41,10 +45,14 @@ pub fn all(strict: bool) -> ExitCode {
 /// The native tests alone, with the small checkpoints of the repository.
 pub fn quick() -> ExitCode {
     let mut report = Report::default();
-    let mut tests = native_tests();
-    // An empty folder: tests of real weights find none and say so.
-    tests.env_remove("CRANE_REQUIRE_MODELS").env("CRANE_TEST_MODELS", "target/no-weights");
-    report.suite("native tests", &mut tests);
+    report.suite("native tests", || {
+        let mut tests = native_tests();
+        // A folder that is not there: tests of real weights find none and say so.
+        tests
+            .env_remove("CRANE_REQUIRE_MODELS")
+            .env("CRANE_TEST_MODELS", process::target_dir()?.join("no-weights"));
+        Ok(tests)
+    });
     report.finish()
 }
 

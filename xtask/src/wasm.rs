@@ -10,7 +10,7 @@ use crate::process;
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The packages that compile for [`TARGET`].
-pub const PACKAGES: &[&str] = &["crane-sdk", "crane-wasm"];
+pub const PACKAGES: &[&str] = &["crane-sdk", "crane-wasm", "xtask-models"];
 
 /// Where the npm package expects the module and its bindings.
 const PACKAGE_FOLDER: &str = "npm/wasm";
@@ -18,7 +18,8 @@ const PACKAGE_FOLDER: &str = "npm/wasm";
 /// `cargo xtask wasm`: crane-wasm, into the npm package.
 pub fn package(optimize: bool) -> Result<()> {
     let out = process::root().join(PACKAGE_FOLDER);
-    build("crane-wasm", &out)?;
+    compile(&["crane-wasm"])?;
+    bind("crane-wasm", &out)?;
     let module = out.join("crane_wasm_bg.wasm");
     if optimize {
         shrink(&module)?;
@@ -29,14 +30,18 @@ pub fn package(optimize: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds a package for wasm32 and writes the module with its bindings into `out`.
-pub fn build(package: &str, out: &Path) -> Result<()> {
-    process::run(
-        process::cargo("build --release --lib --package")
-            .arg(package)
-            .env_remove("RUSTFLAGS")
-            .args(["--target", TARGET]),
-    )?;
+/// Builds packages for wasm32, together, so that what they share is compiled once.
+pub fn compile(packages: &[&str]) -> Result<()> {
+    let mut cargo = process::cargo("build --release --lib");
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    // RUSTFLAGS would displace the flags of `.cargo/config.toml`.
+    process::run(cargo.env_remove("RUSTFLAGS").args(["--target", TARGET]))
+}
+
+/// Writes the module of a compiled package, with its JavaScript bindings, into `out`.
+pub fn bind(package: &str, out: &Path) -> Result<()> {
     let file = format!("{}.wasm", package.replace('-', "_"));
     let module = process::target_dir()?.join(TARGET).join("release").join(file);
     std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
