@@ -2,7 +2,6 @@
 
 mod bench;
 mod checks;
-mod fuzz;
 mod golden;
 mod models;
 mod process;
@@ -58,14 +57,6 @@ enum Command {
     },
     /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH) and candle ($CANDLE_BENCH), in turns
     Bench(bench::Options),
-    /// Search every parser for inputs that panic or hang, with libFuzzer
-    Fuzz {
-        /// Fuzz targets; all, if none is named
-        targets: Vec<String>,
-        /// How long each is searched
-        #[arg(long, default_value_t = 60)]
-        seconds: u32,
-    },
     /// Write the README's table of models from the registry
     Models {
         /// Change nothing; fail if the table is out of date
@@ -85,7 +76,6 @@ fn main() -> ExitCode {
         Command::Wasm { optimize } => wasm::package(optimize).map(done),
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
-        Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds).map(done),
         Command::Models { check } => models::run(check).map(done),
     };
     outcome.unwrap_or_else(|error| {
