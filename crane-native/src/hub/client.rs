@@ -181,7 +181,7 @@ impl Client {
                 "HF_TOKEN is not valid (any more); make a new one in the account's settings"
                     .to_owned(),
             ),
-            (StatusCode::FORBIDDEN, _) => refused(format!(
+            (StatusCode::FORBIDDEN, _) if known => refused(format!(
                 "HF_TOKEN may not read it (403 {message}); give the token read access to {page}"
             )),
             _ if status.is_server_error()

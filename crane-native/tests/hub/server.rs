@@ -26,6 +26,8 @@ pub struct Faults {
     pub no_ranges: bool,
     /// The pause after each 4 KiB.
     pub slow: Option<Duration>,
+    /// The silence before a connection that `drop_after` ends is closed.
+    pub stall: Option<Duration>,
 }
 
 /// Who may have a repository.
@@ -309,7 +311,7 @@ fn serve_storage(
     }
     let take = |list: &mut Vec<usize>| (!list.is_empty()).then(|| list.remove(0));
     let (drop_after, short_by) = (take(&mut faults.drop_after), take(&mut faults.short_by));
-    let (no_ranges, slow) = (faults.no_ranges, faults.slow);
+    let (no_ranges, slow, stall) = (faults.no_ranges, faults.slow, faults.stall);
     if faults.corrupt {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -338,6 +340,9 @@ fn serve_storage(
         if let Some(pause) = slow {
             thread::sleep(pause);
         }
+    }
+    if let (Some(silence), Some(_)) = (stall, drop_after) {
+        thread::sleep(silence);
     }
     Ok(())
 }

@@ -184,6 +184,18 @@ fn a_dropped_connection_is_resumed_where_it_broke() {
     assert!(recorder.notices().contains("resuming"), "{}", recorder.notices());
 }
 
+#[test]
+fn a_connection_that_falls_silent_is_resumed() {
+    let machine = Machine::new();
+    let (weights, _) = machine.publish_tiny();
+    let (drop_after, stall) = (vec![100_000], Some(Duration::from_secs(60)));
+    machine.hub.fail("model.safetensors", Faults { drop_after, stall, ..Faults::default() });
+    let hub = machine.with(|config| config.read_timeout = Duration::from_millis(500));
+    let snapshot = hub.get(&id("org/tiny"), &Silent).unwrap();
+    assert_eq!(fs::read(snapshot.folder.join("model.safetensors")).unwrap(), weights);
+    assert_eq!(weight_requests(&machine), [None, Some("bytes=100000-".into())]);
+}
+
 fn weight_requests(machine: &Machine) -> Vec<Option<String>> {
     let transfers = machine.hub.transfers().into_iter();
     transfers.filter(|r| r.path.contains("model.safetensors")).map(|r| r.range).collect()
