@@ -2,15 +2,27 @@
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
 //! files ([`folder`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
-//! ([`resolve`]), devices and threads ([`device`], [`threads`]), and the command line ([`cli`]).
+//! ([`resolve`], [`pretrained`]), devices and threads ([`device`], [`threads`]), and the command line ([`cli`]).
 
 pub mod cli;
 pub mod device;
 pub mod error;
 pub mod folder;
 pub mod hub;
+pub mod pretrained;
 pub mod resolve;
 pub mod store;
 pub mod threads;
 
 pub use error::{Error, Result};
+
+/// What most programs need: `use crane_native::prelude::*;`.
+pub mod prelude {
+    pub use crane_sdk::generate::GenerationConfig;
+    pub use crane_sdk::pipeline::{
+        AutoModelForCausalLM, AutoTokenizer, Chat, Task, TextStreamer, pipeline,
+    };
+    pub use crane_sdk::text::Message;
+
+    pub use crate::pretrained::{FromPretrained, FromPretrainedWith};
+}

@@ -1,0 +1,22 @@
+//! Loading by name: a folder is one, and its model answers.
+
+use crane_native::prelude::*;
+
+const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crane-sdk/tests/fixtures/qwen2_tied");
+
+#[test]
+fn a_tokenizer_and_a_model_load_by_name() {
+    let tokenizer = AutoTokenizer::from_pretrained(TINY).unwrap();
+    let model = AutoModelForCausalLM::from_pretrained(TINY).unwrap();
+    let ids = tokenizer.encode("The quick brown fox", true).unwrap();
+    let config = GenerationConfig { max_new_tokens: Some(4), ..GenerationConfig::default() };
+    assert!(!model.generate(&ids, &config).unwrap().ids.is_empty());
+}
+
+#[test]
+fn options_reach_the_model() {
+    let short = AutoModelForCausalLM::from_pretrained_with(TINY, |options| options.context(32));
+    assert_eq!(short.unwrap().context(), 32);
+    let missing = AutoModelForCausalLM::from_pretrained("./no-such-model").unwrap_err();
+    assert_eq!(missing.exit_code(), 3);
+}
