@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Writes the fuzz targets' seeds: small whole files of each format, some from the test fixtures."""
+import json
+import struct
+from pathlib import Path
+
+FUZZ = Path(__file__).parent
+FIXTURES = FUZZ.parent / "crane-sdk/tests/fixtures"
+
+
+def seed(target: str, name: str, data: bytes | str) -> None:
+    path = FUZZ / "seeds" / target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def safetensors(tensors: dict[str, tuple[str, list[int], bytes]], metadata: dict | None = None) -> bytes:
+    header, data = {"__metadata__": metadata} if metadata else {}, b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+# GGUF value types, by their Python spelling here
+U32, F32, BOOL, STRING, ARRAY, U64, I32 = 4, 6, 7, 8, 9, 10, 5
+
+
+def gguf_string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def gguf_value(kind: int, value) -> bytes:
+    if kind == STRING:
+        return gguf_string(value)
+    return struct.pack({U32: "<I", F32: "<f", BOOL: "<B", U64: "<Q", I32: "<i"}[kind], value)
+
+
+def gguf_pair(key: str, kind, value) -> bytes:
+    if isinstance(kind, tuple):
+        of = kind[1]
+        body = struct.pack("<IIQ", ARRAY, of, len(value)) + b"".join(gguf_value(of, v) for v in value)
+    else:
+        body = struct.pack("<I", kind) + gguf_value(kind, value)
+    return gguf_string(key) + body
+
+
+def gguf(pairs: list, tensors: dict[str, tuple[list[int], int, bytes]]) -> bytes:
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs))
+    head += b"".join(gguf_pair(*pair) for pair in pairs)
+    data = b""
+    for name, (shape, kind, raw) in tensors.items():
+        data += b"\0" * (-len(data) % 32)
+        head += gguf_string(name) + struct.pack("<I", len(shape))
+        head += b"".join(struct.pack("<Q", n) for n in reversed(shape)) + struct.pack("<IQ", kind, len(data))
+        data += raw
+    return head + b"\0" * (-len(head) % 32) + data
+
+
+def byte_alphabet() -> list[str]:
+    """The characters that stand for the 256 bytes in byte-level BPE."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in printable]
+    return [chr(b) for b in printable] + [chr(256 + i) for i in range(len(others))]
+
+
+def tokenizer_pairs(pre: str) -> list:
+    tokens = [*byte_alphabet(), "he", "ll", "llo", "hello", "<|im_start|>", "<|im_end|>"]
+    control = {len(tokens) - 1, len(tokens) - 2}
+    return [
+        ("tokenizer.ggml.model", STRING, "gpt2"),
+        ("tokenizer.ggml.pre", STRING, pre),
+        ("tokenizer.ggml.tokens", (ARRAY, STRING), tokens),
+        ("tokenizer.ggml.token_type", (ARRAY, I32), [3 if i in control else 1 for i in range(len(tokens))]),
+        ("tokenizer.ggml.merges", (ARRAY, STRING), ["h e", "l l", "ll o", "he llo"]),
+        ("tokenizer.ggml.bos_token_id", U32, len(tokens) - 2),
+        ("tokenizer.ggml.eos_token_id", U32, len(tokens) - 1),
+        ("tokenizer.ggml.add_bos_token", BOOL, False),
+        ("tokenizer.chat_template", STRING, CHATML),
+    ]
+
+
+def llama_gguf() -> bytes:
+    """A whole model: one layer, width 32, every weight zero but the norms."""
+    width, inner, vocabulary = 32, 64, 262
+    config = [
+        ("general.architecture", STRING, "llama"),
+        ("llama.context_length", U32, 128),
+        ("llama.embedding_length", U32, width),
+        ("llama.block_count", U32, 1),
+        ("llama.feed_forward_length", U32, inner),
+        ("llama.attention.head_count", U32, 2),
+        ("llama.attention.head_count_kv", U32, 1),
+        ("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        ("llama.rope.dimension_count", U32, 16),
+        ("llama.rope.freq_base", F32, 10000.0),
+        ("llama.vocab_size", U32, vocabulary),
+    ]
+
+    def q8_0(*shape: int) -> tuple[list[int], int, bytes]:
+        return list(shape), 8, b"\0" * (34 * shape[0] * shape[1] // 32)
+
+    ones = ([width], 0, struct.pack(f"<{width}f", *[1.0] * width))
+    tensors = {
+        "token_embd.weight": q8_0(vocabulary, width),
+        "output_norm.weight": ones,
+        "blk.0.attn_norm.weight": ones,
+        "blk.0.attn_q.weight": q8_0(width, width),
+        "blk.0.attn_k.weight": q8_0(width // 2, width),
+        "blk.0.attn_v.weight": q8_0(width // 2, width),
+        "blk.0.attn_output.weight": q8_0(width, width),
+        "blk.0.ffn_norm.weight": ones,
+        "blk.0.ffn_gate.weight": q8_0(inner, width),
+        "blk.0.ffn_up.weight": q8_0(inner, width),
+        "blk.0.ffn_down.weight": q8_0(width, inner),
+    }
+    return gguf(config + tokenizer_pairs("smollm"), tensors)
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content']"
+    " + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+TOOLS = """{%- set ns = namespace(last=0, system='') -%}
+{%- if messages[0].role == 'system' %}{% set ns.system = messages[0].content | trim %}{% endif -%}
+{%- macro shown(message, depth=0) -%}[{{ message.role | upper }}] {{ message.content.split('\\n')[-1].strip() }}{%- endmacro -%}
+{{- bos_token }}{% if tools %}{{ tools | tojson(indent=2) }}{% endif -%}
+{%- for message in messages[1:] %}{% if loop.index0 % 2 == 1 and message.role not in ['user', 'tool'] %}
+{{- shown(message, depth=loop.depth) }}{% else %}{{ message.content[:5] ~ message.content[::-1] }}{% endif %}{% endfor -%}
+{%- if not messages %}{{ raise_exception('no messages') }}{% endif -%}
+{{- ns.system.replace('a', 'b').startswith('B') }}{{ range(3) | list | join(',') }}{{ eos_token }}"""
+
+
+def main() -> None:
+    f32 = struct.pack("<6f", *range(6))
+    seed("safetensors", "two", safetensors({"a": ("F32", [2, 3], f32), "b": ("BF16", [4], b"\0" * 8)}, {"format": "pt"}))
+    seed("safetensors", "empty", safetensors({}))
+    seed("safetensors", "scalar", safetensors({"s": ("F16", [], b"\0\0"), "i": ("I64", [1], b"\0" * 8)}))
+    tiny = (FIXTURES / "qwen2_tied/model.safetensors").read_bytes()
+    seed("safetensors", "head_of_a_model", tiny[: 8 + struct.unpack("<Q", tiny[:8])[0]])
+
+    weight_map = {"model.embed_tokens.weight": "a.safetensors", "model.norm.weight": "a.safetensors"}
+    seed("safetensors_index", "one_shard", json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
+    seed("safetensors_index", "missing_shard", json.dumps({"weight_map": {"model.norm.weight": "../b.safetensors"}}))
+
+    seed("gguf", "llama", llama_gguf())
+    seed("gguf", "head_only", gguf([("general.architecture", STRING, "qwen2"), ("general.alignment", U32, 64)], {}))
+    seed("gguf", "nested", gguf([("a", (ARRAY, U64), [1, 2]), ("b", (ARRAY, BOOL), [1, 0])], {"t": ([2, 2], 0, b"\0" * 16)}))
+    for pre in ("smollm", "qwen2", "llama-bpe", "gpt-2", "default"):
+        seed("tokenizer_gguf", pre, gguf(tokenizer_pairs(pre), {}))
+
+    for name in ("qwen2_tied", "llama32", "qwen3"):
+        seed("config", name, (FIXTURES / name / "config.json").read_bytes())
+        seed("generation_config", name, (FIXTURES / name / "generation_config.json").read_bytes())
+    sampling = {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.1}
+    seed("generation_config", "sampling", json.dumps(sampling | {"eos_token_id": [1, 2], "max_new_tokens": 64}))
+
+    # The vocabulary is cut: a seed is a few kilobytes.
+    for name in ("qwen2_tied", "llama32"):
+        tokenizer = json.loads((FIXTURES / name / "tokenizer.json").read_text())
+        model = tokenizer["model"]
+        model["vocab"] = {token: i for token, i in model["vocab"].items() if i < 300}
+        known = lambda merge: all(p in model["vocab"] for p in [*merge, "".join(merge)])
+        pairs = [merge if isinstance(merge, list) else merge.split(" ") for merge in model["merges"]]
+        model["merges"] = [merge for merge in pairs if known(merge)]
+        seed("tokenizer_json", name, json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")))
+
+    seed("chat_template", "chatml", CHATML)
+    seed("chat_template", "tools", TOOLS)
+
+
+if __name__ == "__main__":
+    main()
