@@ -16,96 +16,126 @@ pub(super) enum Unpack {
     Q6K,
 }
 
+// Macros and not functions that take a block's function: a call through a function value would be compiled
+// without the caller's instruction set, and stay a call.
+
+/// Unpacks blocks of 32 numbers with one scale and one offset.
+macro_rules! small {
+    ($block:ident, $bytes:expr, $row:expr) => {{
+        let blocks = $bytes.as_chunks().0.iter().zip($row.q.as_chunks_mut::<32>().0);
+        let scales = $row.scales.iter_mut().zip(&mut $row.offsets);
+        for ((bytes, q), (scale, offset)) in blocks.zip(scales) {
+            (*q, *scale, *offset) = $block(bytes);
+        }
+    }};
+}
+
+/// Unpacks blocks of 256 numbers with `$groups` scales and offsets.
+macro_rules! super_blocks {
+    ($block:ident, $groups:literal, $bytes:expr, $row:expr) => {{
+        let blocks = $bytes.as_chunks().0.iter().zip($row.q.as_chunks_mut::<256>().0);
+        let scales = $row.scales.as_chunks_mut::<$groups>().0.iter_mut();
+        let offsets = $row.offsets.as_chunks_mut::<$groups>().0;
+        for ((bytes, q), (scales, offsets)) in blocks.zip(scales.zip(offsets)) {
+            (*q, *scales, *offsets) = $block(bytes);
+        }
+    }};
+}
+
 impl Unpack {
     /// Unpacks a row whose arrays already have their lengths.
     #[inline(always)]
     pub(super) fn run(self, bytes: &[u8], row: &mut Row) {
         match self {
-            Unpack::Q4_0 => small::<18>(bytes, row, |b, q| {
-                nibbles(&b[2..], q);
-                let d = float(b, 0);
-                (d, -8.0 * d)
-            }),
-            Unpack::Q4_1 => small::<20>(bytes, row, |b, q| {
-                nibbles(&b[4..], q);
-                (float(b, 0), float(b, 2))
-            }),
-            Unpack::Q5_0 => small::<22>(bytes, row, |b, q| {
-                nibbles(&b[6..], q);
-                fifth_bits(u32::from_le_bytes([b[2], b[3], b[4], b[5]]), q);
-                let d = float(b, 0);
-                (d, -16.0 * d)
-            }),
-            Unpack::Q5_1 => small::<24>(bytes, row, |b, q| {
-                nibbles(&b[8..], q);
-                fifth_bits(u32::from_le_bytes([b[4], b[5], b[6], b[7]]), q);
-                (float(b, 0), float(b, 2))
-            }),
-            Unpack::Q8_0 => small::<34>(bytes, row, |b, q| {
-                q.copy_from_slice(&b[2..34]);
-                (float(b, 0), 0.0)
-            }),
-            Unpack::Q4K => super_blocks::<144, 8>(bytes, row, q4_k),
-            Unpack::Q5K => super_blocks::<176, 8>(bytes, row, q5_k),
-            Unpack::Q6K => super_blocks::<210, 16>(bytes, row, q6_k),
+            Unpack::Q4_0 => small!(q4_0, bytes, row),
+            Unpack::Q4_1 => small!(q4_1, bytes, row),
+            Unpack::Q5_0 => small!(q5_0, bytes, row),
+            Unpack::Q5_1 => small!(q5_1, bytes, row),
+            Unpack::Q8_0 => small!(q8_0, bytes, row),
+            Unpack::Q4K => super_blocks!(q4_k, 8, bytes, row),
+            Unpack::Q5K => super_blocks!(q5_k, 8, bytes, row),
+            Unpack::Q6K => super_blocks!(q6_k, 16, bytes, row),
         }
     }
 }
 
-/// Blocks of 32 numbers with one scale and one offset.
+/// Numbers, scales and offsets of a block. They are returned by value: a compiler that need not ask
+/// whether output and input overlap turns these loops into vector instructions.
+type Block<const NUMBERS: usize, const GROUPS: usize> =
+    ([u8; NUMBERS], [f32; GROUPS], [f32; GROUPS]);
+
+/// `N` bytes from `at` on.
 #[inline(always)]
-fn small<const BYTES: usize>(
-    bytes: &[u8],
-    row: &mut Row,
-    block: impl Fn(&[u8; BYTES], &mut [u8; 32]) -> (f32, f32),
-) {
-    let blocks = bytes.as_chunks::<BYTES>().0.iter().zip(row.q.as_chunks_mut::<32>().0);
-    for ((bytes, q), (scale, offset)) in blocks.zip(row.scales.iter_mut().zip(&mut row.offsets)) {
-        (*scale, *offset) = block(bytes, q);
-    }
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[at..at + N]);
+    out
 }
 
-/// Blocks of 256 numbers with `GROUPS` scales and offsets.
 #[inline(always)]
-fn super_blocks<const BYTES: usize, const GROUPS: usize>(
-    bytes: &[u8],
-    row: &mut Row,
-    block: impl Fn(&[u8; BYTES], &mut [u8; 256], &mut [f32; GROUPS], &mut [f32; GROUPS]),
-) {
-    let blocks = bytes.as_chunks::<BYTES>().0.iter().zip(row.q.as_chunks_mut::<256>().0);
-    let scales = row.scales.as_chunks_mut::<GROUPS>().0.iter_mut();
-    let offsets = row.offsets.as_chunks_mut::<GROUPS>().0;
-    for ((bytes, q), (scales, offsets)) in blocks.zip(scales.zip(offsets)) {
-        block(bytes, q, scales, offsets);
-    }
+fn q4_0(bytes: &[u8; 18]) -> ([u8; 32], f32, f32) {
+    let d = float(bytes, 0);
+    (nibbles(part(bytes, 2)), d, -8.0 * d)
+}
+
+#[inline(always)]
+fn q4_1(bytes: &[u8; 20]) -> ([u8; 32], f32, f32) {
+    (nibbles(part(bytes, 4)), float(bytes, 0), float(bytes, 2))
+}
+
+#[inline(always)]
+fn q5_0(bytes: &[u8; 22]) -> ([u8; 32], f32, f32) {
+    let d = float(bytes, 0);
+    let fifths = u32::from_le_bytes(part(bytes, 2));
+    (with_fifth_bits(nibbles(part(bytes, 6)), fifths), d, -16.0 * d)
+}
+
+#[inline(always)]
+fn q5_1(bytes: &[u8; 24]) -> ([u8; 32], f32, f32) {
+    let fifths = u32::from_le_bytes(part(bytes, 4));
+    (with_fifth_bits(nibbles(part(bytes, 8)), fifths), float(bytes, 0), float(bytes, 2))
+}
+
+#[inline(always)]
+fn q8_0(bytes: &[u8; 34]) -> ([u8; 32], f32, f32) {
+    (part(bytes, 2), float(bytes, 0), 0.0)
 }
 
 /// The half-precision number at byte `at`: exact for all finite values, without a branch.
 #[inline(always)]
-fn float(bytes: &[u8], at: usize) -> f32 {
+pub(super) fn float(bytes: &[u8], at: usize) -> f32 {
     let bits = u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
     // The exponent's bias changes from 15 to 127: a product with 2^112.
     let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
     f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
 }
 
-/// Sixteen bytes: low halves are numbers 0..16, high halves numbers 16..32.
+/// Low halves are numbers 0..16, high halves numbers 16..32.
 #[inline(always)]
-fn nibbles(packed: &[u8], q: &mut [u8; 32]) {
-    let (low, high) = q.split_at_mut(16);
-    for ((packed, low), high) in packed[..16].iter().zip(low).zip(high) {
-        *low = packed & 15;
-        *high = packed >> 4;
+fn nibbles(packed: [u8; 16]) -> [u8; 32] {
+    let mut q = [0; 32];
+    for i in 0..16 {
+        q[i] = packed[i] & 15;
+        q[16 + i] = packed[i] >> 4;
     }
+    q
 }
 
 /// Bit i of `bits` is the fifth bit of number i.
+///
+/// Eight numbers at a time in a 64-bit word: byte j keeps bit j, and adding 128 − 2^j carries it to the
+/// byte's top.
 #[inline(always)]
-fn fifth_bits(bits: u32, q: &mut [u8; 32]) {
-    let bytes = bits.to_le_bytes();
-    for (i, q) in q.iter_mut().enumerate() {
-        *q |= ((bytes[i / 8] >> (i % 8)) & 1) << 4;
+fn with_fifth_bits(mut q: [u8; 32], bits: u32) -> [u8; 32] {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const DIAGONAL: u64 = 0x8040_2010_0804_0201;
+    const LIFT: u64 = 0x0040_6070_787c_7e7f;
+    for (q, bits) in q.as_chunks_mut::<8>().0.iter_mut().zip(bits.to_le_bytes()) {
+        let spread = (u64::from(bits) * EACH) & DIAGONAL;
+        let fifths = ((spread + LIFT) & (EACH << 7)) >> 3;
+        *q = (u64::from_le_bytes(*q) | fifths).to_le_bytes();
     }
+    q
 }
 
 /// Scale and minimum number j of the twelve bytes of 6-bit numbers that Q4_K and Q5_K share.
@@ -123,55 +153,61 @@ fn six_bits(packed: &[u8], j: usize) -> (f32, f32) {
 }
 
 #[inline(always)]
-fn six_bit_groups(bytes: &[u8], scales: &mut [f32; 8], offsets: &mut [f32; 8]) {
+fn six_bit_groups(bytes: &[u8]) -> ([f32; 8], [f32; 8]) {
     let (d, least) = (float(bytes, 0), float(bytes, 2));
-    for (j, (scale, offset)) in scales.iter_mut().zip(offsets).enumerate() {
-        let (s, m) = six_bits(&bytes[4..16], j);
-        (*scale, *offset) = (d * s, -least * m);
+    let packed: [u8; 12] = part(bytes, 4);
+    let (mut scales, mut offsets) = ([0.0; 8], [0.0; 8]);
+    for j in 0..8 {
+        let (s, m) = six_bits(&packed, j);
+        (scales[j], offsets[j]) = (d * s, -least * m);
     }
+    (scales, offsets)
 }
 
 #[inline(always)]
-fn q4_k(bytes: &[u8; 144], q: &mut [u8; 256], scales: &mut [f32; 8], offsets: &mut [f32; 8]) {
-    six_bit_groups(bytes, scales, offsets);
-    for (packed, q) in bytes[16..].chunks_exact(32).zip(q.as_chunks_mut::<64>().0) {
-        let (low, high) = q.split_at_mut(32);
-        for ((packed, low), high) in packed.iter().zip(low).zip(high) {
-            *low = packed & 15;
-            *high = packed >> 4;
-        }
-    }
-}
-
-#[inline(always)]
-fn q5_k(bytes: &[u8; 176], q: &mut [u8; 256], scales: &mut [f32; 8], offsets: &mut [f32; 8]) {
-    six_bit_groups(bytes, scales, offsets);
-    let fifths = &bytes[16..48];
-    for (j, packed) in bytes[48..].chunks_exact(32).enumerate() {
-        let (low, high) = q[64 * j..64 * j + 64].split_at_mut(32);
-        for (((packed, fifth), low), high) in packed.iter().zip(fifths).zip(low).zip(high) {
-            *low = (packed & 15) | ((fifth >> (2 * j)) & 1) << 4;
-            *high = (packed >> 4) | ((fifth >> (2 * j + 1)) & 1) << 4;
-        }
-    }
-}
-
-#[inline(always)]
-fn q6_k(bytes: &[u8; 210], q: &mut [u8; 256], scales: &mut [f32; 16], offsets: &mut [f32; 16]) {
-    let d = float(bytes, 208);
-    for ((scale, offset), byte) in scales.iter_mut().zip(offsets).zip(&bytes[192..208]) {
-        *scale = d * f32::from(*byte as i8);
-        *offset = -32.0 * *scale;
-    }
-    for half in 0..2 {
-        let low = &bytes[64 * half..64 * half + 64];
-        let high = &bytes[128 + 32 * half..128 + 32 * half + 32];
-        let q = &mut q[128 * half..128 * half + 128];
+fn q4_k(bytes: &[u8; 144]) -> Block<256, 8> {
+    let (scales, offsets) = six_bit_groups(bytes);
+    let mut q = [0; 256];
+    for j in 0..4 {
+        let packed: [u8; 32] = part(bytes, 16 + 32 * j);
         for i in 0..32 {
-            q[i] = (low[i] & 15) | (high[i] & 3) << 4;
-            q[32 + i] = (low[32 + i] & 15) | ((high[i] >> 2) & 3) << 4;
-            q[64 + i] = (low[i] >> 4) | ((high[i] >> 4) & 3) << 4;
-            q[96 + i] = (low[32 + i] >> 4) | (high[i] >> 6) << 4;
+            q[64 * j + i] = packed[i] & 15;
+            q[64 * j + 32 + i] = packed[i] >> 4;
         }
     }
+    (q, scales, offsets)
+}
+
+#[inline(always)]
+fn q5_k(bytes: &[u8; 176]) -> Block<256, 8> {
+    let (scales, offsets) = six_bit_groups(bytes);
+    let fifths: [u8; 32] = part(bytes, 16);
+    let mut q = [0; 256];
+    for j in 0..4 {
+        let packed: [u8; 32] = part(bytes, 48 + 32 * j);
+        for i in 0..32 {
+            q[64 * j + i] = (packed[i] & 15) | ((fifths[i] >> (2 * j)) & 1) << 4;
+            q[64 * j + 32 + i] = (packed[i] >> 4) | ((fifths[i] >> (2 * j + 1)) & 1) << 4;
+        }
+    }
+    (q, scales, offsets)
+}
+
+#[inline(always)]
+fn q6_k(bytes: &[u8; 210]) -> Block<256, 16> {
+    let d = float(bytes, 208);
+    let packed: [u8; 16] = part(bytes, 192);
+    let scales = packed.map(|scale| d * f32::from(scale as i8));
+    let mut q = [0; 256];
+    for half in 0..2 {
+        let low: [u8; 64] = part(bytes, 64 * half);
+        let high: [u8; 32] = part(bytes, 128 + 32 * half);
+        for i in 0..32 {
+            q[128 * half + i] = (low[i] & 15) | (high[i] & 3) << 4;
+            q[128 * half + 32 + i] = (low[32 + i] & 15) | ((high[i] >> 2) & 3) << 4;
+            q[128 * half + 64 + i] = (low[i] >> 4) | ((high[i] >> 4) & 3) << 4;
+            q[128 * half + 96 + i] = (low[32 + i] >> 4) | (high[i] >> 6) << 4;
+        }
+    }
+    (q, scales, scales.map(|scale| -32.0 * scale))
 }
