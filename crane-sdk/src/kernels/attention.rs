@@ -1,4 +1,4 @@
-//! Attention of a few queries over the key/value cache: the decode step.
+//! Attention over the key/value cache.
 
 use super::kernels;
 use super::shared::Shared;
@@ -34,7 +34,8 @@ impl AttentionShape {
 /// Causal attention with grouped queries: softmax(q·kᵀ / √head_dim) · v.
 ///
 /// `q` is `[heads, queries, head_dim]`, `k` and `v` are `[kv_heads, allocated, head_dim]`; the
-/// result is `[queries, heads · head_dim]`. Every (head, query) pair reads its keys and values once.
+/// result is `[queries, heads · head_dim]`. Every (head, query) pair is computed
+/// by itself, so that a token's result is the same to the last bit however many are run with it.
 pub fn attend(q: &[f32], k: &[f32], v: &[f32], shape: &AttentionShape) -> Vec<f32> {
     let AttentionShape { heads, kv_heads, head_dim, queries, tokens, allocated, .. } = *shape;
     let group = heads / kv_heads.max(1);
@@ -66,30 +67,4 @@ pub fn attend(q: &[f32], k: &[f32], v: &[f32], shape: &AttentionShape) -> Vec<f3
         }
     });
     out
-}
-
-/// Turns rows of raw scores into causal attention weights in place.
-///
-/// `scores` is `[heads, rows, tokens]`, the rows being queries `first ..` of `shape`; what a query
-/// does not see becomes 0.
-pub fn masked_softmax(scores: &mut [f32], rows: usize, first: usize, shape: &AttentionShape) {
-    let width = shape.tokens;
-    let scale = 1.0 / (shape.head_dim as f32).sqrt();
-    let kernels = kernels();
-    let all = scores.len() / width.max(1);
-    let shared = Shared::new(scores);
-    parallel_for(all, 8 * width, |range| {
-        for index in range {
-            // SAFETY: each row is given to one thread.
-            let row = unsafe { shared.slice(index * width..(index + 1) * width) };
-            let visible = shape.visible(first + index % rows);
-            row[..visible.start].fill(0.0);
-            row[visible.end..].fill(0.0);
-            let row = &mut row[visible];
-            row.iter_mut().for_each(|score| *score *= scale);
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum = (kernels.exp_sum)(row, max);
-            row.iter_mut().for_each(|weight| *weight /= sum);
-        }
-    });
 }

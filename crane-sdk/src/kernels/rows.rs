@@ -88,20 +88,6 @@ fn rotate(x: &[f32], table: &RotaryTable, token: usize, out: &mut [f32]) {
     }
 }
 
-/// `[heads, tokens, head_dim]` back to `[tokens, heads · head_dim]`.
-pub fn merge_heads(x: &[f32], heads: usize, head_dim: usize) -> Vec<f32> {
-    let width = heads * head_dim;
-    let tokens = x.len() / width.max(1);
-    let mut out = Vec::with_capacity(x.len());
-    for token in 0..tokens {
-        for head in 0..heads {
-            let from = (head * tokens + token) * head_dim;
-            out.extend_from_slice(&x[from..from + head_dim]);
-        }
-    }
-    out
-}
-
 /// gate · sigmoid(gate) · up, element by element.
 pub fn silu_mul(gate: &[f32], up: &[f32]) -> Vec<f32> {
     let mut out = vec![0f32; gate.len().min(up.len())];

@@ -1,17 +1,14 @@
 //! Self-attention with grouped queries over a key/value cache.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor};
+use candle_core::Tensor;
 
 use super::rope::{Angles, to_heads};
 use super::views::with_slice;
 use super::{KvCache, LayerCache, Linear, RmsNorm};
 use crate::Result;
-use crate::kernels::attention::{AttentionShape, attend, masked_softmax};
-use crate::kernels::rows::merge_heads;
+use crate::kernels::attention::{AttentionShape, attend};
 
-/// Up to so many queries a call is bound by reading the cache, and goes query by query.
-const FEW_QUERIES: usize = 8;
-/// Queries of a long call that share one product of scores.
+/// Queries that share one product of scores on a GPU.
 const TILE: usize = 128;
 
 /// q, k, v and output projections, with what some families put on q and k.
@@ -95,8 +92,7 @@ impl Attention {
             allocated: buffers.keys.dim(1)?,
             window: self.window,
         };
-        let on_cpu = q.device().is_cpu();
-        if on_cpu && queries <= FEW_QUERIES {
+        if q.device().is_cpu() {
             let y = with_slice::<f32, _>(q, |q| {
                 with_slice::<f32, _>(&buffers.keys, |k| {
                     with_slice::<f32, _>(&buffers.values, |v| attend(q, k, v, &shape))
@@ -112,10 +108,6 @@ impl Attention {
             [one] => one.clone(),
             many => Tensor::cat(many, 1)?,
         };
-        if on_cpu {
-            let y = with_slice::<f32, _>(&y, |y| merge_heads(y, self.heads, self.head_dim))?;
-            return Ok(Tensor::from_vec(y, (queries, self.heads * self.head_dim), q.device())?);
-        }
         Ok(y.transpose(0, 1)?.contiguous()?.flatten_from(1)?)
     }
 
@@ -136,17 +128,13 @@ impl Attention {
         let q = q.reshape((self.kv_heads, group * rows, self.head_dim))?;
         let k = buffers.keys.narrow(1, seen.start, seen.len())?; // [kv_heads, seen, head_dim]
         let v = buffers.values.narrow(1, seen.start, seen.len())?;
-        let mut scores = q.matmul(&k.t()?)?; // [kv_heads, group · rows, seen]
-        if scores.device().is_cpu() {
-            scores.inplace_op1(&MaskedSoftmax { rows, shape })?;
-        } else {
-            let mask = causal_mask(&shape, scores.device())?; // [rows, seen]
-            let scaled = (scores / (self.head_dim as f64).sqrt())?;
-            let scaled = scaled.reshape((self.heads, rows, shape.tokens))?.broadcast_add(&mask)?;
-            let weights = candle_nn::ops::softmax_last_dim(&scaled)?;
-            scores = weights.reshape((self.kv_heads, group * rows, shape.tokens))?;
-        }
-        Ok(scores.matmul(&v)?.reshape((self.heads, rows, self.head_dim))?)
+        let scores = q.matmul(&k.t()?)?; // [kv_heads, group · rows, seen]
+        let mask = causal_mask(&shape, scores.device())?; // [rows, seen]
+        let scaled = (scores / (self.head_dim as f64).sqrt())?;
+        let scaled = scaled.reshape((self.heads, rows, shape.tokens))?.broadcast_add(&mask)?;
+        let weights = candle_nn::ops::softmax_last_dim(&scaled)?;
+        let weights = weights.reshape((self.kv_heads, group * rows, shape.tokens))?;
+        Ok(weights.matmul(&v)?.reshape((self.heads, rows, self.head_dim))?)
     }
 }
 
@@ -157,26 +145,4 @@ fn causal_mask(shape: &AttentionShape, device: &candle_core::Device) -> Result<T
         row[shape.visible(query)].fill(0.0);
     }
     Ok(Tensor::from_vec(mask, (shape.queries, shape.tokens), device)?)
-}
-
-/// [`masked_softmax`] on a candle tensor.
-struct MaskedSoftmax {
-    rows: usize,
-    shape: AttentionShape,
-}
-
-impl InplaceOp1 for MaskedSoftmax {
-    fn name(&self) -> &'static str {
-        "masked-softmax"
-    }
-
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let CpuStorage::F32(scores) = storage else { candle_core::bail!("scores are not f32") };
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            candle_core::bail!("scores are not contiguous")
-        };
-        let scores = scores.get_mut(start..end).unwrap_or_default();
-        masked_softmax(scores, self.rows, 0, &self.shape);
-        Ok(())
-    }
 }
