@@ -20,6 +20,11 @@ impl<'a, T> Shared<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), borrow: std::marker::PhantomData }
     }
 
+    /// Where the slice begins.
+    pub(super) fn start(&self) -> *mut T {
+        self.start
+    }
+
     /// The part `range` of the slice; an empty one if it does not lie inside.
     ///
     /// # Safety

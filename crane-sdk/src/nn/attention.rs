@@ -57,8 +57,8 @@ impl Attention {
         angles: &Angles,
         runs: &mut [Run<'_>],
     ) -> Result<Tensor> {
-        let (mut q, mut k) = (self.q.forward(x)?, self.k.forward(x)?); // [rows, heads · head_dim]
-        let v = self.v.forward(x)?; // [rows, kv_heads · head_dim]
+        // [rows, heads · head_dim], and [rows, kv_heads · head_dim] twice
+        let [mut q, mut k, v] = Linear::forward_all([&self.q, &self.k, &self.v], x)?;
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
         }

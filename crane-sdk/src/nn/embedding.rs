@@ -1,6 +1,6 @@
 //! The table of token embeddings, read row by row from whatever type it is stored in.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::Matrix;
 use crate::{Error, Result};
@@ -34,14 +34,20 @@ impl Embedding {
                 format_args!("{id} is not in the vocabulary of {}", self.vocab),
             ));
         }
-        let device = match &self.table {
-            Matrix::Dense(table) => table.device().clone(),
-            Matrix::Quantized(table) => table.device(),
-        };
-        let ids = Tensor::new(ids, &device)?;
         Ok(match &self.table {
-            Matrix::Dense(table) => table.index_select(&ids, 0)?.to_dtype(DType::F32)?,
-            Matrix::Quantized(table) => table.embedding(&ids)?.to_dtype(DType::F32)?,
+            Matrix::Dense(table) => {
+                let ids = Tensor::new(ids, table.device())?;
+                table.index_select(&ids, 0)?.to_dtype(DType::F32)?
+            }
+            Matrix::Packed(table) => {
+                let rows: Vec<f32> =
+                    ids.iter().filter_map(|&id| table.row(id as usize)).flatten().collect();
+                Tensor::from_vec(rows, (ids.len(), table.width()), &Device::Cpu)?
+            }
+            Matrix::Blocks(table) => {
+                let ids = Tensor::new(ids, &table.device())?;
+                table.embedding(&ids)?.to_dtype(DType::F32)?
+            }
         })
     }
 }

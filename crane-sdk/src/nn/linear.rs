@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use super::views::with_slice;
 use crate::Result;
 use crate::kernels::dense::{Weight, matmul_few_rows, widen};
-use crate::kernels::quant::matmul;
+use crate::kernels::quant::{Activations, PackedMatrix, matmul};
 
 /// Up to so many rows a product is bound by reading the weights, and is done row by row.
 const FEW_ROWS: usize = 8;
@@ -21,8 +21,10 @@ const WIDENED_ROWS: usize = 256;
 pub enum Matrix {
     /// f32, f16 or bf16.
     Dense(Tensor),
-    /// ggml blocks.
-    Quantized(Arc<QTensor>),
+    /// ggml blocks, packed for this processor's kernels.
+    Packed(Arc<PackedMatrix>),
+    /// ggml blocks that candle multiplies: on a GPU, or of a type that has no kernel here.
+    Blocks(Arc<QTensor>),
 }
 
 impl Matrix {
@@ -32,7 +34,8 @@ impl Matrix {
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Matrix::Quantized(weights) => quantized(weights, x),
+            Matrix::Packed(weights) => to_array(packed(&[weights], x)?).map(|[y]| y),
+            Matrix::Blocks(weights) => Ok(QMatMul::QTensor(weights.clone()).forward(x)?),
             Matrix::Dense(weights) if weights.device().is_cpu() => dense_on_cpu(weights, x),
             Matrix::Dense(weights) => {
                 let y = x.to_dtype(weights.dtype())?.matmul(&weights.t()?)?;
@@ -45,22 +48,40 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         match self {
             Matrix::Dense(weights) => weights.elem_count() * weights.dtype().size_in_bytes(),
-            Matrix::Quantized(weights) => weights.storage_size_in_bytes(),
+            Matrix::Packed(weights) => weights.bytes(),
+            Matrix::Blocks(weights) => weights.storage_size_in_bytes(),
+        }
+    }
+
+    fn as_packed(&self) -> Option<&PackedMatrix> {
+        match self {
+            Matrix::Packed(weights) => Some(weights),
+            _ => None,
         }
     }
 }
 
-/// Crane's kernel where it reads the block type, candle's everywhere else.
-fn quantized(weights: &Arc<QTensor>, x: &Tensor) -> Result<Tensor> {
-    let (outputs, inputs) = weights.shape().dims2()?;
-    if x.device().is_cpu() && x.dim(1)? == inputs {
-        let data = weights.data()?;
-        let y = with_slice::<f32, _>(x, |x| matmul(x, &data, weights.dtype(), inputs))?;
-        if let Some(y) = y {
-            return Ok(Tensor::from_vec(y, (x.dim(0)?, outputs), x.device())?);
-        }
-    }
-    Ok(QMatMul::QTensor(weights.clone()).forward(x)?)
+/// x times each of the matrices; the activations are quantised once.
+fn packed(weights: &[&PackedMatrix], x: &Tensor) -> Result<Vec<Tensor>> {
+    let (rows, width) = x.dims2()?;
+    let products = with_slice::<f32, _>(x, |x| matmul(&Activations::quantize(x, width)?, weights))?;
+    let Some(products) = products else {
+        let widths: Vec<usize> = weights.iter().map(|weights| weights.width()).collect();
+        let message = format!("inputs of width {width} do not go with weights of {widths:?}");
+        return Err(candle_core::Error::Msg(message).into());
+    };
+    let products = products.into_iter().zip(weights);
+    let tensor = |(y, weights): (Vec<f32>, &&PackedMatrix)| {
+        Ok(Tensor::from_vec(y, (rows, weights.rows()), x.device())?)
+    };
+    products.map(tensor).collect()
+}
+
+fn to_array<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N]> {
+    let wrong = |tensors: Vec<Tensor>| {
+        candle_core::Error::Msg(format!("{} products instead of {N}", tensors.len())).into()
+    };
+    tensors.try_into().map_err(wrong)
 }
 
 fn dense_on_cpu(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -119,7 +140,24 @@ impl Linear {
     /// # Errors
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.weight.forward(x)?;
+        self.biased(self.weight.forward(x)?)
+    }
+
+    /// Several layers over the same input: what they share is done once.
+    ///
+    /// # Errors
+    /// As [`Linear::forward`].
+    pub fn forward_all<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
+        let weights: Option<Vec<_>> = layers.iter().map(|layer| layer.weight.as_packed()).collect();
+        let products = match weights {
+            Some(weights) => packed(&weights, x)?,
+            None => layers.iter().map(|layer| layer.weight.forward(x)).collect::<Result<_>>()?,
+        };
+        let outputs = products.into_iter().zip(layers).map(|(y, layer)| layer.biased(y));
+        to_array(outputs.collect::<Result<_>>()?)
+    }
+
+    fn biased(&self, y: Tensor) -> Result<Tensor> {
         Ok(match &self.bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,

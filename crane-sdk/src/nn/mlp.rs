@@ -24,8 +24,7 @@ impl Mlp {
     /// # Errors
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let gate = self.gate.forward(x)?; // [tokens, intermediate]
-        let up = self.up.forward(x)?; // [tokens, intermediate]
+        let [gate, up] = Linear::forward_all([&self.gate, &self.up], x)?; // [tokens, intermediate] each
         let gated = if x.device().is_cpu() {
             let y = with_slice::<f32, _>(&gate, |gate| {
                 with_slice::<f32, _>(&up, |up| silu_mul(gate, up))

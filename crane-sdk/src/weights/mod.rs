@@ -11,6 +11,7 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 
+use crate::kernels::quant::PackedMatrix;
 use crate::models::LoadOptions;
 use crate::nn::{Linear, Matrix};
 use crate::source::{Checkpoint, StoredType, TensorInfo};
@@ -223,8 +224,14 @@ impl<'a> Weights<'a> {
     }
 
     fn blocks(&self, bytes: &[u8], dtype: GgmlDType, shape: [usize; 2]) -> Result<Matrix> {
+        let [rows, width] = shape;
+        if self.device().is_cpu()
+            && let Some(packed) = PackedMatrix::new(bytes, dtype, rows, width)
+        {
+            return Ok(Matrix::Packed(Arc::new(packed)));
+        }
         let storage = convert::to_blocks(bytes, dtype, self.device())?;
-        Ok(Matrix::Quantized(Arc::new(QTensor::new(storage, (shape[0], shape[1]))?)))
+        Ok(Matrix::Blocks(Arc::new(QTensor::new(storage, (rows, width))?)))
     }
 
     /// Finds a tensor and checks its shape; returns its name in the checkpoint.

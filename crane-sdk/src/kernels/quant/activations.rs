@@ -2,52 +2,84 @@
 
 use super::super::shared::Shared;
 use super::super::threads::parallel_for;
-use super::{GROUP, TileRow};
+use super::format::GROUP;
+use super::panels::Columns;
 
-/// Quantised activations: x ≈ scale · q with q in −127 ..= 127.
-pub(super) struct Activations {
-    q: Vec<i8>,
-    scales: Vec<f32>,
-    /// scale · Σ q for each group of weights' offsets.
-    sums: Vec<f32>,
+/// Quantised activations: x ≈ scale · q with q in −127 ..= 127, 32 numbers to a scale.
+///
+/// They serve every product with the same input: q, k and v, or gate and up.
+#[derive(Debug)]
+pub struct Activations {
+    rows: usize,
     width: usize,
-    sums_width: usize,
+    /// `[groups, rows]`, 32 numbers each.
+    q: Vec<[i8; GROUP]>,
+    /// `[groups, rows]`.
+    scales: Vec<f32>,
+    /// scale · Σ q, `[groups, rows]`.
+    sums: Vec<f32>,
+    /// Σ q, and Σ q of each half, `[groups, rows]`.
+    counts: Vec<[i32; 3]>,
 }
 
 impl Activations {
-    /// Quantises `x` `[rows, width]`; sums are taken over groups of `group` numbers (32 or 16).
-    pub(super) fn new(x: &[f32], width: usize, group: usize) -> Self {
-        let (rows, groups) = (x.len() / width, width / GROUP);
-        let sums_width = width / group;
-        let mut q = vec![0i8; x.len()];
-        let mut scales = vec![0f32; rows * groups];
-        let mut sums = vec![0f32; rows * sums_width];
+    /// Quantises `x` `[rows, width]`; `None` unless the width is a multiple of 32 that divides `x`.
+    pub fn quantize(x: &[f32], width: usize) -> Option<Self> {
+        if width == 0 || !width.is_multiple_of(GROUP) || !x.len().is_multiple_of(width) {
+            return None;
+        }
+        let rows = x.len() / width;
+        let len = x.len() / GROUP;
+        let (mut q, mut counts) = (vec![[0i8; GROUP]; len], vec![[0i32; 3]; len]);
+        let (mut scales, mut sums) = (vec![0f32; len], vec![0f32; len]);
         {
+            let (q, counts) = (Shared::new(&mut q), Shared::new(&mut counts));
             let (scales, sums) = (Shared::new(&mut scales), Shared::new(&mut sums));
-            let bytes = Shared::new(&mut q);
             parallel_for(rows, 4 * width, |range| {
                 for row in range {
-                    // SAFETY: each row is given to one thread.
-                    let (q, scales, sums) = unsafe {
-                        (
-                            bytes.slice(row * width..(row + 1) * width),
-                            scales.slice(row * groups..(row + 1) * groups),
-                            sums.slice(row * sums_width..(row + 1) * sums_width),
-                        )
-                    };
-                    quantize_row(&x[row * width..(row + 1) * width], q, scales, sums, group);
+                    let groups = x[row * width..(row + 1) * width].as_chunks::<GROUP>().0;
+                    for (group, x) in groups.iter().enumerate() {
+                        let at = group * rows + row;
+                        let at = at..at + 1;
+                        // SAFETY: each row's places are written by one thread.
+                        let places = unsafe {
+                            (
+                                q.slice(at.clone()),
+                                counts.slice(at.clone()),
+                                scales.slice(at.clone()),
+                                sums.slice(at),
+                            )
+                        };
+                        if let ([q], [counts], [scale], [sum]) = places {
+                            (*q, *scale) = quantize_group(x);
+                            let (low, high) = q.split_at(GROUP / 2);
+                            let (low, high) = (count(low), count(high));
+                            *counts = [low + high, low, high];
+                            *sum = *scale * (low + high) as f32;
+                        }
+                    }
                 }
             });
         }
-        Self { q, scales, sums, width, sums_width }
+        Some(Self { rows, width, q, scales, sums, counts })
     }
 
-    pub(super) fn row(&self, row: usize) -> TileRow<'_> {
-        let groups = self.width / GROUP;
-        TileRow {
-            x: &self.q[row * self.width..(row + 1) * self.width],
-            scales: &self.scales[row * groups..(row + 1) * groups],
-            sums: &self.sums[row * self.sums_width..(row + 1) * self.sums_width],
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The numbers in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn columns(&self) -> Columns {
+        Columns {
+            q: self.q.as_ptr().cast(),
+            scales: self.scales.as_ptr(),
+            sums: self.sums.as_ptr(),
+            counts: self.counts.as_ptr(),
         }
     }
 }
@@ -55,18 +87,38 @@ impl Activations {
 /// Adding and taking away 1.5·2²³ rounds to the nearest integer, ties to even, without a call.
 const ROUND: f32 = 12_582_912.0;
 
-fn quantize_row(x: &[f32], q: &mut [i8], scales: &mut [f32], sums: &mut [f32], group: usize) {
-    let groups = x.as_chunks::<GROUP>().0.iter().zip(q.as_chunks_mut::<GROUP>().0);
-    let sums = sums.chunks_exact_mut(GROUP / group);
-    for (((x, q), scale), sums) in groups.zip(scales).zip(sums) {
-        let largest = x.iter().fold(0f32, |most, x| most.max(x.abs()));
-        *scale = largest / 127.0;
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        for (q, x) in q.iter_mut().zip(x) {
-            *q = ((x * inverse + ROUND) - ROUND) as i8;
-        }
-        for (sum, q) in sums.iter_mut().zip(q.chunks_exact(group)) {
-            *sum = *scale * q.iter().map(|&q| i32::from(q)).sum::<i32>() as f32;
+#[inline(always)]
+fn quantize_group(x: &[f32; GROUP]) -> ([i8; GROUP], f32) {
+    let largest = x.iter().fold(0f32, |most, x| most.max(x.abs()));
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    (x.map(|x| ((x * inverse + ROUND) - ROUND) as i8), largest / 127.0)
+}
+
+#[inline(always)]
+fn count(q: &[i8]) -> i32 {
+    q.iter().map(|&q| i32::from(q)).sum()
+}
+
+#[cfg(test)]
+impl Activations {
+    /// Row `row` as the products see it.
+    pub(super) fn row(&self, row: usize) -> Vec<f64> {
+        let groups = (0..self.width / GROUP).map(|group| group * self.rows + row);
+        let values = groups.map(|at| self.q[at].map(|q| f64::from(q) * f64::from(self.scales[at])));
+        values.flatten().collect()
+    }
+
+    /// Row `row` alone.
+    pub(super) fn only(&self, row: usize) -> Self {
+        let at = |group: usize| group * self.rows + row;
+        let groups = self.width / GROUP;
+        Self {
+            rows: 1,
+            width: self.width,
+            q: (0..groups).map(|group| self.q[at(group)]).collect(),
+            scales: (0..groups).map(|group| self.scales[at(group)]).collect(),
+            sums: (0..groups).map(|group| self.sums[at(group)]).collect(),
+            counts: (0..groups).map(|group| self.counts[at(group)]).collect(),
         }
     }
 }

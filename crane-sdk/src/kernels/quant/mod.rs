@@ -1,167 +1,223 @@
 //! Products with ggml-quantised weights: integers times integers, scales afterwards.
 //!
-//! The activations are quantised to 8 bits once for a product, 32 numbers to a scale. A few weight rows
-//! at a time are unpacked to bytes (which costs once, however many activation rows there are), and
-//! each pair of rows is one integer dot product with scales for each group of 32 or 16. Every block type
-//! becomes the same three arrays: bytes q, scales s and offsets m with weight = s·q + m.
+//! Weights are packed once, when they are loaded: a few rows side by side, one for each lane of the
+//! instruction set, so that a kernel reads them in order and a sum never crosses lanes (see [`format`] for the
+//! layout). Activations are quantised to 8 bits once for all products that share them. The loops are
+//! written once over [`lanes::Lanes`]; each instruction set gives its operations, and all give the same result to
+//! the last bit.
 
 mod activations;
-mod scalar;
+mod format;
+mod lanes;
+mod pack;
+mod panels;
+mod portable;
 mod unpack;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 
-use std::cell::RefCell;
+use std::fmt;
 use std::sync::OnceLock;
 
 use candle_core::quantized::GgmlDType;
 
 use super::shared::Shared;
 use super::threads::parallel_for;
-use activations::Activations;
-use unpack::Unpack;
+pub use activations::Activations;
+use format::{GROUP, Kind, with_format};
+use panels::Work;
 
-/// Numbers that share an activation scale, and a weight scale in most types.
-const GROUP: usize = 32;
-/// Bytes of unpacked weight rows that one thread works on: they stay in its L1 cache.
-const CHUNK: usize = 16 * 1024;
-/// Activation rows that one pass over a weight row serves.
-const TILE: usize = 4;
-
-/// How a block type's bytes are unpacked and multiplied.
-#[derive(Clone, Copy)]
-struct Format {
-    unpack: Unpack,
-    /// Bytes of the unpacked rows are i8, not u8.
-    signed: bool,
-    /// Numbers that share a weight scale: 32, or 16.
-    group: usize,
-}
-
-/// The integer loops of one instruction set.
+/// The loops of one instruction set.
 #[derive(Clone, Copy)]
 struct Set {
-    /// Unpacks a weight row with the set's instructions.
-    unpack: fn(Unpack, &[u8], &mut Row),
-    /// Σ (s·q + m)·x for one activation row.
-    dot: fn(&Row, &Format, &[TileRow<'_>; 1]) -> [f32; 1],
-    /// The same for a tile of them: the weights are loaded once.
-    dot_tile: fn(&Row, &Format, &[TileRow<'_>; TILE]) -> [f32; TILE],
+    /// What the set is called in reports.
+    name: &'static str,
+    /// Rows of a panel.
+    rows: usize,
+    /// Computes a share of a product.
+    run: unsafe fn(Kind, &Work),
 }
 
-/// One weight row, unpacked.
-#[derive(Default)]
-struct Row {
-    q: Vec<u8>,
-    scales: Vec<f32>,
-    offsets: Vec<f32>,
-}
-
-/// One activation row: 8-bit numbers and a scale for each group, and what offsets are multiplied with.
-#[derive(Clone, Copy)]
-struct TileRow<'a> {
-    x: &'a [i8],
-    scales: &'a [f32],
-    sums: &'a [f32],
-}
-
-fn set() -> &'static Set {
-    static CHOSEN: OnceLock<Set> = OnceLock::new();
-    CHOSEN.get_or_init(|| {
+/// Every set that this processor runs, the fastest first.
+fn sets() -> &'static [Set] {
+    static SETS: OnceLock<Vec<Set>> = OnceLock::new();
+    SETS.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
-        if let Some(set) = avx2::set() {
-            return set;
-        }
-        Set {
-            unpack: |unpack, bytes, row| unpack.run(bytes, row),
-            dot: scalar::dot,
-            dot_tile: scalar::dot,
-        }
+        let fast = [avx512::set(), avx2::set()].into_iter().flatten();
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let fast = [simd128::SET].into_iter();
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        )))]
+        let fast = std::iter::empty();
+        fast.chain([portable::SET]).collect()
     })
 }
 
-/// The format of a block type, if this kernel reads it.
-fn format(dtype: GgmlDType) -> Option<Format> {
-    let (unpack, signed, group) = match dtype {
-        GgmlDType::Q4_0 => (Unpack::Q4_0, false, 32),
-        GgmlDType::Q4_1 => (Unpack::Q4_1, false, 32),
-        GgmlDType::Q5_0 => (Unpack::Q5_0, false, 32),
-        GgmlDType::Q5_1 => (Unpack::Q5_1, false, 32),
-        GgmlDType::Q8_0 => (Unpack::Q8_0, true, 32),
-        GgmlDType::Q4K => (Unpack::Q4K, false, 32),
-        GgmlDType::Q5K => (Unpack::Q5K, false, 32),
-        GgmlDType::Q6K => (Unpack::Q6K, false, 16),
-        _ => return None,
-    };
-    Some(Format { unpack, signed, group })
+/// The name of the instruction set that products with quantised weights use.
+pub fn instruction_set() -> &'static str {
+    sets().first().map_or(portable::SET.name, |set| set.name)
 }
 
-thread_local! {
-    /// Unpacked rows, reused from product to product.
-    static ROWS: RefCell<Vec<Row>> = const { RefCell::new(Vec::new()) };
+/// Where a panel begins is a multiple of it: a cache line.
+const ALIGNMENT: usize = 64;
+
+/// A quantised matrix `[rows, width]`, packed for this processor.
+pub struct PackedMatrix {
+    kind: Kind,
+    dtype: GgmlDType,
+    set: Set,
+    rows: usize,
+    width: usize,
+    /// Panels from byte `start` on.
+    bytes: Vec<u8>,
+    start: usize,
 }
 
-/// x · Wᵀ: `x` `[rows, width]`, `weights` the bytes of `[outputs, width]` in blocks of `dtype`; the result
-/// is `[rows, outputs]`. `None` if the block type is not read here.
-pub fn matmul(x: &[f32], weights: &[u8], dtype: GgmlDType, width: usize) -> Option<Vec<f32>> {
-    let format = format(dtype)?;
-    if width == 0 || !width.is_multiple_of(dtype.block_size()) || !x.len().is_multiple_of(width) {
-        return None;
+impl fmt::Debug for PackedMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dtype, set, rows, width, .. } = self;
+        write!(f, "{dtype:?} [{rows}, {width}] for {}", set.name)
     }
-    let row_bytes = width / dtype.block_size() * dtype.type_size();
-    let (rows, outputs) = (x.len() / width, weights.len() / row_bytes);
-    let set = set();
-    let activations = Activations::new(x, width, format.group);
-    let mut out = vec![0f32; rows * outputs];
-    let shared = Shared::new(&mut out);
-    let per_chunk = (CHUNK / width).clamp(1, outputs.max(1));
-    parallel_for(outputs.div_ceil(per_chunk), per_chunk * rows * width, |chunks| {
-        ROWS.with_borrow_mut(|scratch| {
-            for chunk in chunks {
-                let first = chunk * per_chunk;
-                let count = per_chunk.min(outputs - first);
-                if scratch.len() < count {
-                    scratch.resize_with(count, Row::default);
-                }
-                for (row, bytes) in scratch
-                    .iter_mut()
-                    .zip(weights[first * row_bytes..].chunks_exact(row_bytes))
-                    .take(count)
-                {
-                    row.q.resize(width, 0);
-                    row.scales.resize(width / format.group, 0.0);
-                    row.offsets.resize(width / format.group, 0.0);
-                    (set.unpack)(format.unpack, bytes, row);
-                }
-                let write = |row: usize, index: usize, sum: f32| {
-                    let at = row * outputs + first + index;
-                    // SAFETY: each (row, output) is computed by one thread.
-                    if let [slot] = unsafe { shared.slice(at..at + 1) } {
-                        *slot = sum;
-                    }
-                };
-                let tiled = rows / TILE * TILE;
-                for start in (0..tiled).step_by(TILE) {
-                    let tile = std::array::from_fn(|i| activations.row(start + i));
-                    for (index, weights) in scratch[..count].iter().enumerate() {
-                        let sums = (set.dot_tile)(weights, &format, &tile);
-                        for (i, sum) in sums.into_iter().enumerate() {
-                            write(start + i, index, sum);
-                        }
-                    }
-                }
-                for row in tiled..rows {
-                    let tile = [activations.row(row)];
-                    for (index, weights) in scratch[..count].iter().enumerate() {
-                        let [sum] = (set.dot)(weights, &format, &tile);
-                        write(row, index, sum);
-                    }
+}
+
+impl PackedMatrix {
+    /// Packs `[rows, width]` blocks of `dtype`.
+    ///
+    /// `None` for a type that is not multiplied here, and unless `bytes` are whole rows.
+    pub fn new(bytes: &[u8], dtype: GgmlDType, rows: usize, width: usize) -> Option<Self> {
+        Self::for_set(sets().first()?, bytes, dtype, rows, width)
+    }
+
+    fn for_set(
+        set: &Set,
+        weights: &[u8],
+        dtype: GgmlDType,
+        rows: usize,
+        width: usize,
+    ) -> Option<Self> {
+        let kind = Kind::of(dtype)?;
+        let row_bytes = width / dtype.block_size() * dtype.type_size();
+        let whole = width > 0 && width.is_multiple_of(dtype.block_size());
+        if !whole || Some(weights.len()) != row_bytes.checked_mul(rows) {
+            return None;
+        }
+        let panel_bytes = kind.layout().panel_bytes(set.rows, width);
+        let panels = rows.div_ceil(set.rows);
+        let mut bytes = vec![0u8; panels * panel_bytes + ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        let shared = Shared::new(&mut bytes);
+        parallel_for(panels, set.rows * width, |range| {
+            for panel in range {
+                let at = start + panel * panel_bytes;
+                // SAFETY: each panel is written by one thread.
+                let out = unsafe { shared.slice(at..at + panel_bytes) };
+                let rows = weights.chunks_exact(row_bytes).skip(panel * set.rows).take(set.rows);
+                for (lane, row) in rows.enumerate() {
+                    pack::pack_row(kind, row, dtype.type_size(), out, lane, set.rows);
                 }
             }
         });
+        Some(Self { kind, dtype, set: *set, rows, width, bytes, start })
+    }
+
+    /// The type that was packed.
+    pub fn dtype(&self) -> GgmlDType {
+        self.dtype
+    }
+
+    /// Rows, the outputs of a product.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers in a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Bytes that the panels take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn panel_bytes(&self) -> usize {
+        self.kind.layout().panel_bytes(self.set.rows, self.width)
+    }
+
+    /// Row `index` as floats; `None` if there is no such row.
+    pub fn row(&self, index: usize) -> Option<Vec<f32>> {
+        if index >= self.rows {
+            return None;
+        }
+        let (panel, lane) = (index / self.set.rows, index % self.set.rows);
+        let bytes = self.panel_bytes();
+        let at = self.start + panel * bytes;
+        let mut out = vec![0f32; self.width];
+        let panel = self.bytes.get(at..at + bytes)?;
+        pack::unpack_row(&self.kind.layout(), panel, lane, self.set.rows, &mut out);
+        Some(out)
+    }
+}
+
+/// x · Wᵀ for each of `matrices`: f32 `[x.rows(), matrix.rows()]` each. Products that share their activations
+/// are shared out among the threads together. `None` if a matrix has another width than they.
+pub fn matmul(x: &Activations, matrices: &[&PackedMatrix]) -> Option<Vec<Vec<f32>>> {
+    if matrices.iter().any(|matrix| matrix.width != x.width()) {
+        return None;
+    }
+    let tokens = x.rows();
+    let mut outs: Vec<Vec<f32>> = matrices.iter().map(|m| vec![0f32; tokens * m.rows]).collect();
+    if tokens == 0 {
+        return Some(outs);
+    }
+    // Number of the first panel of each matrix, and the number of panels in all.
+    let mut firsts = Vec::with_capacity(matrices.len());
+    let mut total = 0;
+    for matrix in matrices {
+        firsts.push(total);
+        total += matrix.rows.div_ceil(matrix.set.rows);
+    }
+    let outs_shared: Vec<Shared<'_, f32>> = outs.iter_mut().map(|out| Shared::new(out)).collect();
+    let lanes = matrices.first().map_or(1, |matrix| matrix.set.rows);
+    parallel_for(total, lanes * x.width() * tokens, |range| {
+        for ((matrix, out), &first) in matrices.iter().zip(&outs_shared).zip(&firsts) {
+            let lanes = matrix.set.rows;
+            let panels = matrix.rows.div_ceil(lanes);
+            let start = range.start.max(first) - first;
+            let end = range.end.min(first + panels).saturating_sub(first);
+            if start >= end {
+                continue;
+            }
+            let panel_bytes = matrix.panel_bytes();
+            let bytes =
+                &matrix.bytes[matrix.start + start * panel_bytes..][..(end - start) * panel_bytes];
+            let work = Work {
+                panels: bytes.as_ptr(),
+                panel_bytes,
+                count: end - start,
+                rows: matrix.rows.min(end * lanes) - start * lanes,
+                groups: matrix.width / GROUP,
+                x: x.columns(),
+                tokens,
+                // SAFETY: the first row of the range lies in the output.
+                out: unsafe { out.start().add(start * lanes) },
+                out_stride: matrix.rows,
+            };
+            // SAFETY: the set was chosen because the processor has its instructions; the panels lie in the
+            // slice above, the activations have the matrix's width, and each panel's outputs are written by the
+            // one thread that was given it.
+            unsafe { (matrix.set.run)(matrix.kind, &work) };
+        }
     });
-    Some(out)
+    drop(outs_shared);
+    Some(outs)
 }
 
 #[cfg(test)]
@@ -192,65 +248,92 @@ mod tests {
             .collect()
     }
 
-    /// The product of candle's dequantised weights with the activations as quantised, in f64.
-    fn by_definition(x: &[f32], weights: &[f32], width: usize) -> Vec<f64> {
-        let activations = Activations::new(x, width, GROUP);
-        let mut out = Vec::new();
-        for row in 0..x.len() / width {
-            let TileRow { x, scales, .. } = activations.row(row);
-            for weights in weights.chunks(width) {
-                let terms = weights.iter().zip(x).enumerate().map(|(i, (w, x))| {
-                    f64::from(*w) * f64::from(*x) * f64::from(scales[i / GROUP])
-                });
-                out.push(terms.sum());
-            }
-        }
-        out
-    }
-
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn every_type_is_its_definition(
-            which in 0usize..TYPES.len(), rows in 1usize..7, blocks in 1usize..6, outputs in 1usize..9,
-            seed in any::<u32>(),
+        fn every_type_is_its_definition_on_every_instruction_set(
+            which in 0usize..TYPES.len(), tokens in prop_oneof![1usize..7, 60usize..70], blocks in 1usize..6,
+            outputs in 1usize..40, seed in any::<u32>(),
         ) {
             let dtype = TYPES[which];
             let width = blocks * dtype.block_size();
             let device = Device::Cpu;
             let dense = Tensor::from_vec(numbers(outputs * width, seed), (outputs, width), &device)?;
-            let packed = QTensor::quantize(&dense, dtype)?;
-            let weights: Vec<f32> = packed.dequantize(&device)?.flatten_all()?.to_vec1()?;
-            let x = numbers(rows * width, seed ^ 0x5555);
-            let expected = by_definition(&x, &weights, width);
-            let data = packed.data()?;
-            let found = matmul(&x, &data, dtype, width).unwrap();
-            prop_assert_eq!(found.len(), expected.len());
-            for (found, expected) in found.iter().zip(&expected) {
-                let allowed = 1e-5 * (width as f64).sqrt() + 1e-6 * width as f64;
-                prop_assert!((f64::from(*found) - expected).abs() < allowed, "{dtype:?} {found} {expected}");
+            let blocks = QTensor::quantize(&dense, dtype)?;
+            let weights: Vec<f32> = blocks.dequantize(&device)?.flatten_all()?.to_vec1()?;
+            let data = blocks.data()?;
+            let x = Activations::quantize(&numbers(tokens * width, seed ^ 0x5555), width).unwrap();
+
+            let mut first: Option<Vec<f32>> = None;
+            for set in sets() {
+                let packed = PackedMatrix::for_set(set, &data, dtype, outputs, width).unwrap();
+                for (index, expected) in weights.chunks(width).enumerate() {
+                    prop_assert_eq!(&packed.row(index).unwrap(), expected, "{} row {}", set.name, index);
+                }
+                let found = matmul(&x, &[&packed, &packed]).unwrap();
+                prop_assert_eq!(&found[0], &found[1]);
+                // Each token alone gives the same bits.
+                for token in [0, tokens - 1] {
+                    let alone = matmul(&x.only(token), &[&packed]).unwrap().remove(0);
+                    prop_assert_eq!(&alone[..], &found[0][token * outputs..(token + 1) * outputs]);
+                }
+                match &first {
+                    Some(first) => prop_assert_eq!(first, &found[0], "{}", set.name),
+                    None => first = found.into_iter().next(),
+                }
             }
-            // The portable loops give the same.
-            let format = format(dtype).unwrap();
-            let mut row = Row {
-                q: vec![0; width],
-                scales: vec![0.; width / format.group],
-                offsets: vec![0.; width / format.group],
+
+            let found = first.unwrap();
+            for token in 0..tokens {
+                let x = x.row(token);
+                for (index, weights) in weights.chunks(width).enumerate() {
+                    let expected: f64 = weights.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum();
+                    let allowed = 1e-5 * (width as f64).sqrt() + 1e-6 * width as f64;
+                    let found = f64::from(found[token * outputs + index]);
+                    prop_assert!((found - expected).abs() < allowed, "{dtype:?} {found} {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_numbers_do_not_overflow() {
+        let width = 256;
+        let x = Activations::quantize(&vec![1.0; width], width).unwrap();
+        for dtype in TYPES {
+            // Every bit set, scales and offsets 1: the largest numbers that a block can hold.
+            let mut block = vec![0xffu8; dtype.type_size()];
+            let one = 0x3c00u16.to_le_bytes();
+            let places: &[usize] = match dtype {
+                GgmlDType::Q6K => &[208],
+                GgmlDType::Q4_0 | GgmlDType::Q5_0 | GgmlDType::Q8_0 => &[0],
+                _ => &[0, 2],
             };
-            format.unpack.run(&data[..data.len() / outputs], &mut row);
-            let activations = Activations::new(&x, width, format.group);
-            let [sum] = scalar::dot(&row, &format, &[activations.row(0)]);
-            let off = f64::from(sum) - expected[0];
-            prop_assert!(off.abs() < 1e-5 * (width as f64).sqrt() + 1e-6 * width as f64);
+            places.iter().for_each(|&at| block[at..at + 2].copy_from_slice(&one));
+            if dtype == GgmlDType::Q8_0 {
+                block[2..].fill(0x80);
+            }
+            let row = block.repeat(width / dtype.block_size());
+            for set in sets() {
+                let packed = PackedMatrix::for_set(set, &row, dtype, 1, width).unwrap();
+                let expected: f32 = packed.row(0).unwrap().iter().sum();
+                assert_eq!(matmul(&x, &[&packed]).unwrap(), [[expected]], "{dtype:?} {}", set.name);
+            }
         }
     }
 
     #[test]
     fn odd_shapes_and_other_types_are_left_to_others() {
-        assert!(matmul(&[0.; 32], &[0; 18], GgmlDType::Q2K, 32).is_none());
-        assert!(matmul(&[0.; 33], &[0; 18], GgmlDType::Q4_0, 33).is_none());
-        assert_eq!(matmul(&[], &[0; 18], GgmlDType::Q4_0, 32), Some(vec![]));
-        let zeros = matmul(&[0.; 32], &[7; 36], GgmlDType::Q4_0, 32);
-        assert_eq!(zeros, Some(vec![0., 0.]));
+        assert!(PackedMatrix::new(&[0; 84], GgmlDType::Q2K, 1, 256).is_none());
+        assert!(PackedMatrix::new(&[0; 18], GgmlDType::Q4_0, 1, 33).is_none());
+        assert!(PackedMatrix::new(&[0; 18], GgmlDType::Q4_0, 2, 32).is_none());
+        assert!(Activations::quantize(&[0.; 33], 33).is_none());
+        let packed = PackedMatrix::new(&[7; 36], GgmlDType::Q4_0, 2, 32).unwrap();
+        assert!(packed.row(2).is_none());
+        let nothing = Activations::quantize(&[], 32).unwrap();
+        assert_eq!(matmul(&nothing, &[&packed]).unwrap(), [[0f32; 0]]);
+        let zeros = Activations::quantize(&[0.; 32], 32).unwrap();
+        assert_eq!(matmul(&zeros, &[&packed]).unwrap(), [[0., 0.]]);
+        assert!(matmul(&Activations::quantize(&[0.; 64], 64).unwrap(), &[&packed]).is_none());
     }
 }

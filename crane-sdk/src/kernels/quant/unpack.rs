@@ -1,68 +1,54 @@
-//! ggml blocks to bytes, scales and offsets. Block layouts as in ggml's `ggml-common.h`.
+//! Blocks as ggml stores them, taken apart. Layouts as in ggml's `ggml-common.h`.
 
-use super::Row;
+use super::format::Kind;
 
-/// A block type, by the way its bytes are unpacked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::upper_case_acronyms, reason = "ggml's own names")]
-pub(super) enum Unpack {
-    Q4_0,
-    Q4_1,
-    Q5_0,
-    Q5_1,
-    Q8_0,
-    Q4K,
-    Q5K,
-    Q6K,
+/// A block of 32 numbers: the numbers, and the scale's and the offset's f16 bits.
+pub(super) struct Small {
+    pub q: [u8; 32],
+    pub scale: u16,
+    pub offset: u16,
 }
 
-// Macros and not functions that take a block's function: a call through a function value would be compiled
-// without the caller's instruction set, and stay a call.
-
-/// Unpacks blocks of 32 numbers with one scale and one offset.
-macro_rules! small {
-    ($block:ident, $bytes:expr, $row:expr) => {{
-        let blocks = $bytes.as_chunks().0.iter().zip($row.q.as_chunks_mut::<32>().0);
-        let scales = $row.scales.iter_mut().zip(&mut $row.offsets);
-        for ((bytes, q), (scale, offset)) in blocks.zip(scales) {
-            (*q, *scale, *offset) = $block(bytes);
-        }
-    }};
+/// A block of 256 numbers: f16 bits that each group's factors are multiplied with.
+pub(super) struct Nested {
+    pub q: [u8; 256],
+    pub scale: u16,
+    /// What offsets are products of: ggml's minimum, negated.
+    pub offset: u16,
+    /// One for each 32 numbers (unsigned), or for each 16 (signed).
+    pub scale_factors: [u8; 16],
+    pub offset_factors: [u8; 8],
 }
 
-/// Unpacks blocks of 256 numbers with `$groups` scales and offsets.
-macro_rules! super_blocks {
-    ($block:ident, $groups:literal, $bytes:expr, $row:expr) => {{
-        let blocks = $bytes.as_chunks().0.iter().zip($row.q.as_chunks_mut::<256>().0);
-        let scales = $row.scales.as_chunks_mut::<$groups>().0.iter_mut();
-        let offsets = $row.offsets.as_chunks_mut::<$groups>().0;
-        for ((bytes, q), (scales, offsets)) in blocks.zip(scales.zip(offsets)) {
-            (*q, *scales, *offsets) = $block(bytes);
+/// Takes a block of a small type apart.
+#[inline(always)]
+pub(super) fn small(kind: Kind, bytes: &[u8]) -> Small {
+    match kind {
+        Kind::Q4_0 => Small { q: nibbles(part(bytes, 2)), scale: half(bytes, 0), offset: 0 },
+        Kind::Q4_1 => {
+            Small { q: nibbles(part(bytes, 4)), scale: half(bytes, 0), offset: half(bytes, 2) }
         }
-    }};
-}
-
-impl Unpack {
-    /// Unpacks a row whose arrays already have their lengths.
-    #[inline(always)]
-    pub(super) fn run(self, bytes: &[u8], row: &mut Row) {
-        match self {
-            Unpack::Q4_0 => small!(q4_0, bytes, row),
-            Unpack::Q4_1 => small!(q4_1, bytes, row),
-            Unpack::Q5_0 => small!(q5_0, bytes, row),
-            Unpack::Q5_1 => small!(q5_1, bytes, row),
-            Unpack::Q8_0 => small!(q8_0, bytes, row),
-            Unpack::Q4K => super_blocks!(q4_k, 8, bytes, row),
-            Unpack::Q5K => super_blocks!(q5_k, 8, bytes, row),
-            Unpack::Q6K => super_blocks!(q6_k, 16, bytes, row),
+        Kind::Q5_0 => {
+            let q = with_fifth_bits(nibbles(part(bytes, 6)), u32::from_le_bytes(part(bytes, 2)));
+            Small { q, scale: half(bytes, 0), offset: 0 }
         }
+        Kind::Q5_1 => {
+            let q = with_fifth_bits(nibbles(part(bytes, 8)), u32::from_le_bytes(part(bytes, 4)));
+            Small { q, scale: half(bytes, 0), offset: half(bytes, 2) }
+        }
+        _ => Small { q: part(bytes, 2), scale: half(bytes, 0), offset: 0 },
     }
 }
 
-/// Numbers, scales and offsets of a block. They are returned by value: a compiler that need not ask
-/// whether output and input overlap turns these loops into vector instructions.
-type Block<const NUMBERS: usize, const GROUPS: usize> =
-    ([u8; NUMBERS], [f32; GROUPS], [f32; GROUPS]);
+/// Takes a block of a nested type apart.
+#[inline(always)]
+pub(super) fn nested(kind: Kind, bytes: &[u8]) -> Nested {
+    match kind {
+        Kind::Q4K => q4_k(bytes),
+        Kind::Q5K => q5_k(bytes),
+        _ => q6_k(bytes),
+    }
+}
 
 /// `N` bytes from `at` on.
 #[inline(always)]
@@ -70,35 +56,6 @@ fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(&bytes[at..at + N]);
     out
-}
-
-#[inline(always)]
-fn q4_0(bytes: &[u8; 18]) -> ([u8; 32], f32, f32) {
-    let d = float(bytes, 0);
-    (nibbles(part(bytes, 2)), d, -8.0 * d)
-}
-
-#[inline(always)]
-fn q4_1(bytes: &[u8; 20]) -> ([u8; 32], f32, f32) {
-    (nibbles(part(bytes, 4)), float(bytes, 0), float(bytes, 2))
-}
-
-#[inline(always)]
-fn q5_0(bytes: &[u8; 22]) -> ([u8; 32], f32, f32) {
-    let d = float(bytes, 0);
-    let fifths = u32::from_le_bytes(part(bytes, 2));
-    (with_fifth_bits(nibbles(part(bytes, 6)), fifths), d, -16.0 * d)
-}
-
-#[inline(always)]
-fn q5_1(bytes: &[u8; 24]) -> ([u8; 32], f32, f32) {
-    let fifths = u32::from_le_bytes(part(bytes, 4));
-    (with_fifth_bits(nibbles(part(bytes, 8)), fifths), float(bytes, 0), float(bytes, 2))
-}
-
-#[inline(always)]
-fn q8_0(bytes: &[u8; 34]) -> ([u8; 32], f32, f32) {
-    (part(bytes, 2), float(bytes, 0), 0.0)
 }
 
 /// The half-precision number at byte `at`: exact for all finite values, without a branch.
@@ -138,35 +95,27 @@ fn with_fifth_bits(mut q: [u8; 32], bits: u32) -> [u8; 32] {
     q
 }
 
-/// Scale and minimum number j of the twelve bytes of 6-bit numbers that Q4_K and Q5_K share.
+/// Bits of the half-precision number at byte `at`.
 #[inline(always)]
-fn six_bits(packed: &[u8], j: usize) -> (f32, f32) {
-    let (scale, minimum) = if j < 4 {
-        (packed[j] & 63, packed[j + 4] & 63)
-    } else {
-        (
-            (packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4),
-            (packed[j + 4] >> 4) | ((packed[j] >> 6) << 4),
-        )
-    };
-    (f32::from(scale), f32::from(minimum))
+fn half(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(part(bytes, at))
 }
 
+/// The twelve bytes of 6-bit scale and offset factors that Q4_K and Q5_K share.
 #[inline(always)]
-fn six_bit_groups(bytes: &[u8]) -> ([f32; 8], [f32; 8]) {
-    let (d, least) = (float(bytes, 0), float(bytes, 2));
-    let packed: [u8; 12] = part(bytes, 4);
-    let (mut scales, mut offsets) = ([0.0; 8], [0.0; 8]);
-    for j in 0..8 {
-        let (s, m) = six_bits(&packed, j);
-        (scales[j], offsets[j]) = (d * s, -least * m);
+fn six_bit_factors(packed: [u8; 12]) -> ([u8; 16], [u8; 8]) {
+    let (mut scales, mut offsets) = ([0; 16], [0; 8]);
+    for j in 0..4 {
+        (scales[j], offsets[j]) = (packed[j] & 63, packed[j + 4] & 63);
+        scales[j + 4] = (packed[j + 8] & 15) | (packed[j] >> 6) << 4;
+        offsets[j + 4] = (packed[j + 8] >> 4) | (packed[j + 4] >> 6) << 4;
     }
     (scales, offsets)
 }
 
 #[inline(always)]
-fn q4_k(bytes: &[u8; 144]) -> Block<256, 8> {
-    let (scales, offsets) = six_bit_groups(bytes);
+fn q4_k(bytes: &[u8]) -> Nested {
+    let (scale_factors, offset_factors) = six_bit_factors(part(bytes, 4));
     let mut q = [0; 256];
     for j in 0..4 {
         let packed: [u8; 32] = part(bytes, 16 + 32 * j);
@@ -175,12 +124,13 @@ fn q4_k(bytes: &[u8; 144]) -> Block<256, 8> {
             q[64 * j + 32 + i] = packed[i] >> 4;
         }
     }
-    (q, scales, offsets)
+    let (scale, offset) = (half(bytes, 0), half(bytes, 2) ^ 0x8000);
+    Nested { q, scale, offset, scale_factors, offset_factors }
 }
 
 #[inline(always)]
-fn q5_k(bytes: &[u8; 176]) -> Block<256, 8> {
-    let (scales, offsets) = six_bit_groups(bytes);
+fn q5_k(bytes: &[u8]) -> Nested {
+    let (scale_factors, offset_factors) = six_bit_factors(part(bytes, 4));
     let fifths: [u8; 32] = part(bytes, 16);
     let mut q = [0; 256];
     for j in 0..4 {
@@ -190,14 +140,12 @@ fn q5_k(bytes: &[u8; 176]) -> Block<256, 8> {
             q[64 * j + 32 + i] = (packed[i] >> 4) | ((fifths[i] >> (2 * j + 1)) & 1) << 4;
         }
     }
-    (q, scales, offsets)
+    let (scale, offset) = (half(bytes, 0), half(bytes, 2) ^ 0x8000);
+    Nested { q, scale, offset, scale_factors, offset_factors }
 }
 
 #[inline(always)]
-fn q6_k(bytes: &[u8; 210]) -> Block<256, 16> {
-    let d = float(bytes, 208);
-    let packed: [u8; 16] = part(bytes, 192);
-    let scales = packed.map(|scale| d * f32::from(scale as i8));
+fn q6_k(bytes: &[u8]) -> Nested {
     let mut q = [0; 256];
     for half in 0..2 {
         let low: [u8; 64] = part(bytes, 64 * half);
@@ -209,5 +157,6 @@ fn q6_k(bytes: &[u8; 210]) -> Block<256, 16> {
             q[128 * half + 96 + i] = (low[32 + i] >> 4) | (high[i] >> 6) << 4;
         }
     }
-    (q, scales, scales.map(|scale| -32.0 * scale))
+    let scale = half(bytes, 208);
+    Nested { q, scale, offset: 0, scale_factors: part(bytes, 192), offset_factors: [0; 8] }
 }

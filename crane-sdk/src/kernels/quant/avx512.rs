@@ -1,0 +1,159 @@
+//! Sixteen rows a panel in AVX-512 with byte products (VNNI): x86-64 since Ice Lake and Zen 4.
+
+use std::arch::x86_64::*;
+
+use super::format::Kind;
+use super::lanes::Lanes;
+use super::panels::{Work, multiply};
+use super::{Set, with_format};
+
+/// These loops, if the processor has the instructions.
+pub(super) fn set() -> Option<Set> {
+    let has = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vnni");
+    has.then_some(Set { name: "AVX-512 VNNI", rows: Avx512::ROWS, run })
+}
+
+/// # Safety
+/// The processor must have AVX-512 F, BW and VNNI, and `work` must be sound as [`multiply`] says.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn run(kind: Kind, work: &Work) {
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Avx512, F>(work) })
+}
+
+struct Avx512;
+
+/// Four activations in every lane.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn four(x: *const i8) -> __m512i {
+    // SAFETY: the caller's pointer is good for four bytes.
+    _mm512_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() })
+}
+
+impl Lanes for Avx512 {
+    const ROWS: usize = 16;
+    const BYTE_ZERO: Option<u32> = Some(7);
+    type Bytes = __m512i;
+    type Ints = __m512i;
+    type Floats = __m512;
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn load(at: *const u8) -> __m512i {
+        // SAFETY: the caller's pointer is good for 64 bytes.
+        unsafe { _mm512_loadu_si512(at.cast()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn low(x: __m512i) -> __m512i {
+        _mm512_and_si512(x, _mm512_set1_epi8(15))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn high(x: __m512i) -> __m512i {
+        _mm512_and_si512(_mm512_srli_epi16::<4>(x), _mm512_set1_epi8(15))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    unsafe fn with_bits(x: __m512i, plane: __m512i, from: u32, mask: u8) -> __m512i {
+        // Shifts of 16-bit numbers: what crosses into the neighbour is masked away.
+        let count = |n: u32| _mm_cvtsi32_si128(n.cast_signed());
+        let moved = if from <= 4 {
+            _mm512_sll_epi16(plane, count(4 - from))
+        } else {
+            _mm512_srl_epi16(plane, count(from - 4))
+        };
+        _mm512_or_si512(x, _mm512_and_si512(moved, _mm512_set1_epi8((mask << 4).cast_signed())))
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    #[inline]
+    unsafe fn dot<const N: usize>(w: &[__m512i; N], x: *const i8, bits: usize) -> __m512i {
+        let mut total = _mm512_setzero_si512();
+        for i in 0..N {
+            // SAFETY: the caller's pointer is good for 4 · N bytes.
+            let x = unsafe { four(x.add(4 * i)) };
+            // A signed number with its top bit turned is that number + 128, unsigned.
+            let w = match bits {
+                8 => _mm512_xor_si512(w[i], _mm512_set1_epi8(i8::MIN)),
+                _ => w[i],
+            };
+            total = _mm512_dpbusd_epi32(total, w, x);
+        }
+        total
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn subtract(x: __m512i, y: i32, shift: u32) -> __m512i {
+        _mm512_sub_epi32(
+            x,
+            _mm512_sll_epi32(_mm512_set1_epi32(y), _mm_cvtsi32_si128(shift.cast_signed())),
+        )
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn to_floats(x: __m512i) -> __m512 {
+        _mm512_cvtepi32_ps(x)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn halves(at: *const u8) -> __m512 {
+        // SAFETY: the caller's pointer is good for 32 bytes.
+        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(at.cast()) })
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn unsigned(at: *const u8) -> __m512 {
+        // SAFETY: the caller's pointer is good for sixteen bytes.
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(at.cast()) }))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn signed(at: *const u8) -> __m512 {
+        // SAFETY: the caller's pointer is good for sixteen bytes.
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(at.cast()) }))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn splat(x: f32) -> __m512 {
+        _mm512_set1_ps(x)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn mul(x: __m512, y: __m512) -> __m512 {
+        _mm512_mul_ps(x, y)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn add(x: __m512, y: __m512) -> __m512 {
+        _mm512_add_ps(x, y)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn read(at: *const f32) -> __m512 {
+        // SAFETY: the caller's pointer is good for sixteen floats.
+        unsafe { _mm512_loadu_ps(at) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn write(at: *mut f32, x: __m512) {
+        // SAFETY: the caller's pointer is good for sixteen floats.
+        unsafe { _mm512_storeu_ps(at, x) }
+    }
+}

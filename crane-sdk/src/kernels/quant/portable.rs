@@ -1,0 +1,138 @@
+//! Eight rows a panel in plain Rust: the definition of every instruction set's loops.
+
+use super::format::Kind;
+use super::lanes::Lanes;
+use super::panels::{Work, multiply};
+use super::unpack::float;
+use super::{Set, with_format};
+
+pub(super) const SET: Set = Set { name: "portable", rows: Portable::ROWS, run };
+
+/// # Safety
+/// `work` must be sound as [`multiply`] says.
+unsafe fn run(kind: Kind, work: &Work) {
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Portable, F>(work) })
+}
+
+struct Portable;
+
+const ROWS: usize = 8;
+
+/// One number for every lane.
+#[inline(always)]
+fn each<T>(lane: impl FnMut(usize) -> T) -> [T; ROWS] {
+    std::array::from_fn(lane)
+}
+
+impl Lanes for Portable {
+    const ROWS: usize = ROWS;
+    const BYTE_ZERO: Option<u32> = None;
+    type Bytes = [u8; 4 * ROWS];
+    type Ints = [i32; ROWS];
+    type Floats = [f32; ROWS];
+
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> [u8; 4 * ROWS] {
+        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
+        unsafe { *at.cast() }
+    }
+
+    #[inline(always)]
+    unsafe fn low(x: [u8; 4 * ROWS]) -> [u8; 4 * ROWS] {
+        x.map(|x| x & 15)
+    }
+
+    #[inline(always)]
+    unsafe fn high(x: [u8; 4 * ROWS]) -> [u8; 4 * ROWS] {
+        x.map(|x| x >> 4)
+    }
+
+    #[inline(always)]
+    unsafe fn with_bits(
+        x: [u8; 4 * ROWS],
+        plane: [u8; 4 * ROWS],
+        from: u32,
+        mask: u8,
+    ) -> [u8; 4 * ROWS] {
+        std::array::from_fn(|i| x[i] | ((plane[i] >> from) & mask) << 4)
+    }
+
+    #[inline(always)]
+    unsafe fn dot<const N: usize>(
+        w: &[[u8; 4 * ROWS]; N],
+        x: *const i8,
+        bits: usize,
+    ) -> [i32; ROWS] {
+        let mut sums = [0; ROWS];
+        for (i, w) in w.iter().enumerate() {
+            // SAFETY: the caller's pointer is good for 4 · N bytes; bytes need no alignment.
+            let x: [i8; 4] = unsafe { *x.add(4 * i).cast() };
+            for (sum, w) in sums.iter_mut().zip(w.as_chunks::<4>().0) {
+                for (&w, &x) in w.iter().zip(&x) {
+                    let w = if bits == 8 { i32::from(w.cast_signed()) } else { i32::from(w) };
+                    *sum += w * i32::from(x);
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn subtract(x: [i32; ROWS], y: i32, shift: u32) -> [i32; ROWS] {
+        x.map(|x| x - (y << shift))
+    }
+
+    #[inline(always)]
+    unsafe fn to_floats(x: [i32; ROWS]) -> [f32; ROWS] {
+        x.map(|x| x as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn halves(at: *const u8) -> [f32; ROWS] {
+        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
+        let bytes: [u8; 2 * ROWS] = unsafe { *at.cast() };
+        each(|i| float(&bytes, 2 * i))
+    }
+
+    #[inline(always)]
+    unsafe fn unsigned(at: *const u8) -> [f32; ROWS] {
+        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
+        let bytes: [u8; ROWS] = unsafe { *at.cast() };
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn signed(at: *const u8) -> [f32; ROWS] {
+        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
+        let bytes: [i8; ROWS] = unsafe { *at.cast() };
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> [f32; ROWS] {
+        [x; ROWS]
+    }
+
+    #[inline(always)]
+    unsafe fn mul(x: [f32; ROWS], y: [f32; ROWS]) -> [f32; ROWS] {
+        each(|i| x[i] * y[i])
+    }
+
+    #[inline(always)]
+    unsafe fn add(x: [f32; ROWS], y: [f32; ROWS]) -> [f32; ROWS] {
+        each(|i| x[i] + y[i])
+    }
+
+    #[inline(always)]
+    unsafe fn read(at: *const f32) -> [f32; ROWS] {
+        // SAFETY: the caller's pointer is good for as many floats.
+        unsafe { at.cast::<[f32; ROWS]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn write(at: *mut f32, x: [f32; ROWS]) {
+        // SAFETY: the caller's pointer is good for as many floats.
+        unsafe { at.cast::<[f32; ROWS]>().write_unaligned(x) }
+    }
+}

@@ -1,0 +1,153 @@
+//! Four rows a panel in WebAssembly's fixed-width SIMD.
+
+use std::arch::wasm32::*;
+
+use super::format::Kind;
+use super::lanes::Lanes;
+use super::panels::{Work, multiply};
+use super::{Set, with_format};
+
+pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::ROWS, run };
+
+/// # Safety
+/// `work` must be sound as [`multiply`] says.
+unsafe fn run(kind: Kind, work: &Work) {
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Simd128, F>(work) })
+}
+
+struct Simd128;
+
+/// Four bytes to 32-bit integers.
+#[inline(always)]
+unsafe fn bytes(at: *const u8) -> v128 {
+    // SAFETY: the caller's pointer is good for four bytes.
+    unsafe { v128_load32_zero(at.cast()) }
+}
+
+impl Lanes for Simd128 {
+    const ROWS: usize = 4;
+    const BYTE_ZERO: Option<u32> = None;
+    type Bytes = v128;
+    type Ints = v128;
+    type Floats = v128;
+
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> v128 {
+        // SAFETY: the caller's pointer is good for sixteen bytes.
+        unsafe { v128_load(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn low(x: v128) -> v128 {
+        v128_and(x, u8x16_splat(15))
+    }
+
+    #[inline(always)]
+    unsafe fn high(x: v128) -> v128 {
+        u8x16_shr(x, 4)
+    }
+
+    #[inline(always)]
+    unsafe fn with_bits(x: v128, plane: v128, from: u32, mask: u8) -> v128 {
+        // Shifts of 16-bit numbers: what crosses into the neighbour is masked away.
+        let moved = match from {
+            0..4 => u16x8_shl(plane, 4 - from),
+            4 => plane,
+            _ => u16x8_shr(plane, from - 4),
+        };
+        v128_or(x, v128_and(moved, u8x16_splat(mask << 4)))
+    }
+
+    #[inline(always)]
+    unsafe fn dot<const N: usize>(w: &[v128; N], x: *const i8, bits: usize) -> v128 {
+        // Products that fit sixteen bits: 8 · 31 · 127, 4 · 63 · 127 and 2 · 128 · 127 do.
+        let run = match bits {
+            4 | 5 => 8,
+            6 => 4,
+            _ => 2,
+        };
+        let (mut low, mut high) = (i16x8_splat(0), i16x8_splat(0)); // products of rows 0, 1 and of rows 2, 3
+        let (mut low_pairs, mut high_pairs) = (i32x4_splat(0), i32x4_splat(0));
+        for i in 0..N {
+            // SAFETY: the caller's pointer is good for 4 · N bytes.
+            let x = unsafe { v128_load32_splat(x.add(4 * i).cast()) };
+            let (a, b) = (i16x8_extmul_low_i8x16(w[i], x), i16x8_extmul_high_i8x16(w[i], x));
+            (low, high) =
+                if i % run == 0 { (a, b) } else { (i16x8_add(low, a), i16x8_add(high, b)) };
+            if i % run == run - 1 || i == N - 1 {
+                let (a, b) = (i32x4_extadd_pairwise_i16x8(low), i32x4_extadd_pairwise_i16x8(high));
+                (low_pairs, high_pairs) = if i < run {
+                    (a, b)
+                } else {
+                    (i32x4_add(low_pairs, a), i32x4_add(high_pairs, b))
+                };
+            }
+        }
+        i32x4_add(
+            i32x4_shuffle::<0, 2, 4, 6>(low_pairs, high_pairs),
+            i32x4_shuffle::<1, 3, 5, 7>(low_pairs, high_pairs),
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn subtract(x: v128, y: i32, shift: u32) -> v128 {
+        i32x4_sub(x, i32x4_splat(y << shift))
+    }
+
+    #[inline(always)]
+    unsafe fn to_floats(x: v128) -> v128 {
+        f32x4_convert_i32x4(x)
+    }
+
+    #[inline(always)]
+    unsafe fn halves(at: *const u8) -> v128 {
+        // SAFETY: the caller's pointer is good for eight bytes.
+        let x = unsafe { u32x4_load_extend_u16x4(at.cast()) };
+        // As `unpack::float` does.
+        let magnitude = u32x4_shl(v128_and(x, u32x4_splat(0x7fff)), 13);
+        let magnitude = f32x4_mul(magnitude, f32x4_splat(f32::from_bits(0x7780_0000)));
+        v128_or(magnitude, u32x4_shl(v128_and(x, u32x4_splat(0x8000)), 16))
+    }
+
+    #[inline(always)]
+    unsafe fn unsigned(at: *const u8) -> v128 {
+        // SAFETY: the caller's pointer is good for four bytes.
+        let x = unsafe { bytes(at) };
+        f32x4_convert_i32x4(u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(x)))
+    }
+
+    #[inline(always)]
+    unsafe fn signed(at: *const u8) -> v128 {
+        // SAFETY: the caller's pointer is good for four bytes.
+        let x = unsafe { bytes(at) };
+        f32x4_convert_i32x4(i32x4_extend_low_i16x8(i16x8_extend_low_i8x16(x)))
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> v128 {
+        f32x4_splat(x)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(x: v128, y: v128) -> v128 {
+        f32x4_mul(x, y)
+    }
+
+    #[inline(always)]
+    unsafe fn add(x: v128, y: v128) -> v128 {
+        f32x4_add(x, y)
+    }
+
+    #[inline(always)]
+    unsafe fn read(at: *const f32) -> v128 {
+        // SAFETY: the caller's pointer is good for four floats.
+        unsafe { v128_load(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(at: *mut f32, x: v128) {
+        // SAFETY: the caller's pointer is good for four floats.
+        unsafe { v128_store(at.cast(), x) }
+    }
+}
