@@ -117,10 +117,14 @@ test("memory does not grow over many generations and models", async () => {
     for (let turn = 0; turn < 5; turn++) await collect(other.generate(prompt, { max_tokens: 20, seed: turn, temperature: 1 }));
     await other.dispose();
   };
+  const PAGE = 64 * 1024;
   await round();
   const { wasmBytes } = await crane.memory();
   for (let count = 0; count < 10; count++) await round();
-  assert.equal((await crane.memory()).wasmBytes, wasmBytes);
+  // A leak would add a model (many pages) a round; hash tables are seeded anew, so that the heap may be cut
+  // up another way and want a page or two more.
+  const grown = (await crane.memory()).wasmBytes - wasmBytes;
+  assert.ok(grown <= 2 * PAGE, `${grown} bytes more after ten rounds`);
 });
 
 test("a reader who is slow holds the engine up, and one who leaves stops it", async () => {
