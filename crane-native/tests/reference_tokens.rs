@@ -31,6 +31,8 @@ struct Parting {
     case: usize,
     step: usize,
     gap: f64,
+    /// By how much the other token leads here.
+    lead: f32,
 }
 
 /// Follows the reference's tokens and notes every step at which another token would be chosen.
@@ -55,7 +57,8 @@ fn partings(path: &Path, dtype: Option<DType>, reference: &str) -> (usize, Vec<P
             let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
             if best as u32 != expected {
                 let gap = recorded["top1_minus_top2"][step].as_f64().unwrap();
-                partings.push(Parting { case, step, gap });
+                let lead = logits[best] - logits[expected as usize];
+                partings.push(Parting { case, step, gap, lead });
             }
             feed = vec![expected];
             steps += 1;

@@ -37,10 +37,13 @@ pub struct RotaryTable {
 }
 
 impl RotaryTable {
-    /// cos and sin of position · frequency, both in f32 as transformers computes them.
+    /// cos and sin of position · frequency, the angle in f32 as transformers computes it.
+    ///
+    /// They are computed in f64 and rounded: systems differ in the last bits of theirs.
     pub fn new(positions: &[usize], inv_freq: &[f32]) -> Self {
         let angles = positions.iter().flat_map(|&p| inv_freq.iter().map(move |f| p as f32 * f));
-        let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        let (cos, sin) =
+            angles.map(f64::from).map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
         Self { cos, sin, half: inv_freq.len() }
     }
 }

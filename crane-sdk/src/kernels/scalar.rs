@@ -4,7 +4,9 @@ use half::{bf16, f16};
 
 const LANES: usize = 8;
 
-/// Σ aᵢ·bᵢ over the shorter length, in eight partial sums.
+/// Σ aᵢ·bᵢ over the shorter length, in 32 partial sums.
+///
+/// Every instruction set adds in this order, so that all give the same to the last bit.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     dot_with(a, b, |a| a)
 }
@@ -24,15 +26,31 @@ fn dot_with<T: Copy>(a: &[T], b: &[f32], widen: impl Fn(T) -> f32) -> f32 {
     let len = a.len().min(b.len());
     let (a_blocks, a_rest) = a[..len].as_chunks::<LANES>();
     let (b_blocks, b_rest) = b[..len].as_chunks::<LANES>();
-    let mut sums = [0f32; LANES];
-    for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            sums[lane] += widen(a[lane]) * b[lane];
+    let (a_quads, a_blocks) = a_blocks.as_chunks::<4>();
+    let (b_quads, b_blocks) = b_blocks.as_chunks::<4>();
+    let mut sums = [[0f32; LANES]; 4];
+    for (a, b) in a_quads.iter().zip(b_quads) {
+        for ((sums, a), b) in sums.iter_mut().zip(a).zip(b) {
+            for lane in 0..LANES {
+                sums[lane] += widen(a[lane]) * b[lane];
+            }
         }
     }
+    for (a, b) in a_blocks.iter().zip(b_blocks) {
+        for lane in 0..LANES {
+            sums[0][lane] += widen(a[lane]) * b[lane];
+        }
+    }
+    let [a, b, c, d] = sums;
+    let total = std::array::from_fn(|lane| (a[lane] + b[lane]) + (c[lane] + d[lane]));
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| widen(a) * b).sum();
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (b + f)) + ((c + g) + (d + h)) + rest
+    sum(total) + rest
+}
+
+/// Halves, then quarters, then neighbours: the order that vector registers add in.
+#[inline(always)]
+fn sum([a, b, c, d, e, f, g, h]: [f32; LANES]) -> f32 {
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 /// yᵢ += α·xᵢ over the shorter length.
@@ -52,18 +70,18 @@ pub fn exp_sum(x: &mut [f32], max: f32) -> f32 {
             sums[lane] += block[lane];
         }
     }
-    let mut sum: f32 = sums.iter().sum();
+    let mut last = 0.0;
     for x in rest {
         *x = exp(*x - max);
-        sum += *x;
+        last += *x;
     }
-    sum
+    sum(sums) + last
 }
 
 /// outᵢ = gateᵢ·sigmoid(gateᵢ)·upᵢ over the shortest length.
 pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
     for ((out, &gate), &up) in out.iter_mut().zip(gate).zip(up) {
-        *out = gate / (1.0 + exp(-gate)) * up;
+        *out = gate / (1.0 + exp(0.0 - gate)) * up;
     }
 }
 

@@ -17,8 +17,10 @@ pub(super) fn set() -> Option<Set> {
 /// The processor must have AVX2 and F16C, and `work` must be sound as [`multiply`] says.
 #[target_feature(enable = "avx2,f16c")]
 unsafe fn run(kind: Kind, work: &Work) {
-    // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Avx2, F>(work) })
+    with_format!(kind, F => {
+        // SAFETY: as the caller says.
+        unsafe { multiply::<Avx2, F>(work) }
+    })
 }
 
 struct Avx2;
@@ -83,14 +85,14 @@ impl Lanes for Avx2 {
             _ => 1,
         };
         let mut pairs = total;
-        for i in 0..N {
+        for (i, &w) in w.iter().enumerate() {
             // SAFETY: the caller's pointer is good for 4 · N bytes.
             let x = unsafe { four(x.add(4 * i)) };
             let products = if bits == 8 {
                 // |w| · (x with w's sign): at most 2 · 128 · 127.
-                _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(x, w[i]))
+                _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
             } else {
-                _mm256_maddubs_epi16(w[i], x)
+                _mm256_maddubs_epi16(w, x)
             };
             pairs = if i % run == 0 { products } else { _mm256_add_epi16(pairs, products) };
             if i % run == run - 1 || i == N - 1 {

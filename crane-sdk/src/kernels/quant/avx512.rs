@@ -19,8 +19,10 @@ pub(super) fn set() -> Option<Set> {
 /// The processor must have AVX-512 F, BW and VNNI, and `work` must be sound as [`multiply`] says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn run(kind: Kind, work: &Work) {
-    // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Avx512, F>(work) })
+    with_format!(kind, F => {
+        // SAFETY: as the caller says.
+        unsafe { multiply::<Avx512, F>(work) }
+    })
 }
 
 struct Avx512;
@@ -76,13 +78,13 @@ impl Lanes for Avx512 {
     #[inline]
     unsafe fn dot<const N: usize>(w: &[__m512i; N], x: *const i8, bits: usize) -> __m512i {
         let mut total = _mm512_setzero_si512();
-        for i in 0..N {
+        for (i, &w) in w.iter().enumerate() {
             // SAFETY: the caller's pointer is good for 4 · N bytes.
             let x = unsafe { four(x.add(4 * i)) };
             // A signed number with its top bit turned is that number + 128, unsigned.
             let w = match bits {
-                8 => _mm512_xor_si512(w[i], _mm512_set1_epi8(i8::MIN)),
-                _ => w[i],
+                8 => _mm512_xor_si512(w, _mm512_set1_epi8(i8::MIN)),
+                _ => w,
             };
             total = _mm512_dpbusd_epi32(total, w, x);
         }

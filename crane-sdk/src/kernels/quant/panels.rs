@@ -134,8 +134,8 @@ unsafe fn unpack<L: Lanes>(at: *const u8, bits: usize) -> [L::Bytes; 8] {
     unsafe {
         let mut q = [L::load(at); 8];
         if bits == 8 {
-            for i in 1..8 {
-                q[i] = L::load(at.add(i * step));
+            for (i, q) in q.iter_mut().enumerate().skip(1) {
+                *q = L::load(at.add(i * step));
             }
             return q;
         }
@@ -146,8 +146,8 @@ unsafe fn unpack<L: Lanes>(at: *const u8, bits: usize) -> [L::Bytes; 8] {
         }
         if bits == 5 {
             let plane = L::load(at.add(4 * step));
-            for i in 0..8 {
-                q[i] = L::with_bits(q[i], plane, i as u32, 1);
+            for (i, q) in q.iter_mut().enumerate() {
+                *q = L::with_bits(*q, plane, i as u32, 1);
             }
         }
         if bits == 6 {

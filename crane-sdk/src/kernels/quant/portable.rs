@@ -11,8 +11,10 @@ pub(super) const SET: Set = Set { name: "portable", rows: Portable::ROWS, run };
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
 unsafe fn run(kind: Kind, work: &Work) {
-    // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Portable, F>(work) })
+    with_format!(kind, F => {
+        // SAFETY: as the caller says.
+        unsafe { multiply::<Portable, F>(work) }
+    })
 }
 
 struct Portable;

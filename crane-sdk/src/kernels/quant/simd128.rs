@@ -12,8 +12,10 @@ pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::ROWS, run };
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
 unsafe fn run(kind: Kind, work: &Work) {
-    // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Simd128, F>(work) })
+    with_format!(kind, F => {
+        // SAFETY: as the caller says.
+        unsafe { multiply::<Simd128, F>(work) }
+    })
 }
 
 struct Simd128;
@@ -69,10 +71,10 @@ impl Lanes for Simd128 {
         };
         let (mut low, mut high) = (i16x8_splat(0), i16x8_splat(0)); // products of rows 0, 1 and of rows 2, 3
         let (mut low_pairs, mut high_pairs) = (i32x4_splat(0), i32x4_splat(0));
-        for i in 0..N {
+        for (i, &w) in w.iter().enumerate() {
             // SAFETY: the caller's pointer is good for 4 · N bytes.
             let x = unsafe { v128_load32_splat(x.add(4 * i).cast()) };
-            let (a, b) = (i16x8_extmul_low_i8x16(w[i], x), i16x8_extmul_high_i8x16(w[i], x));
+            let (a, b) = (i16x8_extmul_low_i8x16(w, x), i16x8_extmul_high_i8x16(w, x));
             (low, high) =
                 if i % run == 0 { (a, b) } else { (i16x8_add(low, a), i16x8_add(high, b)) };
             if i % run == run - 1 || i == N - 1 {
