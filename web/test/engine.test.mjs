@@ -8,8 +8,8 @@ import { answerNatively, lacksBinary, lacksWeights, references, SMOLLM2 } from "
 const TOKENS = 64;
 
 /**
- * Activations are rounded to 8 bits for quantised weights, where sums in another order may round to the next step: two
- * tokens whose logits are nearer than this may change places.
+ * Activations are rounded to 8 bits for quantised weights, which the f32 reference does not do: two tokens whose logits
+ * are nearer than this may change places. The native program does the same as the tab, to the last bit.
  */
 const MARGIN = 0.35;
 
@@ -56,21 +56,16 @@ async function load() {
   }, `/models/${SMOLLM2}`);
 }
 
-/** Two answers are the same, or part where the reference's two best tokens are as good as equal. */
-function assertAgrees(t, name, ids, others, reference) {
-  const parted = ids.findIndex((id, step) => id !== others[step]);
+/** The answer is the reference's, or parts from it where its two best tokens are as good as equal. */
+function assertFollows(t, ids, reference) {
+  const parted = ids.findIndex((id, step) => id !== reference.output_ids[step]);
   if (parted < 0) {
-    assert.equal(ids.length, others.length);
-    return;
-  }
-  const known = ids.findIndex((id, step) => id !== reference.output_ids[step]);
-  if (known >= 0 && known < parted) {
-    t.diagnostic(`parts from ${name} at step ${parted}, after both left the reference at step ${known}`);
+    assert.equal(ids.length, reference.output_ids.length);
     return;
   }
   const margin = reference.top1_minus_top2[parted];
-  t.diagnostic(`parts from ${name} at step ${parted}: ${ids[parted]} in place of ${others[parted]}, logits ${margin} apart`);
-  assert.ok(margin < MARGIN, `parts from ${name} at step ${parted}, where the logits are ${margin} apart`);
+  t.diagnostic(`parts from the f32 reference at step ${parted}, where its logits are ${margin} apart`);
+  assert.ok(margin < MARGIN, `parts from the reference at step ${parted}, where the logits are ${margin} apart`);
 }
 
 const generate = (ids, options) =>
@@ -95,12 +90,12 @@ test("SmolLM2 in a tab", async (t) => {
       const prompt = await page.evaluate((messages) => llm.tokenizeChat(messages), reference.messages);
       assert.deepEqual(prompt, reference.prompt_ids);
       const ids = await generate(prompt, { temperature: 0, max_tokens: TOKENS });
-      assertAgrees(t, "the f32 reference", ids, reference.output_ids, reference);
+      assertFollows(t, ids, reference);
       await t.test("as the native program", (t) => {
         if (lacksBinary(t)) return;
         const native = answerNatively(reference.messages, TOKENS);
         assert.deepEqual(native.prompt_ids, prompt);
-        assertAgrees(t, "the native answer", ids, native.output_ids, reference);
+        assert.deepEqual(ids, native.output_ids);
       });
     });
   }

@@ -16,11 +16,13 @@ pub(super) fn set() -> Option<Set> {
 /// # Safety
 /// The processor must have AVX2 and F16C, and `work` must be sound as [`multiply`] says.
 #[target_feature(enable = "avx2,f16c")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the lint does not see comments through macros"
+)]
 unsafe fn run(kind: Kind, work: &Work) {
-    with_format!(kind, F => {
-        // SAFETY: as the caller says.
-        unsafe { multiply::<Avx2, F>(work) }
-    })
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Avx2, F>(work) })
 }
 
 struct Avx2;

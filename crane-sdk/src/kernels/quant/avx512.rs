@@ -18,11 +18,13 @@ pub(super) fn set() -> Option<Set> {
 /// # Safety
 /// The processor must have AVX-512 F, BW and VNNI, and `work` must be sound as [`multiply`] says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the lint does not see comments through macros"
+)]
 unsafe fn run(kind: Kind, work: &Work) {
-    with_format!(kind, F => {
-        // SAFETY: as the caller says.
-        unsafe { multiply::<Avx512, F>(work) }
-    })
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Avx512, F>(work) })
 }
 
 struct Avx512;

@@ -1,9 +1,9 @@
 //! Products with ggml-quantised weights: integers times integers, scales afterwards.
 //!
 //! Weights are packed once, when they are loaded: a few rows side by side, one for each lane of the
-//! instruction set, so that a kernel reads them in order and a sum never crosses lanes (see [`format`] for the
+//! instruction set, so that a kernel reads them in order and a sum never crosses lanes (see `format` for the
 //! layout). Activations are quantised to 8 bits once for all products that share them. The loops are
-//! written once over [`lanes::Lanes`]; each instruction set gives its operations, and all give the same result to
+//! written once over `lanes::Lanes`; each instruction set gives its operations, and all give the same result to
 //! the last bit.
 
 mod activations;

@@ -10,11 +10,13 @@ pub(super) const SET: Set = Set { name: "portable", rows: Portable::ROWS, run };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the lint does not see comments through macros"
+)]
 unsafe fn run(kind: Kind, work: &Work) {
-    with_format!(kind, F => {
-        // SAFETY: as the caller says.
-        unsafe { multiply::<Portable, F>(work) }
-    })
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Portable, F>(work) })
 }
 
 struct Portable;

@@ -11,11 +11,13 @@ pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::ROWS, run };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the lint does not see comments through macros"
+)]
 unsafe fn run(kind: Kind, work: &Work) {
-    with_format!(kind, F => {
-        // SAFETY: as the caller says.
-        unsafe { multiply::<Simd128, F>(work) }
-    })
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Simd128, F>(work) })
 }
 
 struct Simd128;
