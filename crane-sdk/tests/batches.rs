@@ -5,11 +5,9 @@
 mod support;
 
 use crane_sdk::Error;
-use crane_sdk::kernels::attention::{AttentionShape, attend};
 use crane_sdk::models::{CausalLm, LoadOptions, LogitsRows, Segment, load_decoder};
 use crane_sdk::nn::{Decoder, KvCache};
 use crane_sdk::weights::Quantization;
-use proptest::prelude::*;
 use support::{files, source};
 
 fn model() -> Decoder {
@@ -89,68 +87,6 @@ fn what_does_not_fit_changes_nothing() {
     assert_eq!(cache.len(), 3);
     assert!(model.new_cache(0).is_err());
     assert!(model.new_cache(usize::MAX).is_err());
-}
-
-/// softmax(q·kᵀ/√d)·v in f64, straight from the definition.
-fn by_definition(q: &[f32], k: &[f32], v: &[f32], shape: &AttentionShape) -> Vec<f64> {
-    let AttentionShape { heads, kv_heads, head_dim, queries, allocated, .. } = *shape;
-    let mut out = vec![0f64; queries * heads * head_dim];
-    for head in 0..heads {
-        for query in 0..queries {
-            let at = |token: usize| (head / (heads / kv_heads) * allocated + token) * head_dim;
-            let q = &q[(head * queries + query) * head_dim..][..head_dim];
-            let score = |token: usize| -> f64 {
-                let dot: f64 =
-                    (0..head_dim).map(|i| f64::from(q[i]) * f64::from(k[at(token) + i])).sum();
-                (dot / (head_dim as f64).sqrt()).exp()
-            };
-            let visible = shape.visible(query);
-            let sum: f64 = visible.clone().map(score).sum();
-            for token in visible {
-                for i in 0..head_dim {
-                    out[(query * heads + head) * head_dim + i] +=
-                        score(token) / sum * f64::from(v[at(token) + i]);
-                }
-            }
-        }
-    }
-    out
-}
-
-proptest! {
-    #[test]
-    fn attention_is_its_definition(
-        kv_heads in 1usize..4,
-        group in 1usize..4,
-        half in 1usize..20,
-        before in 0usize..40,
-        queries in 1usize..6,
-        slack in 0usize..5,
-        window in proptest::option::of(1usize..50),
-        seed in any::<u32>(),
-    ) {
-        let tokens = before + queries;
-        let shape = AttentionShape {
-            heads: kv_heads * group, kv_heads, head_dim: 2 * half, queries, tokens,
-            allocated: tokens + slack, window,
-        };
-        let mut state = seed | 1;
-        let mut random = |len: usize| -> Vec<f32> {
-            (0..len)
-                .map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-                })
-                .collect()
-        };
-        let q = random(shape.heads * queries * shape.head_dim);
-        let k = random(kv_heads * shape.allocated * shape.head_dim);
-        let v = random(kv_heads * shape.allocated * shape.head_dim);
-        let expected = by_definition(&q, &k, &v, &shape);
-        for (found, expected) in attend(&q, &k, &v, &shape).iter().zip(&expected) {
-            prop_assert!((f64::from(*found) - expected).abs() < 1e-5);
-        }
-    }
 }
 
 #[test]

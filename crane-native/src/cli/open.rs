@@ -170,6 +170,7 @@ pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Re
         device: device::open(args.device)?,
         dtype: args.dtype.map(NumberType::dtype),
         quantize: args.quant.map(QuantType::quantization),
+        kv_type: args.kv_type,
     };
     let loaded = load(model.source.as_ref(), &options)?;
     let info = &loaded.info;

@@ -6,11 +6,13 @@
 
 pub mod attention;
 pub mod dense;
+mod isa;
 pub mod quant;
 pub mod rows;
 pub mod scalar;
 mod shared;
 pub mod threads;
+mod vector;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -46,42 +46,18 @@ impl RotaryTable {
             angles.map(f64::from).map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
         Self { cos, sin, half: inv_freq.len() }
     }
+
+    /// The number of positions.
+    pub fn rows(&self) -> usize {
+        self.cos.len() / self.half.max(1)
+    }
 }
 
-/// Lays `x` `[tokens, heads · head_dim]` out by head, `[heads, tokens, head_dim]`, rotating each
-/// head by its token's angles if a table is given (half-split convention: element i pairs with
+/// Rotates one head by the angles of row `row` (half-split convention: element i pairs with
 /// i + head_dim / 2).
-pub fn split_heads(
-    x: &[f32],
-    heads: usize,
-    head_dim: usize,
-    table: Option<&RotaryTable>,
-) -> Vec<f32> {
-    let width = heads * head_dim;
-    let tokens = x.len() / width.max(1);
-    let mut out = vec![0f32; x.len()];
-    let shared = Shared::new(&mut out);
-    parallel_for(tokens, 4 * width, |range| {
-        for token in range {
-            for head in 0..heads {
-                let from = token * width + head * head_dim;
-                let to = (head * tokens + token) * head_dim;
-                let x = &x[from..from + head_dim];
-                // SAFETY: each (head, token) row is written by one thread.
-                let out = unsafe { shared.slice(to..to + head_dim) };
-                match table {
-                    None => out.copy_from_slice(x),
-                    Some(table) => rotate(x, table, token, out),
-                }
-            }
-        }
-    });
-    out
-}
-
-fn rotate(x: &[f32], table: &RotaryTable, token: usize, out: &mut [f32]) {
+pub(super) fn rotate(x: &[f32], table: &RotaryTable, row: usize, out: &mut [f32]) {
     let half = table.half;
-    let angles = token * half..(token + 1) * half;
+    let angles = row * half..(row + 1) * half;
     let (cos, sin) = (&table.cos[angles.clone()], &table.sin[angles]);
     let (low, high) = x.split_at(half);
     let (out_low, out_high) = out.split_at_mut(half);

@@ -7,6 +7,7 @@ use candle_core::{DType, Device};
 
 use super::{CausalLm, Config, registry};
 use crate::Result;
+use crate::kernels::attention::KvType;
 use crate::nn::Decoder;
 use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, find_gguf};
 use crate::weights::{Naming, Quantization, Weights};
@@ -21,11 +22,13 @@ pub struct LoadOptions {
     pub dtype: Option<DType>,
     /// Quantise dense matrices while loading, tensor by tensor.
     pub quantize: Option<Quantization>,
+    /// How caches hold keys and values.
+    pub kv_type: KvType,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: None, quantize: None }
+        Self { device: Device::Cpu, dtype: None, quantize: None, kv_type: KvType::F32 }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use candle_core::Tensor;
 
+use super::kv_cache::no_room;
 use super::rope::{Angles, to_heads};
 use super::views::with_slice;
 use super::{KvCache, LayerCache, Linear, RmsNorm};
 use crate::Result;
-use crate::kernels::attention::{AttentionShape, attend};
+use crate::kernels::attention::{Heads, Job, attend};
 
 /// Queries that share one product of scores on a GPU.
 const TILE: usize = 128;
@@ -62,66 +63,97 @@ impl Attention {
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
         }
-        let mut outputs = Vec::with_capacity(runs.len());
-        for run in runs {
-            let angles = angles.slice(run.start, run.len)?;
-            let rows = |x: &Tensor| x.narrow(0, run.start, run.len);
-            let q = to_heads(&rows(&q)?, self.heads, self.head_dim, Some(&angles))?;
-            let k = to_heads(&rows(&k)?, self.kv_heads, self.head_dim, Some(&angles))?;
-            let v = to_heads(&rows(&v)?, self.kv_heads, self.head_dim, None)?;
-            let tokens = run.cache.len() + run.len;
-            let buffers = run.cache.append(layer, &k, &v)?;
-            outputs.push(self.attend(&q, buffers, tokens)?); // [len, heads · head_dim]
-        }
-        let y = match outputs.as_slice() {
-            [one] => one.clone(),
-            many => Tensor::cat(many, 0)?,
+        let y = if x.device().is_cpu() {
+            self.on_cpu(layer, [&q, &k, &v], angles, runs)?
+        } else {
+            self.on_device(layer, [&q, &k, &v], angles, runs)?
         };
         self.o.forward(&y)
     }
 
-    /// `q` `[heads, queries, head_dim]` over the first `tokens` of the buffers.
-    fn attend(&self, q: &Tensor, buffers: &LayerCache, tokens: usize) -> Result<Tensor> {
-        let queries = q.dim(1)?;
-        let shape = AttentionShape {
-            heads: self.heads,
-            kv_heads: self.kv_heads,
-            head_dim: self.head_dim,
-            queries,
-            tokens,
-            allocated: buffers.keys.dim(1)?,
-            window: self.window,
-        };
-        if q.device().is_cpu() {
-            let y = with_slice::<f32, _>(q, |q| {
-                with_slice::<f32, _>(&buffers.keys, |k| {
-                    with_slice::<f32, _>(&buffers.values, |v| attend(q, k, v, &shape))
-                })
-            })???;
-            return Ok(Tensor::from_vec(y, (queries, self.heads * self.head_dim), q.device())?);
+    fn on_cpu(
+        &self,
+        layer: usize,
+        [q, k, v]: [&Tensor; 3],
+        angles: &Angles,
+        runs: &mut [Run<'_>],
+    ) -> Result<Tensor> {
+        let width = self.kv_heads * self.head_dim;
+        with_slice::<f32, _>(k, |k| {
+            with_slice::<f32, _>(v, |v| {
+                for run in runs.iter_mut() {
+                    let rows = run.start * width..(run.start + run.len) * width;
+                    let at = run.cache.len();
+                    let blocks = run.cache.blocks_mut(layer).ok_or_else(|| no_room(layer))?;
+                    let table = Some((angles.table(), run.start));
+                    if !blocks.write(at, &k[rows.clone()], &v[rows], table) {
+                        return Err(no_room(layer));
+                    }
+                }
+                Ok(())
+            })
+        })???;
+        let mut jobs = Vec::with_capacity(runs.len());
+        for run in runs.iter() {
+            let cache = run.cache.blocks(layer).ok_or_else(|| no_room(layer))?;
+            let (row, queries, position) = (run.start, run.len, run.cache.len());
+            jobs.push(Job { row, queries, position, cache });
         }
-        let mut tiles = Vec::new();
-        for first in (0..queries).step_by(TILE) {
-            tiles.push(self.tile(q, buffers, &shape, first)?); // [heads, tile, head_dim]
-        }
-        let y = match tiles.as_slice() {
-            [one] => one.clone(),
-            many => Tensor::cat(many, 1)?,
-        };
-        Ok(y.transpose(0, 1)?.contiguous()?.flatten_from(1)?)
+        let Self { heads, kv_heads, head_dim, window, .. } = *self;
+        let shape = Heads { heads, kv_heads, head_dim, window };
+        let y = with_slice::<f32, _>(q, |q| attend(q, Some(angles.table()), &jobs, &shape))?;
+        let y = y.ok_or_else(|| no_room(layer))?;
+        Ok(Tensor::from_vec(y, q.shape(), q.device())?)
     }
 
-    /// Queries `first .. first + TILE` as two matrix products with a softmax between.
+    fn on_device(
+        &self,
+        layer: usize,
+        [q, k, v]: [&Tensor; 3],
+        angles: &Angles,
+        runs: &mut [Run<'_>],
+    ) -> Result<Tensor> {
+        let mut outputs = Vec::with_capacity(runs.len());
+        for run in runs {
+            let angles = angles.on_device(run.start, run.len)?;
+            let angles = angles.as_ref().map(|(cos, sin)| (cos, sin));
+            let rows = |x: &Tensor| x.narrow(0, run.start, run.len);
+            let q = to_heads(&rows(q)?, self.heads, self.head_dim, angles)?;
+            let k = to_heads(&rows(k)?, self.kv_heads, self.head_dim, angles)?;
+            let v = to_heads(&rows(v)?, self.kv_heads, self.head_dim, None)?;
+            run.cache.append(layer, &k, &v)?;
+            let buffers = run.cache.buffers(layer).ok_or_else(|| no_room(layer))?;
+            let mut tiles = Vec::new();
+            for first in (0..run.len).step_by(TILE) {
+                tiles.push(self.tile(&q, buffers, run.cache.len(), first)?); // [heads, tile, head_dim]
+            }
+            let y = match tiles.as_slice() {
+                [one] => one.clone(),
+                many => Tensor::cat(many, 1)?,
+            };
+            outputs.push(y.transpose(0, 1)?.contiguous()?.flatten_from(1)?); // [len, heads · head_dim]
+        }
+        Ok(match outputs.as_slice() {
+            [one] => one.clone(),
+            many => Tensor::cat(many, 0)?,
+        })
+    }
+
+    /// Queries `first .. first + TILE` of those behind `before` tokens, as two matrix products with a softmax
+    /// between.
     fn tile(
         &self,
         q: &Tensor,
         buffers: &LayerCache,
-        whole: &AttentionShape,
+        before: usize,
         first: usize,
     ) -> Result<Tensor> {
-        let rows = TILE.min(whole.queries - first);
-        let seen = whole.visible(first).start..whole.visible(first + rows - 1).end;
-        let shape = AttentionShape { queries: rows, tokens: seen.len(), ..*whole };
+        let rows = TILE.min(q.dim(1)? - first);
+        let sees = |query: usize| {
+            let end = before + query + 1;
+            end.saturating_sub(self.window.unwrap_or(end))..end
+        };
+        let seen = sees(first).start..sees(first + rows - 1).end;
         let group = self.heads / self.kv_heads;
 
         let q = q.narrow(1, first, rows)?.contiguous()?; // [heads, rows, head_dim]
@@ -129,20 +161,17 @@ impl Attention {
         let k = buffers.keys.narrow(1, seen.start, seen.len())?; // [kv_heads, seen, head_dim]
         let v = buffers.values.narrow(1, seen.start, seen.len())?;
         let scores = q.matmul(&k.t()?)?; // [kv_heads, group · rows, seen]
-        let mask = causal_mask(&shape, scores.device())?; // [rows, seen]
+        // 0 where a query sees a token, −∞ where it does not.
+        let mut mask = vec![f32::NEG_INFINITY; rows * seen.len()];
+        for (query, row) in mask.chunks_mut(seen.len().max(1)).enumerate() {
+            let visible = sees(first + query);
+            row[visible.start - seen.start..visible.end - seen.start].fill(0.0);
+        }
+        let mask = Tensor::from_vec(mask, (rows, seen.len()), scores.device())?;
         let scaled = (scores / (self.head_dim as f64).sqrt())?;
-        let scaled = scaled.reshape((self.heads, rows, shape.tokens))?.broadcast_add(&mask)?;
+        let scaled = scaled.reshape((self.heads, rows, seen.len()))?.broadcast_add(&mask)?;
         let weights = candle_nn::ops::softmax_last_dim(&scaled)?;
-        let weights = weights.reshape((self.kv_heads, group * rows, shape.tokens))?;
+        let weights = weights.reshape((self.kv_heads, group * rows, seen.len()))?;
         Ok(weights.matmul(&v)?.reshape((self.heads, rows, self.head_dim))?)
     }
-}
-
-/// 0 where a query sees a token, −∞ where it does not, f32 `[queries, tokens]`.
-fn causal_mask(shape: &AttentionShape, device: &candle_core::Device) -> Result<Tensor> {
-    let mut mask = vec![f32::NEG_INFINITY; shape.queries * shape.tokens];
-    for (query, row) in mask.chunks_mut(shape.tokens.max(1)).enumerate() {
-        row[shape.visible(query)].fill(0.0);
-    }
-    Ok(Tensor::from_vec(mask, (shape.queries, shape.tokens), device)?)
 }

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::attention::Run;
 use super::{Attention, DecoderSpec, Embedding, KvCache, Linear, Matrix, Mlp, RmsNorm, Rope};
+use crate::kernels::attention::KvType;
 use crate::models::{CausalLm, LogitsRows, Observer, Segment};
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -17,6 +18,7 @@ pub struct Decoder {
     norm: RmsNorm,
     head: Matrix,
     rope: Rope,
+    kv_type: KvType,
     device: Device,
 }
 
@@ -55,8 +57,8 @@ impl Decoder {
             weights.head("lm_head.weight", vocab, hidden)?
         };
         weights.finish()?;
-        let device = weights.device().clone();
-        Ok(Self { spec, embedding, layers, norm, head, rope, device })
+        let (device, kv_type) = (weights.device().clone(), weights.kv_type());
+        Ok(Self { spec, embedding, layers, norm, head, rope, kv_type, device })
     }
 
     /// The numbers that describe the network.
@@ -133,7 +135,7 @@ impl CausalLm for Decoder {
                 ),
             ));
         }
-        KvCache::new(layers, kv_heads, head_dim, capacity, &self.device)
+        KvCache::new(layers, kv_heads, head_dim, capacity, self.kv_type, &self.device)
     }
 
     fn forward_observed(

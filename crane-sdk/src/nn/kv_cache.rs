@@ -2,26 +2,33 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::views::with_slice;
+use crate::kernels::attention::{KvBlocks, KvType};
 use crate::{Error, Result};
 
-/// Tokens by which a cache grows at least; memory follows use, not the context size.
+/// Tokens by which a cache on a GPU grows at least; memory follows use, not the context size.
 const GROWTH: usize = 256;
 
 /// The key/value cache of one sequence over all layers.
 ///
-/// Keys are stored after RoPE, values raw, each layer `[kv_heads, tokens, head_dim]` in f32.
+/// Keys are stored after RoPE, values raw. On the CPU they lie in blocks for Crane's kernels, of any
+/// [`KvType`]; on a GPU each layer is `[kv_heads, tokens, head_dim]` in f32.
 #[derive(Debug)]
 pub struct KvCache {
-    layers: Vec<Option<LayerCache>>,
+    layers: Layers,
     kv_heads: usize,
     head_dim: usize,
-    device: Device,
     len: usize,
-    allocated: usize,
     capacity: usize,
 }
 
-/// One layer's buffers, `[kv_heads, allocated, head_dim]`.
+#[derive(Debug)]
+enum Layers {
+    Host(Vec<KvBlocks>),
+    Device { layers: Vec<Option<LayerCache>>, device: Device, allocated: usize },
+}
+
+/// One layer's keys and values, f32 `[kv_heads, tokens, head_dim]`.
 #[derive(Debug, Clone)]
 pub struct LayerCache {
     /// Keys after RoPE.
@@ -31,23 +38,30 @@ pub struct LayerCache {
 }
 
 impl KvCache {
-    /// An empty cache that may hold up to `capacity` tokens.
+    /// An empty cache that may hold up to `capacity` tokens, as numbers of type `kind`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if `capacity` is 0.
+    /// [`Error::InvalidArgument`] if `capacity` is 0, or for a type that the device cannot hold.
     pub fn new(
         layers: usize,
         kv_heads: usize,
         head_dim: usize,
         capacity: usize,
+        kind: KvType,
         device: &Device,
     ) -> Result<Self> {
         if capacity == 0 {
             return Err(Error::argument("context", "must hold at least one token"));
         }
-        let layers = vec![None; layers];
-        let device = device.clone();
-        Ok(Self { layers, kv_heads, head_dim, device, len: 0, allocated: 0, capacity })
+        let layers = if device.is_cpu() {
+            Layers::Host((0..layers).map(|_| KvBlocks::new(kind, kv_heads, head_dim)).collect())
+        } else if kind == KvType::F32 {
+            Layers::Device { layers: vec![None; layers], device: device.clone(), allocated: 0 }
+        } else {
+            let reason = format_args!("{kind} is for the CPU; a GPU's cache holds f32");
+            return Err(Error::argument("kv_type", reason));
+        };
+        Ok(Self { layers, kv_heads, head_dim, len: 0, capacity })
     }
 
     /// Tokens held.
@@ -67,8 +81,13 @@ impl KvCache {
 
     /// Bytes of the buffers that are allocated now.
     pub fn bytes(&self) -> usize {
-        let layers = self.layers.iter().flatten().count();
-        2 * layers * self.allocated * self.kv_heads * self.head_dim * DType::F32.size_in_bytes()
+        match &self.layers {
+            Layers::Host(layers) => layers.iter().map(KvBlocks::bytes).sum(),
+            Layers::Device { layers, allocated, .. } => {
+                let layers = layers.iter().flatten().count();
+                2 * layers * allocated * self.kv_heads * self.head_dim * size_of::<f32>()
+            }
+        }
     }
 
     /// Forgets all but the first `len` tokens; does nothing if fewer are held.
@@ -76,15 +95,28 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
-    /// The keys and values held for a layer, `[kv_heads, len, head_dim]` each; `None` before use.
+    /// The keys and values held for a layer, f32 `[kv_heads, len, head_dim]` each; `None` before use.
     ///
     /// # Errors
     /// [`Error::Tensor`] if candle cannot make the view.
     pub fn layer(&self, layer: usize) -> Result<Option<LayerCache>> {
-        let Some(Some(LayerCache { keys, values })) = self.layers.get(layer) else {
-            return Ok(None);
+        let (keys, values) = match &self.layers {
+            Layers::Host(layers) => {
+                let Some(blocks) = layers.get(layer).filter(|blocks| blocks.room() > 0) else {
+                    return Ok(None);
+                };
+                let (keys, values) = blocks.read(self.len);
+                let shape = (self.kv_heads, self.len, self.head_dim);
+                let tensor = |x: Vec<f32>| Tensor::from_vec(x, shape, &Device::Cpu);
+                (tensor(keys)?, tensor(values)?)
+            }
+            Layers::Device { layers, .. } => {
+                let Some(Some(LayerCache { keys, values })) = layers.get(layer) else {
+                    return Ok(None);
+                };
+                (keys.narrow(1, 0, self.len)?, values.narrow(1, 0, self.len)?)
+            }
         };
-        let (keys, values) = (keys.narrow(1, 0, self.len)?, values.narrow(1, 0, self.len)?);
         Ok(Some(LayerCache { keys, values }))
     }
 
@@ -97,44 +129,92 @@ impl KvCache {
         if needed > self.capacity {
             return Err(Error::ContextOverflow { prompt: needed, context: self.capacity });
         }
-        if needed <= self.allocated {
-            return Ok(());
-        }
-        // Half as much again, so that growing costs a constant share of the work.
-        let grown = (self.allocated + self.allocated / 2).max(needed);
-        let allocated = grown.next_multiple_of(GROWTH).min(self.capacity);
-        let shape = (self.kv_heads, allocated, self.head_dim);
-        for layer in &mut self.layers {
-            let keys = Tensor::zeros(shape, DType::F32, &self.device)?;
-            let values = Tensor::zeros(shape, DType::F32, &self.device)?;
-            if let (Some(old), true) = (&layer, self.len > 0) {
-                keys.slice_set(&old.keys.narrow(1, 0, self.len)?.contiguous()?, 1, 0)?;
-                values.slice_set(&old.values.narrow(1, 0, self.len)?.contiguous()?, 1, 0)?;
+        match &mut self.layers {
+            Layers::Host(layers) => layers.iter_mut().for_each(|blocks| blocks.reserve(needed)),
+            Layers::Device { layers, device, allocated } => {
+                if needed <= *allocated {
+                    return Ok(());
+                }
+                // Half as much again, so that growing costs a constant share of the work.
+                let grown = (*allocated + *allocated / 2).max(needed);
+                let room = grown.next_multiple_of(GROWTH).min(self.capacity);
+                for layer in layers {
+                    let shape = (self.kv_heads, room, self.head_dim);
+                    let keys = Tensor::zeros(shape, DType::F32, device)?;
+                    let values = Tensor::zeros(shape, DType::F32, device)?;
+                    if let (Some(old), true) = (&layer, self.len > 0) {
+                        keys.slice_set(&old.keys.narrow(1, 0, self.len)?.contiguous()?, 1, 0)?;
+                        values.slice_set(
+                            &old.values.narrow(1, 0, self.len)?.contiguous()?,
+                            1,
+                            0,
+                        )?;
+                    }
+                    *layer = Some(LayerCache { keys, values });
+                }
+                *allocated = room;
             }
-            *layer = Some(LayerCache { keys, values });
         }
-        self.allocated = allocated;
         Ok(())
     }
 
-    /// Writes new keys and values, `[kv_heads, tokens, head_dim]`, behind those held, and returns the
-    /// layer's whole buffers. They count only after [`KvCache::advance`], so that a forward pass
-    /// that fails leaves the cache as it was.
+    /// Writes new keys and values, f32 `[kv_heads, tokens, head_dim]`, behind those held. They count only
+    /// after [`KvCache::advance`], so that a forward pass that fails leaves the cache as it was.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a layer without room, [`Error::Tensor`] for another shape.
-    pub fn append(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<&LayerCache> {
+    pub fn append(&mut self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<()> {
         let at = self.len;
-        let Some(Some(buffers)) = self.layers.get(layer) else {
-            return Err(Error::argument("layer", format_args!("{layer} has no reserved cache")));
-        };
-        buffers.keys.slice_set(keys, 1, at)?;
-        buffers.values.slice_set(values, 1, at)?;
-        Ok(buffers)
+        match &mut self.layers {
+            Layers::Device { layers, .. } => {
+                let Some(Some(buffers)) = layers.get(layer) else { return Err(no_room(layer)) };
+                buffers.keys.slice_set(keys, 1, at)?;
+                buffers.values.slice_set(values, 1, at)?;
+                Ok(())
+            }
+            Layers::Host(layers) => {
+                let blocks = layers.get_mut(layer).ok_or_else(|| no_room(layer))?;
+                let rows = |x: &Tensor| x.transpose(0, 1)?.contiguous();
+                let (keys, values) = (rows(keys)?, rows(values)?);
+                let written = with_slice::<f32, _>(&keys, |keys| {
+                    with_slice::<f32, _>(&values, |values| blocks.write(at, keys, values, None))
+                })??;
+                if written { Ok(()) } else { Err(no_room(layer)) }
+            }
+        }
+    }
+
+    /// A layer's blocks, on the CPU.
+    pub(super) fn blocks(&self, layer: usize) -> Option<&KvBlocks> {
+        match &self.layers {
+            Layers::Host(layers) => layers.get(layer),
+            Layers::Device { .. } => None,
+        }
+    }
+
+    /// A layer's blocks, to be written to.
+    pub(super) fn blocks_mut(&mut self, layer: usize) -> Option<&mut KvBlocks> {
+        match &mut self.layers {
+            Layers::Host(layers) => layers.get_mut(layer),
+            Layers::Device { .. } => None,
+        }
+    }
+
+    /// A layer's whole buffers, on a GPU.
+    pub(super) fn buffers(&self, layer: usize) -> Option<&LayerCache> {
+        match &self.layers {
+            Layers::Host(_) => None,
+            Layers::Device { layers, .. } => layers.get(layer)?.as_ref(),
+        }
     }
 
     /// Counts `tokens` that every layer has appended.
     pub fn advance(&mut self, tokens: usize) {
         self.len += tokens;
     }
+}
+
+/// The error for a layer that has no room for what is to be written.
+pub(super) fn no_room(layer: usize) -> Error {
+    Error::argument("layer", format_args!("{layer} has no reserved cache"))
 }

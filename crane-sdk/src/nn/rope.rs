@@ -5,8 +5,7 @@ use std::f64::consts::TAU;
 use candle_core::{Device, Tensor};
 
 use super::spec::RopeScaling;
-use super::views::with_slice;
-use crate::kernels::rows::{RotaryTable, split_heads};
+use crate::kernels::rows::RotaryTable;
 use crate::{Error, Result};
 
 /// The frequencies of a model's rotary embedding.
@@ -84,21 +83,16 @@ fn scaled(frequency: f64, scaling: &RopeScaling) -> f64 {
     }
 }
 
-/// Lays f32 `[tokens, heads · head_dim]` out as `[heads, tokens, head_dim]`, rotated if angles are given.
+/// Lays f32 `[tokens, heads · head_dim]` out as `[heads, tokens, head_dim]`, rotated if angles are given: for
+/// devices other than the CPU, whose kernels do both on the way.
 pub(super) fn to_heads(
     x: &Tensor,
     heads: usize,
     head_dim: usize,
-    angles: Option<&Angles>,
+    angles: Option<(&Tensor, &Tensor)>,
 ) -> Result<Tensor> {
-    let tokens = x.dim(0)?;
-    if x.device().is_cpu() {
-        let table = angles.map(|angles| &angles.table);
-        let y = with_slice::<f32, _>(x, |x| split_heads(x, heads, head_dim, table))?;
-        return Ok(Tensor::from_vec(y, (heads, tokens, head_dim), x.device())?);
-    }
-    let y = x.reshape((1, tokens, heads, head_dim))?.transpose(1, 2)?.contiguous()?;
-    let y = match angles.and_then(|angles| angles.on_device.as_ref()) {
+    let y = x.reshape((1, x.dim(0)?, heads, head_dim))?.transpose(1, 2)?.contiguous()?;
+    let y = match angles {
         Some((cos, sin)) => candle_nn::rotary_emb::rope(&y, cos, sin)?,
         None => y,
     };
@@ -106,19 +100,16 @@ pub(super) fn to_heads(
 }
 
 impl Angles {
-    /// The angles of tokens `start .. start + len` of the pass.
-    pub(super) fn slice(&self, start: usize, len: usize) -> Result<Self> {
-        let half = self.table.half;
-        let range = start * half..(start + len) * half;
-        let table = RotaryTable {
-            cos: self.table.cos[range.clone()].to_vec(),
-            sin: self.table.sin[range].to_vec(),
-            half,
-        };
-        let on_device = match &self.on_device {
+    /// The angles of every token of the pass.
+    pub(super) fn table(&self) -> &RotaryTable {
+        &self.table
+    }
+
+    /// cos and sin of tokens `start .. start + len` on the device; `None` on the CPU.
+    pub(super) fn on_device(&self, start: usize, len: usize) -> Result<Option<(Tensor, Tensor)>> {
+        Ok(match &self.on_device {
             None => None,
             Some((cos, sin)) => Some((cos.narrow(0, start, len)?, sin.narrow(0, start, len)?)),
-        };
-        Ok(Self { table, on_device })
+        })
     }
 }

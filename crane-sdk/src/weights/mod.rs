@@ -11,6 +11,7 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 
+use crate::kernels::attention::KvType;
 use crate::kernels::quant::PackedMatrix;
 use crate::models::LoadOptions;
 use crate::nn::{Linear, Matrix};
@@ -51,6 +52,11 @@ impl<'a> Weights<'a> {
         naming: Naming,
         options: &'a LoadOptions,
     ) -> Result<Self> {
+        if options.kv_type != KvType::F32 && !options.device.is_cpu() {
+            let reason =
+                format_args!("{} is for the CPU; a GPU's cache holds f32", options.kv_type);
+            return Err(Error::argument("kv_type", reason));
+        }
         if let Some(dtype) = options.dtype {
             if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
                 let reason = format_args!("{dtype:?} cannot hold weights; f32, f16 and bf16 can");
@@ -86,6 +92,11 @@ impl<'a> Weights<'a> {
     /// Where tensors are put.
     pub fn device(&self) -> &Device {
         &self.options.device
+    }
+
+    /// How caches of the model hold keys and values.
+    pub fn kv_type(&self) -> KvType {
+        self.options.kv_type
     }
 
     /// A linear layer: `name.weight` `[outputs, inputs]` and, if `bias`, `name.bias` `[outputs]`.

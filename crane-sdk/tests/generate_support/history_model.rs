@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
+use crane_sdk::kernels::attention::KvType;
 use crane_sdk::models::{CausalLm, LogitsRows, Observer, Segment};
 use crane_sdk::nn::KvCache;
 use crane_sdk::{Error, Result};
@@ -77,7 +78,7 @@ impl CausalLm for HistoryModel {
     }
 
     fn new_cache(&self, capacity: usize) -> Result<KvCache> {
-        KvCache::new(1, 1, 1, capacity, &Device::Cpu)
+        KvCache::new(1, 1, 1, capacity, KvType::F32, &Device::Cpu)
     }
 
     fn forward_observed(

@@ -171,6 +171,13 @@ pub(super) struct BenchArgs {
     /// Numbers of tokens to generate; repeatable or a comma list, 0 for none
     #[arg(short = 'n', long, value_name = "N", default_values_t = [128], value_delimiter = ',')]
     pub n_gen: Vec<usize>,
+    /// Tokens in the cache before each test begins; repeatable or a comma list
+    #[arg(short = 'd', long, value_name = "N", default_values_t = [0], value_delimiter = ',')]
+    pub n_depth: Vec<usize>,
+    /// Sequences that generate together, one token each a step; speeds are their sum
+    #[arg(long, value_name = "N", default_values_t = [1], value_delimiter = ',',
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub sequences: Vec<u16>,
     /// How often each test runs, after one warm-up
     #[arg(short, long, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..))]

@@ -1,7 +1,8 @@
 //! Flags that say which model runs, where, and in which number type.
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use crane_sdk::kernels::attention::KvType;
 
 use crate::device::DeviceChoice;
 
@@ -44,6 +45,13 @@ pub(in crate::cli) struct LoadArgs {
     /// Quantise the weights while loading
     #[arg(long, env = "CRANE_QUANT", value_name = "TYPE", value_enum, conflicts_with = "dtype")]
     pub quant: Option<QuantType>,
+    /// Number type of the key/value cache: f16 halves its memory, q8_0 quarters it
+    #[arg(long, env = "CRANE_KV_TYPE", value_name = "TYPE", default_value = "f32", value_parser = kv_type())]
+    pub kv_type: KvType,
+}
+
+fn kv_type() -> impl TypedValueParser<Value = KvType> {
+    PossibleValuesParser::new(KvType::ALL.map(KvType::name)).try_map(|name| name.parse::<KvType>())
 }
 
 /// A number type of plain weights.

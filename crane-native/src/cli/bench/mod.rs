@@ -2,6 +2,7 @@
 
 mod measure;
 
+use crane_sdk::kernels::attention::KvType;
 use serde_json::{Value, json};
 
 use super::args::BenchArgs;
@@ -10,7 +11,7 @@ use super::interrupt::Interruptible;
 use super::output::{self, Console};
 use super::units::{Table, bytes, count};
 use super::{machine, open};
-use measure::{Sample, Test, spread};
+use measure::{Kind, Sample, Test, spread};
 
 /// What one test showed.
 struct Outcome {
@@ -24,9 +25,7 @@ struct Outcome {
 /// # Errors
 /// [`Failure::Usage`] if there is nothing to measure; what loading and the model refuse.
 pub(super) fn bench(console: Console, args: BenchArgs) -> Result {
-    let prompts = args.n_prompt.iter().map(|&tokens| Test::Prompt(tokens));
-    let generations = args.n_gen.iter().map(|&tokens| Test::Generation(tokens));
-    let tests: Vec<_> = prompts.chain(generations).filter(|test| test.tokens() > 0).collect();
+    let tests = measure::tests(&args.n_prompt, &args.n_gen, &args.n_depth, &args.sequences);
     if tests.is_empty() {
         return Err(Failure::Usage(
             "there is nothing to measure: give -p or -n above 0".to_owned(),
@@ -35,7 +34,7 @@ pub(super) fn bench(console: Console, args: BenchArgs) -> Result {
     let model = open::find(console, &args.model, args.name)?;
     let loaded = open::weights(console, &model, &args.load)?;
     let info = &loaded.info;
-    if let Some(test) = tests.iter().find(|test| test.tokens() > info.context_length) {
+    if let Some(test) = tests.iter().find(|test| test.context() > info.context_length) {
         return Err(Failure::Usage(format!(
             "{} does not fit: the model's context is {} tokens",
             test.name(),
@@ -65,6 +64,7 @@ pub(super) fn bench(console: Console, args: BenchArgs) -> Result {
         parameters: info.parameters as u64,
         backend: open::device_name(loaded.model.device()),
         threads: machine::threads(),
+        kv_type: args.load.kv_type,
     };
     if args.json {
         return output::json(&outcomes.iter().map(|outcome| common.json(outcome)).collect());
@@ -94,6 +94,7 @@ struct Common {
     parameters: u64,
     backend: &'static str,
     threads: usize,
+    kv_type: KvType,
 }
 
 impl Common {
@@ -117,9 +118,10 @@ impl Common {
     fn json(&self, outcome: &Outcome) -> Value {
         let (speed, deviation) = outcome.speed();
         let (first, jitter) = outcome.first_token_ms();
-        let (n_prompt, n_gen) = match outcome.test {
-            Test::Prompt(tokens) => (tokens, 0),
-            Test::Generation(tokens) => (0, tokens),
+        let Test { kind, depth, sequences } = outcome.test;
+        let (n_prompt, n_gen) = match kind {
+            Kind::Prompt(tokens) => (tokens, 0),
+            Kind::Generation(tokens) => (0, tokens),
         };
         json!({
             "model": self.model,
@@ -130,6 +132,9 @@ impl Common {
             "test": outcome.test.name(),
             "n_prompt": n_prompt,
             "n_gen": n_gen,
+            "n_depth": depth,
+            "n_sequences": sequences,
+            "kv_type": self.kv_type.name(),
             "avg_ts": speed,
             "stddev_ts": deviation,
             "samples_ts": outcome.samples.iter().map(|sample| sample.speed).collect::<Vec<_>>(),

@@ -6,11 +6,13 @@ use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
 use super::{Set, with_format};
+use crate::kernels::isa::avx2::Avx2;
+use crate::kernels::vector::Vector;
 
 /// These loops, if the processor has the instructions.
 pub(super) fn set() -> Option<Set> {
     let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
-    has.then_some(Set { name: "AVX2", rows: Avx2::ROWS, run })
+    has.then_some(Set { name: "AVX2", rows: Avx2::LANES, run })
 }
 
 /// # Safety
@@ -25,8 +27,6 @@ unsafe fn run(kind: Kind, work: &Work) {
     with_format!(kind, F => unsafe { multiply::<Avx2, F>(work) })
 }
 
-struct Avx2;
-
 /// Four activations in every lane.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -36,11 +36,9 @@ unsafe fn four(x: *const i8) -> __m256i {
 }
 
 impl Lanes for Avx2 {
-    const ROWS: usize = 8;
     const BYTE_ZERO: Option<u32> = None;
     type Bytes = __m256i;
     type Ints = __m256i;
-    type Floats = __m256;
 
     #[target_feature(enable = "avx2")]
     #[inline]
@@ -118,56 +116,10 @@ impl Lanes for Avx2 {
         _mm256_cvtepi32_ps(x)
     }
 
-    #[target_feature(enable = "avx2,f16c")]
-    #[inline]
-    unsafe fn halves(at: *const u8) -> __m256 {
-        // SAFETY: the caller's pointer is good for sixteen bytes.
-        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(at.cast()) })
-    }
-
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn unsigned(at: *const u8) -> __m256 {
         // SAFETY: the caller's pointer is good for eight bytes.
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(at.cast()) }))
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn signed(at: *const u8) -> __m256 {
-        // SAFETY: the caller's pointer is good for eight bytes.
-        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(at.cast()) }))
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn splat(x: f32) -> __m256 {
-        _mm256_set1_ps(x)
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn mul(x: __m256, y: __m256) -> __m256 {
-        _mm256_mul_ps(x, y)
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn add(x: __m256, y: __m256) -> __m256 {
-        _mm256_add_ps(x, y)
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn read(at: *const f32) -> __m256 {
-        // SAFETY: the caller's pointer is good for eight floats.
-        unsafe { _mm256_loadu_ps(at) }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn write(at: *mut f32, x: __m256) {
-        // SAFETY: the caller's pointer is good for eight floats.
-        unsafe { _mm256_storeu_ps(at, x) }
     }
 }

@@ -6,13 +6,15 @@ use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
 use super::{Set, with_format};
+use crate::kernels::isa::avx512::Avx512;
+use crate::kernels::vector::Vector;
 
 /// These loops, if the processor has the instructions.
 pub(super) fn set() -> Option<Set> {
     let has = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni");
-    has.then_some(Set { name: "AVX-512 VNNI", rows: Avx512::ROWS, run })
+    has.then_some(Set { name: "AVX-512 VNNI", rows: Avx512::LANES, run })
 }
 
 /// # Safety
@@ -27,8 +29,6 @@ unsafe fn run(kind: Kind, work: &Work) {
     with_format!(kind, F => unsafe { multiply::<Avx512, F>(work) })
 }
 
-struct Avx512;
-
 /// Four activations in every lane.
 #[target_feature(enable = "avx512f")]
 #[inline]
@@ -38,11 +38,9 @@ unsafe fn four(x: *const i8) -> __m512i {
 }
 
 impl Lanes for Avx512 {
-    const ROWS: usize = 16;
     const BYTE_ZERO: Option<u32> = Some(7);
     type Bytes = __m512i;
     type Ints = __m512i;
-    type Floats = __m512;
 
     #[target_feature(enable = "avx512f")]
     #[inline]
@@ -110,54 +108,8 @@ impl Lanes for Avx512 {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    unsafe fn halves(at: *const u8) -> __m512 {
-        // SAFETY: the caller's pointer is good for 32 bytes.
-        _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(at.cast()) })
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
     unsafe fn unsigned(at: *const u8) -> __m512 {
         // SAFETY: the caller's pointer is good for sixteen bytes.
         _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(at.cast()) }))
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn signed(at: *const u8) -> __m512 {
-        // SAFETY: the caller's pointer is good for sixteen bytes.
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(at.cast()) }))
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn splat(x: f32) -> __m512 {
-        _mm512_set1_ps(x)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn mul(x: __m512, y: __m512) -> __m512 {
-        _mm512_mul_ps(x, y)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn add(x: __m512, y: __m512) -> __m512 {
-        _mm512_add_ps(x, y)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn read(at: *const f32) -> __m512 {
-        // SAFETY: the caller's pointer is good for sixteen floats.
-        unsafe { _mm512_loadu_ps(at) }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    unsafe fn write(at: *mut f32, x: __m512) {
-        // SAFETY: the caller's pointer is good for sixteen floats.
-        unsafe { _mm512_storeu_ps(at, x) }
     }
 }

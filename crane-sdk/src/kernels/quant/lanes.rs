@@ -1,26 +1,23 @@
-//! What an instruction set must be able to do: every kernel of this folder is written over it once.
+//! What an instruction set must be able to do with bytes: every kernel of this folder is written over it once.
+
+use crate::kernels::vector::Vector;
 
 /// Vectors with one lane for each row of a panel.
 ///
-/// Results are the same to the last bit on every instruction set: integers are exact, and floats are only
-/// multiplied and added lane by lane, never fused (wasm has no fused multiply-add).
+/// Results are the same to the last bit on every instruction set: integers are exact, and for floats see
+/// [`Vector`].
 ///
 /// # Safety
-/// Implementations may use instructions that not every processor has: each method may only be called
-/// where they are there. Pointers must be good for what a method reads or writes; none needs alignment.
-pub(super) trait Lanes {
-    /// Rows of a panel.
-    const ROWS: usize;
+/// As [`Vector`] says.
+pub(super) trait Lanes: Vector {
     /// log₂ of what [`Lanes::dot`] adds to each 8-bit number, for instructions that want them unsigned.
     const BYTE_ZERO: Option<u32>;
     /// Four columns of every row.
     type Bytes: Copy;
     /// A 32-bit integer for every row.
     type Ints: Copy;
-    /// An f32 for every row.
-    type Floats: Copy;
 
-    /// Reads 4 · ROWS bytes.
+    /// Reads 4 · LANES bytes.
     unsafe fn load(at: *const u8) -> Self::Bytes;
     /// The low four bits of each byte.
     unsafe fn low(x: Self::Bytes) -> Self::Bytes;
@@ -35,20 +32,6 @@ pub(super) trait Lanes {
     unsafe fn subtract(x: Self::Ints, y: i32, shift: u32) -> Self::Ints;
     /// Every lane as the nearest float.
     unsafe fn to_floats(x: Self::Ints) -> Self::Floats;
-    /// Reads ROWS half-precision numbers.
-    unsafe fn halves(at: *const u8) -> Self::Floats;
-    /// Reads ROWS unsigned bytes.
+    /// Reads unsigned bytes.
     unsafe fn unsigned(at: *const u8) -> Self::Floats;
-    /// Reads ROWS signed bytes.
-    unsafe fn signed(at: *const u8) -> Self::Floats;
-    /// The same number in every lane.
-    unsafe fn splat(x: f32) -> Self::Floats;
-    /// x · y.
-    unsafe fn mul(x: Self::Floats, y: Self::Floats) -> Self::Floats;
-    /// x + y.
-    unsafe fn add(x: Self::Floats, y: Self::Floats) -> Self::Floats;
-    /// Reads ROWS floats.
-    unsafe fn read(at: *const f32) -> Self::Floats;
-    /// Writes ROWS floats.
-    unsafe fn write(at: *mut f32, x: Self::Floats);
 }

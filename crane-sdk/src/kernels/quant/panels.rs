@@ -5,6 +5,8 @@ use super::lanes::Lanes;
 
 /// Activation rows that one pass over a panel serves: their sums stay in the L1 cache.
 pub(super) const TOKENS: usize = 64;
+/// How far ahead of its use a weight is asked for, in bytes.
+const AHEAD: usize = 4096;
 /// Lanes of the widest instruction set.
 pub(super) const MOST_ROWS: usize = 16;
 
@@ -64,13 +66,13 @@ pub(super) unsafe fn multiply<L: Lanes, F: Format>(work: &Work) {
                 } else {
                     many_tokens::<L, F>(weights, work, first, count, &mut sums);
                 }
-                let row = panel * L::ROWS;
-                let rows = if work.rows - row < L::ROWS { work.rows - row } else { L::ROWS };
+                let row = panel * L::LANES;
+                let rows = if work.rows - row < L::LANES { work.rows - row } else { L::LANES };
                 let mut token = 0;
                 while token < count {
                     let out = work.out.add((first + token) * work.out_stride + row);
-                    let sums = sums.as_ptr().add(token * L::ROWS);
-                    if rows == L::ROWS {
+                    let sums = sums.as_ptr().add(token * L::LANES);
+                    if rows == L::LANES {
                         L::write(out, L::read(sums));
                     } else {
                         std::ptr::copy_nonoverlapping(sums, out, rows);
@@ -96,8 +98,8 @@ struct Group<L: Lanes> {
 unsafe fn heads<L: Lanes>(at: *const u8, layout: &Layout) -> [L::Floats; 2] {
     // SAFETY: a block begins with its f16 numbers.
     unsafe {
-        let scale = L::halves(at);
-        [scale, if layout.offsets { L::halves(at.add(2 * L::ROWS)) } else { scale }]
+        let scale = L::read_f16(at.cast());
+        [scale, if layout.offsets { L::read_f16(at.add(2 * L::LANES).cast()) } else { scale }]
     }
 }
 
@@ -115,9 +117,12 @@ unsafe fn group<L: Lanes>(
         if !layout.nested {
             return Group { q, scales: [scale; 2], offset };
         }
-        let second = factors.add(L::ROWS);
+        let second = factors.add(L::LANES);
         if layout.halves {
-            let scales = [L::mul(scale, L::signed(factors)), L::mul(scale, L::signed(second))];
+            let scales = [
+                L::mul(scale, L::read_i8(factors.cast())),
+                L::mul(scale, L::read_i8(second.cast())),
+            ];
             return Group { q, scales, offset };
         }
         let scale = L::mul(scale, L::unsigned(factors));
@@ -129,7 +134,7 @@ unsafe fn group<L: Lanes>(
 /// The numbers of a group, four columns in each vector.
 #[inline(always)]
 unsafe fn unpack<L: Lanes>(at: *const u8, bits: usize) -> [L::Bytes; 8] {
-    let step = 4 * L::ROWS;
+    let step = 4 * L::LANES;
     // SAFETY: a group holds `bits` such vectors.
     unsafe {
         let mut q = [L::load(at); 8];
@@ -207,24 +212,24 @@ unsafe fn accumulate<L: Lanes, F: Format>(
 macro_rules! each_group {
     ($lanes:ident, $format:ident, $weights:expr, $work:expr, |$index:ident, $group:ident| $body:expr) => {{
         let layout = $format::LAYOUT;
-        let group_bytes = layout.group_bytes($lanes::ROWS);
+        let group_bytes = layout.group_bytes($lanes::LANES);
         let per_block = if layout.nested { NESTED_GROUPS } else { 1 };
         let mut numbers: *const u8 = $weights;
         let mut scales = numbers.add($work.groups * group_bytes);
         let mut first = 0;
         while first < $work.groups {
             let heads = heads::<$lanes>(scales, &layout);
-            let mut factors = scales.add(layout.head_bytes($lanes::ROWS));
+            let mut factors = scales.add(layout.head_bytes($lanes::LANES));
             let mut i = 0;
             while i < per_block {
                 let $group = group::<$lanes>(numbers, heads, factors, &layout);
                 let $index = first + i;
                 $body;
                 numbers = numbers.add(group_bytes);
-                factors = factors.add(layout.factor_bytes($lanes::ROWS));
+                factors = factors.add(layout.factor_bytes($lanes::LANES));
                 i += 1;
             }
-            scales = scales.add(layout.scale_bytes($lanes::ROWS));
+            scales = scales.add(layout.scale_bytes($lanes::LANES));
             first += per_block;
         }
     }};
@@ -241,7 +246,14 @@ unsafe fn one_token<L: Lanes, F: Format>(
     // SAFETY: as the caller says.
     unsafe {
         let mut sums = [L::splat(0.0); 2];
+        let group_bytes = F::LAYOUT.group_bytes(L::LANES);
         each_group!(L, F, weights, work, |index, group| {
+            let ahead = weights.wrapping_add(index * group_bytes + AHEAD);
+            let mut line = 0;
+            while line < group_bytes {
+                L::prefetch(ahead.wrapping_add(line));
+                line += 64;
+            }
             sums = accumulate::<L, F>(&group, &work.x, index * work.tokens + token, sums);
         });
         let two = F::LAYOUT.offsets || F::LAYOUT.halves;
@@ -266,15 +278,15 @@ unsafe fn many_tokens<L: Lanes, F: Format>(
         let zero = L::splat(0.0);
         let mut token = 0;
         while token < count {
-            L::write(sums.add(token * L::ROWS), zero);
-            L::write(seconds.add(token * L::ROWS), zero);
+            L::write(sums.add(token * L::LANES), zero);
+            L::write(seconds.add(token * L::LANES), zero);
             token += 1;
         }
         each_group!(L, F, weights, work, |index, group| {
             let at = index * work.tokens + first;
             let mut token = 0;
             while token < count {
-                let (sum, second) = (sums.add(token * L::ROWS), seconds.add(token * L::ROWS));
+                let (sum, second) = (sums.add(token * L::LANES), seconds.add(token * L::LANES));
                 let before = [L::read(sum), if two { L::read(second) } else { zero }];
                 let after = accumulate::<L, F>(&group, &work.x, at + token, before);
                 L::write(sum, after[0]);
@@ -287,7 +299,7 @@ unsafe fn many_tokens<L: Lanes, F: Format>(
         if two {
             let mut token = 0;
             while token < count {
-                let (sum, second) = (sums.add(token * L::ROWS), seconds.add(token * L::ROWS));
+                let (sum, second) = (sums.add(token * L::LANES), seconds.add(token * L::LANES));
                 L::write(sum, L::add(L::read(sum), L::read(second)));
                 token += 1;
             }

@@ -3,10 +3,11 @@
 use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
-use super::unpack::float;
 use super::{Set, with_format};
+use crate::kernels::isa::portable::Portable;
+use crate::kernels::vector::Vector;
 
-pub(super) const SET: Set = Set { name: "portable", rows: Portable::ROWS, run };
+pub(super) const SET: Set = Set { name: "portable", rows: Portable::LANES, run };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
@@ -19,22 +20,12 @@ unsafe fn run(kind: Kind, work: &Work) {
     with_format!(kind, F => unsafe { multiply::<Portable, F>(work) })
 }
 
-struct Portable;
-
 const ROWS: usize = 8;
 
-/// One number for every lane.
-#[inline(always)]
-fn each<T>(lane: impl FnMut(usize) -> T) -> [T; ROWS] {
-    std::array::from_fn(lane)
-}
-
 impl Lanes for Portable {
-    const ROWS: usize = ROWS;
     const BYTE_ZERO: Option<u32> = None;
     type Bytes = [u8; 4 * ROWS];
     type Ints = [i32; ROWS];
-    type Floats = [f32; ROWS];
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> [u8; 4 * ROWS] {
@@ -93,50 +84,9 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn halves(at: *const u8) -> [f32; ROWS] {
-        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
-        let bytes: [u8; 2 * ROWS] = unsafe { *at.cast() };
-        each(|i| float(&bytes, 2 * i))
-    }
-
-    #[inline(always)]
     unsafe fn unsigned(at: *const u8) -> [f32; ROWS] {
         // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
         let bytes: [u8; ROWS] = unsafe { *at.cast() };
         bytes.map(f32::from)
-    }
-
-    #[inline(always)]
-    unsafe fn signed(at: *const u8) -> [f32; ROWS] {
-        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
-        let bytes: [i8; ROWS] = unsafe { *at.cast() };
-        bytes.map(f32::from)
-    }
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> [f32; ROWS] {
-        [x; ROWS]
-    }
-
-    #[inline(always)]
-    unsafe fn mul(x: [f32; ROWS], y: [f32; ROWS]) -> [f32; ROWS] {
-        each(|i| x[i] * y[i])
-    }
-
-    #[inline(always)]
-    unsafe fn add(x: [f32; ROWS], y: [f32; ROWS]) -> [f32; ROWS] {
-        each(|i| x[i] + y[i])
-    }
-
-    #[inline(always)]
-    unsafe fn read(at: *const f32) -> [f32; ROWS] {
-        // SAFETY: the caller's pointer is good for as many floats.
-        unsafe { at.cast::<[f32; ROWS]>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn write(at: *mut f32, x: [f32; ROWS]) {
-        // SAFETY: the caller's pointer is good for as many floats.
-        unsafe { at.cast::<[f32; ROWS]>().write_unaligned(x) }
     }
 }

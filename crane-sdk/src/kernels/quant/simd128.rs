@@ -6,8 +6,10 @@ use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
 use super::{Set, with_format};
+use crate::kernels::isa::simd128::Simd128;
+use crate::kernels::vector::Vector;
 
-pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::ROWS, run };
+pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::LANES, run };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
@@ -20,8 +22,6 @@ unsafe fn run(kind: Kind, work: &Work) {
     with_format!(kind, F => unsafe { multiply::<Simd128, F>(work) })
 }
 
-struct Simd128;
-
 /// Four bytes to 32-bit integers.
 #[inline(always)]
 unsafe fn bytes(at: *const u8) -> v128 {
@@ -30,11 +30,9 @@ unsafe fn bytes(at: *const u8) -> v128 {
 }
 
 impl Lanes for Simd128 {
-    const ROWS: usize = 4;
     const BYTE_ZERO: Option<u32> = None;
     type Bytes = v128;
     type Ints = v128;
-    type Floats = v128;
 
     #[inline(always)]
     unsafe fn load(at: *const u8) -> v128 {
@@ -105,53 +103,9 @@ impl Lanes for Simd128 {
     }
 
     #[inline(always)]
-    unsafe fn halves(at: *const u8) -> v128 {
-        // SAFETY: the caller's pointer is good for eight bytes.
-        let x = unsafe { u32x4_load_extend_u16x4(at.cast()) };
-        // As `unpack::float` does.
-        let magnitude = u32x4_shl(v128_and(x, u32x4_splat(0x7fff)), 13);
-        let magnitude = f32x4_mul(magnitude, f32x4_splat(f32::from_bits(0x7780_0000)));
-        v128_or(magnitude, u32x4_shl(v128_and(x, u32x4_splat(0x8000)), 16))
-    }
-
-    #[inline(always)]
     unsafe fn unsigned(at: *const u8) -> v128 {
         // SAFETY: the caller's pointer is good for four bytes.
         let x = unsafe { bytes(at) };
         f32x4_convert_i32x4(u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(x)))
-    }
-
-    #[inline(always)]
-    unsafe fn signed(at: *const u8) -> v128 {
-        // SAFETY: the caller's pointer is good for four bytes.
-        let x = unsafe { bytes(at) };
-        f32x4_convert_i32x4(i32x4_extend_low_i16x8(i16x8_extend_low_i8x16(x)))
-    }
-
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> v128 {
-        f32x4_splat(x)
-    }
-
-    #[inline(always)]
-    unsafe fn mul(x: v128, y: v128) -> v128 {
-        f32x4_mul(x, y)
-    }
-
-    #[inline(always)]
-    unsafe fn add(x: v128, y: v128) -> v128 {
-        f32x4_add(x, y)
-    }
-
-    #[inline(always)]
-    unsafe fn read(at: *const f32) -> v128 {
-        // SAFETY: the caller's pointer is good for four floats.
-        unsafe { v128_load(at.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn write(at: *mut f32, x: v128) {
-        // SAFETY: the caller's pointer is good for four floats.
-        unsafe { v128_store(at.cast(), x) }
     }
 }
