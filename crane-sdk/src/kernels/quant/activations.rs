@@ -3,7 +3,7 @@
 use super::super::shared::Shared;
 use super::super::threads::parallel_for;
 use super::format::GROUP;
-use super::panels::Columns;
+use super::panels::{Columns, Starts};
 
 /// Quantised activations: x ≈ scale · q with q in −127 ..= 127, 32 numbers to a scale.
 ///
@@ -18,8 +18,8 @@ pub struct Activations {
     scales: Vec<f32>,
     /// scale · Σ q, `[groups, rows]`.
     sums: Vec<f32>,
-    /// Σ q, and Σ q of each half, `[groups, rows]`.
-    counts: Vec<[i32; 3]>,
+    /// What products start from, `[groups, rows]`.
+    starts: Vec<Starts>,
 }
 
 impl Activations {
@@ -30,10 +30,10 @@ impl Activations {
         }
         let rows = x.len() / width;
         let len = x.len() / GROUP;
-        let (mut q, mut counts) = (vec![[0i8; GROUP]; len], vec![[0i32; 3]; len]);
+        let (mut q, mut starts) = (vec![[0i8; GROUP]; len], vec![Starts::default(); len]);
         let (mut scales, mut sums) = (vec![0f32; len], vec![0f32; len]);
         {
-            let (q, counts) = (Shared::new(&mut q), Shared::new(&mut counts));
+            let (q, starts) = (Shared::new(&mut q), Shared::new(&mut starts));
             let (scales, sums) = (Shared::new(&mut scales), Shared::new(&mut sums));
             parallel_for(rows, 4 * width, |range| {
                 for row in range {
@@ -45,23 +45,23 @@ impl Activations {
                         let places = unsafe {
                             (
                                 q.slice(at.clone()),
-                                counts.slice(at.clone()),
+                                starts.slice(at.clone()),
                                 scales.slice(at.clone()),
                                 sums.slice(at),
                             )
                         };
-                        if let ([q], [counts], [scale], [sum]) = places {
+                        if let ([q], [starts], [scale], [sum]) = places {
                             (*q, *scale) = quantize_group(x);
                             let (low, high) = q.split_at(GROUP / 2);
                             let (low, high) = (count(low), count(high));
-                            *counts = [low + high, low, high];
+                            *starts = Starts::new(low, high);
                             *sum = *scale * (low + high) as f32;
                         }
                     }
                 }
             });
         }
-        Some(Self { rows, width, q, scales, sums, counts })
+        Some(Self { rows, width, q, scales, sums, starts })
     }
 
     /// The number of rows.
@@ -79,7 +79,7 @@ impl Activations {
             q: self.q.as_ptr().cast(),
             scales: self.scales.as_ptr(),
             sums: self.sums.as_ptr(),
-            counts: self.counts.as_ptr(),
+            starts: self.starts.as_ptr(),
         }
     }
 }
@@ -118,7 +118,7 @@ impl Activations {
             q: (0..groups).map(|group| self.q[at(group)]).collect(),
             scales: (0..groups).map(|group| self.scales[at(group)]).collect(),
             sums: (0..groups).map(|group| self.sums[at(group)]).collect(),
-            counts: (0..groups).map(|group| self.counts[at(group)]).collect(),
+            starts: (0..groups).map(|group| self.starts[at(group)]).collect(),
         }
     }
 }

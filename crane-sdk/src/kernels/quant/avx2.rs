@@ -74,9 +74,14 @@ impl Lanes for Avx2 {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    unsafe fn dot<const N: usize>(w: &[__m256i; N], x: *const i8, bits: usize) -> __m256i {
+    unsafe fn dot<const N: usize>(
+        first: i32,
+        w: &[__m256i; N],
+        x: *const i8,
+        bits: usize,
+    ) -> __m256i {
         let ones = _mm256_set1_epi16(1);
-        let mut total = _mm256_setzero_si256();
+        let mut total = _mm256_set1_epi32(first);
         // How many pairs of products fit sixteen bits: 2 · 15 · 127 · 8 and 2 · 31 · 127 · 4 and 2 · 63 · 127 · 2 do.
         let run = match bits {
             4 => 8,
@@ -84,7 +89,7 @@ impl Lanes for Avx2 {
             6 => 2,
             _ => 1,
         };
-        let mut pairs = total;
+        let mut pairs = _mm256_setzero_si256();
         for (i, &w) in w.iter().enumerate() {
             // SAFETY: the caller's pointer is good for 4 · N bytes.
             let x = unsafe { four(x.add(4 * i)) };
@@ -97,17 +102,10 @@ impl Lanes for Avx2 {
             pairs = if i % run == 0 { products } else { _mm256_add_epi16(pairs, products) };
             if i % run == run - 1 || i == N - 1 {
                 let fours = _mm256_madd_epi16(pairs, ones);
-                total = if i < run { fours } else { _mm256_add_epi32(total, fours) };
+                total = _mm256_add_epi32(total, fours);
             }
         }
         total
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn subtract(x: __m256i, y: i32, shift: u32) -> __m256i {
-        let count = _mm_cvtsi32_si128(shift.cast_signed());
-        _mm256_sub_epi32(x, _mm256_sll_epi32(_mm256_set1_epi32(y), count))
     }
 
     #[target_feature(enable = "avx2")]

@@ -76,8 +76,13 @@ impl Lanes for Avx512 {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     #[inline]
-    unsafe fn dot<const N: usize>(w: &[__m512i; N], x: *const i8, bits: usize) -> __m512i {
-        let mut total = _mm512_setzero_si512();
+    unsafe fn dot<const N: usize>(
+        first: i32,
+        w: &[__m512i; N],
+        x: *const i8,
+        bits: usize,
+    ) -> __m512i {
+        let mut total = _mm512_set1_epi32(first);
         for (i, &w) in w.iter().enumerate() {
             // SAFETY: the caller's pointer is good for 4 · N bytes.
             let x = unsafe { four(x.add(4 * i)) };
@@ -91,13 +96,24 @@ impl Lanes for Avx512 {
         total
     }
 
-    #[target_feature(enable = "avx512f")]
+    // Reading a number into every lane is what there is least of: once for both panels.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     #[inline]
-    unsafe fn subtract(x: __m512i, y: i32, shift: u32) -> __m512i {
-        _mm512_sub_epi32(
-            x,
-            _mm512_sll_epi32(_mm512_set1_epi32(y), _mm_cvtsi32_si128(shift.cast_signed())),
-        )
+    unsafe fn dot_pair<const N: usize>(
+        first: i32,
+        w: [&[__m512i; N]; 2],
+        x: *const i8,
+        bits: usize,
+    ) -> [__m512i; 2] {
+        let mut totals = [_mm512_set1_epi32(first); 2];
+        let turn = _mm512_set1_epi8(if bits == 8 { i8::MIN } else { 0 });
+        for (i, (&a, &b)) in w[0].iter().zip(w[1]).enumerate() {
+            // SAFETY: the caller's pointer is good for 4 · N bytes.
+            let x = unsafe { four(x.add(4 * i)) };
+            totals[0] = _mm512_dpbusd_epi32(totals[0], _mm512_xor_si512(a, turn), x);
+            totals[1] = _mm512_dpbusd_epi32(totals[1], _mm512_xor_si512(b, turn), x);
+        }
+        totals
     }
 
     #[target_feature(enable = "avx512f")]

@@ -25,11 +25,25 @@ pub(super) trait Lanes: Vector {
     unsafe fn high(x: Self::Bytes) -> Self::Bytes;
     /// x with the bits of `plane` that `mask << from` covers, put from bit 4 on.
     unsafe fn with_bits(x: Self::Bytes, plane: Self::Bytes, from: u32, mask: u8) -> Self::Bytes;
-    /// Σ w·x over 4 · `N` columns: `w` of `bits` bits (8-bit numbers are signed), `x` in −127 ..= 127. `N` is 4 or
-    /// 8.
-    unsafe fn dot<const N: usize>(w: &[Self::Bytes; N], x: *const i8, bits: usize) -> Self::Ints;
-    /// x − (y << shift) in every lane.
-    unsafe fn subtract(x: Self::Ints, y: i32, shift: u32) -> Self::Ints;
+    /// first + Σ w·x over 4 · `N` columns: `w` of `bits` bits (8-bit numbers are signed), `x` in −127 ..= 127. `N` is
+    /// 4 or 8.
+    unsafe fn dot<const N: usize>(
+        first: i32,
+        w: &[Self::Bytes; N],
+        x: *const i8,
+        bits: usize,
+    ) -> Self::Ints;
+    /// [`Lanes::dot`] of two panels with the same `x`.
+    #[inline(always)]
+    unsafe fn dot_pair<const N: usize>(
+        first: i32,
+        w: [&[Self::Bytes; N]; 2],
+        x: *const i8,
+        bits: usize,
+    ) -> [Self::Ints; 2] {
+        // SAFETY: as the caller says.
+        unsafe { [Self::dot(first, w[0], x, bits), Self::dot(first, w[1], x, bits)] }
+    }
     /// Every lane as the nearest float.
     unsafe fn to_floats(x: Self::Ints) -> Self::Floats;
     /// Reads unsigned bytes.

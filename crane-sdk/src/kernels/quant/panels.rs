@@ -41,8 +41,36 @@ pub(super) struct Columns {
     pub scales: *const f32,
     /// scale · Σ q.
     pub sums: *const f32,
-    /// Σ q over both halves together, and over each: three numbers each.
-    pub counts: *const [i32; 3],
+    /// What products start from.
+    pub starts: *const Starts,
+}
+
+/// −2^zero · Σ q for each zero that a format has: what is taken from every number of a row is taken from
+/// the products at once.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(super) struct Starts {
+    /// −8 · Σ q.
+    three: i32,
+    /// −16 · Σ q.
+    four: i32,
+    /// −128 · Σ q.
+    seven: i32,
+    /// −32 · Σ q of each half.
+    halves: [i32; 2],
+}
+
+impl Starts {
+    /// Of a group whose halves have the sums `low` and `high`.
+    pub(super) fn new(low: i32, high: i32) -> Self {
+        let all = low + high;
+        Self {
+            three: -8 * all,
+            four: -16 * all,
+            seven: -128 * all,
+            halves: [-32 * low, -32 * high],
+        }
+    }
 }
 
 /// Multiplies every panel with every token.
@@ -57,30 +85,31 @@ pub(super) unsafe fn multiply<L: Lanes, F: Format>(work: &Work) {
         let count = if work.tokens - first < TOKENS { work.tokens - first } else { TOKENS };
         let mut panel = 0;
         while panel < work.count {
-            // SAFETY: panel, token and row lie within the counts of `work`; `sums` holds two runs of TOKENS
-            // times at most MOST_ROWS floats.
+            // Two panels need as many registers again.
+            let pair = L::LANES == 16 && count > 1 && work.count - panel > 1;
+            let panels = if pair { 2 } else { 1 };
+            // SAFETY: panel, token and row lie within the counts of `work`; `sums` holds TOKENS times two times at
+            // most MOST_ROWS floats.
             unsafe {
                 let weights = work.panels.add(panel * work.panel_bytes);
-                if count == 1 {
-                    one_token::<L, F>(weights, work, first, sums.as_mut_ptr());
+                if pair {
+                    many_tokens::<L, F, 2>(weights, work, first, count, &mut sums);
+                } else if count > 1 {
+                    many_tokens::<L, F, 1>(weights, work, first, count, &mut sums);
                 } else {
-                    many_tokens::<L, F>(weights, work, first, count, &mut sums);
+                    one_token::<L, F>(weights, work, first, sums.as_mut_ptr());
                 }
                 let row = panel * L::LANES;
-                let rows = if work.rows - row < L::LANES { work.rows - row } else { L::LANES };
+                let lanes = panels * L::LANES;
+                let rows = if work.rows - row < lanes { work.rows - row } else { lanes };
                 let mut token = 0;
                 while token < count {
                     let out = work.out.add((first + token) * work.out_stride + row);
-                    let sums = sums.as_ptr().add(token * L::LANES);
-                    if rows == L::LANES {
-                        L::write(out, L::read(sums));
-                    } else {
-                        std::ptr::copy_nonoverlapping(sums, out, rows);
-                    }
+                    std::ptr::copy_nonoverlapping(sums.as_ptr().add(token * lanes), out, rows);
                     token += 1;
                 }
             }
-            panel += 1;
+            panel += panels;
         }
         first += count;
     }
@@ -92,6 +121,16 @@ struct Group<L: Lanes> {
     scales: [L::Floats; 2],
     offset: L::Floats,
 }
+
+// Derived, they would ask for an instruction set that can be copied.
+impl<L: Lanes> Clone for Group<L> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L: Lanes> Copy for Group<L> {}
 
 /// The f16 scales (and offsets) of a block.
 #[inline(always)]
@@ -167,50 +206,90 @@ unsafe fn unpack<L: Lanes>(at: *const u8, bits: usize) -> [L::Bytes; 8] {
     }
 }
 
-/// Adds a group's products with the activations at `at` to the two sums: the second takes what the second half
-/// or the offset brings.
+/// Adds the products of a group of each panel with the activations at `at` to the panels' sums.
 #[inline(always)]
-unsafe fn accumulate<L: Lanes, F: Format>(
-    group: &Group<L>,
+unsafe fn accumulate<L: Lanes, F: Format, const P: usize>(
+    groups: &[Group<L>; P],
     x: &Columns,
     at: usize,
-    [mut sum, mut second]: [L::Floats; 2],
-) -> [L::Floats; 2] {
+    mut sums: [L::Floats; P],
+) -> [L::Floats; P] {
     let layout = F::LAYOUT;
     // SAFETY: `at` lies within the activations.
     unsafe {
         let q = x.q.add(at * GROUP);
         let scale = L::splat(*x.scales.add(at));
-        let [whole, low, high] = *x.counts.add(at);
+        let starts = x.starts.add(at);
+        let offset = if layout.offsets { L::splat(*x.sums.add(at)) } else { scale };
         if layout.halves {
-            let [a, b, c, d, e, f, g, h] = group.q;
-            let mut first = L::dot(&[a, b, c, d], q, layout.bits);
-            let mut last = L::dot(&[e, f, g, h], q.add(GROUP / 2), layout.bits);
-            if let Some(zero) = layout.zero {
-                first = L::subtract(first, low, zero);
-                last = L::subtract(last, high, zero);
+            let [low, high] = (*starts).halves;
+            let low = products::<L, 4, P>(low, groups, 0, q, layout.bits);
+            let high = products::<L, 4, P>(high, groups, 4, q.add(GROUP / 2), layout.bits);
+            let mut p = 0;
+            while p < P {
+                let [first, last] = groups[p].scales;
+                let low = L::mul(L::to_floats(low[p]), L::mul(first, scale));
+                let high = L::mul(L::to_floats(high[p]), L::mul(last, scale));
+                sums[p] = L::add(L::add(sums[p], low), high);
+                p += 1;
             }
-            let [first_scale, last_scale] = group.scales;
-            sum = L::add(sum, L::mul(L::to_floats(first), L::mul(first_scale, scale)));
-            second = L::add(second, L::mul(L::to_floats(last), L::mul(last_scale, scale)));
-            return [sum, second];
+            return sums;
         }
-        let mut products = L::dot(&group.q, q, layout.bits);
-        let zero = if layout.bits == 8 { L::BYTE_ZERO } else { layout.zero };
-        if let Some(zero) = zero {
-            products = L::subtract(products, whole, zero);
+        let start = match if layout.bits == 8 { L::BYTE_ZERO } else { layout.zero } {
+            None => 0,
+            Some(3) => (*starts).three,
+            Some(4) => (*starts).four,
+            Some(_) => (*starts).seven,
+        };
+        let products = products::<L, 8, P>(start, groups, 0, q, layout.bits);
+        let mut p = 0;
+        while p < P {
+            let product = L::mul(L::to_floats(products[p]), L::mul(groups[p].scales[0], scale));
+            sums[p] = L::add(sums[p], product);
+            if layout.offsets {
+                sums[p] = L::add(sums[p], L::mul(groups[p].offset, offset));
+            }
+            p += 1;
         }
-        sum = L::add(sum, L::mul(L::to_floats(products), L::mul(group.scales[0], scale)));
-        if layout.offsets {
-            second = L::add(second, L::mul(group.offset, L::splat(*x.sums.add(at))));
-        }
-        [sum, second]
+        sums
     }
 }
 
-/// Calls `$body` with each group of a panel as `$group` and its index as `$index`.
+/// `first` and the products of `N` vectors of each group, from number `from` on, with `x`.
+#[inline(always)]
+unsafe fn products<L: Lanes, const N: usize, const P: usize>(
+    first: i32,
+    groups: &[Group<L>; P],
+    from: usize,
+    x: *const i8,
+    bits: usize,
+) -> [L::Ints; P] {
+    // SAFETY: as the caller says.
+    unsafe {
+        let mut w = [[groups[0].q[0]; N]; P];
+        let mut p = 0;
+        while p < P {
+            let mut i = 0;
+            while i < N {
+                w[p][i] = groups[p].q[from + i];
+                i += 1;
+            }
+            p += 1;
+        }
+        if P == 2 {
+            let pair = L::dot_pair(first, [&w[0], &w[P - 1]], x, bits);
+            let mut out = [pair[0]; P];
+            out[P - 1] = pair[1];
+            out
+        } else {
+            [L::dot(first, &w[0], x, bits); P]
+        }
+    }
+}
+
+/// Calls `$body` with each group of `$panels` panels as `$groups` and its index as `$index`.
 macro_rules! each_group {
-    ($lanes:ident, $format:ident, $weights:expr, $work:expr, |$index:ident, $group:ident| $body:expr) => {{
+    ($lanes:ident, $format:ident, $panels:expr, $weights:expr, $work:expr, |$index:ident, $groups:ident| $body:expr) => {{
         let layout = $format::LAYOUT;
         let group_bytes = layout.group_bytes($lanes::LANES);
         let per_block = if layout.nested { NESTED_GROUPS } else { 1 };
@@ -218,11 +297,20 @@ macro_rules! each_group {
         let mut scales = numbers.add($work.groups * group_bytes);
         let mut first = 0;
         while first < $work.groups {
-            let heads = heads::<$lanes>(scales, &layout);
+            let mut blocks = [heads::<$lanes>(scales, &layout); $panels];
+            if $panels > 1 {
+                blocks[$panels - 1] = heads::<$lanes>(scales.add($work.panel_bytes), &layout);
+            }
             let mut factors = scales.add(layout.head_bytes($lanes::LANES));
             let mut i = 0;
             while i < per_block {
-                let $group = group::<$lanes>(numbers, heads, factors, &layout);
+                let mut $groups = [group::<$lanes>(numbers, blocks[0], factors, &layout); $panels];
+                if $panels > 1 {
+                    let (numbers, factors) =
+                        (numbers.add($work.panel_bytes), factors.add($work.panel_bytes));
+                    $groups[$panels - 1] =
+                        group::<$lanes>(numbers, blocks[$panels - 1], factors, &layout);
+                }
                 let $index = first + i;
                 $body;
                 numbers = numbers.add(group_bytes);
@@ -235,7 +323,19 @@ macro_rules! each_group {
     }};
 }
 
-/// Token number `token` times one panel: the sums stay in registers.
+/// Asks for the `len` bytes that come [`AHEAD`] of `at`: what is read once comes from far away, and the
+/// processor by itself does not look beyond a page.
+#[inline(always)]
+unsafe fn ask_ahead<L: Lanes>(at: *const u8, len: usize) {
+    let mut line = 0;
+    while line < len {
+        // SAFETY: a prefetch may go anywhere.
+        unsafe { L::prefetch(at.wrapping_add(AHEAD + line)) };
+        line += 64;
+    }
+}
+
+/// Token number `token` times one panel: the sum stays in a register.
 #[inline(always)]
 unsafe fn one_token<L: Lanes, F: Format>(
     weights: *const u8,
@@ -245,64 +345,62 @@ unsafe fn one_token<L: Lanes, F: Format>(
 ) {
     // SAFETY: as the caller says.
     unsafe {
-        let mut sums = [L::splat(0.0); 2];
+        let mut sum = [L::splat(0.0)];
         let group_bytes = F::LAYOUT.group_bytes(L::LANES);
-        each_group!(L, F, weights, work, |index, group| {
-            let ahead = weights.wrapping_add(index * group_bytes + AHEAD);
-            let mut line = 0;
-            while line < group_bytes {
-                L::prefetch(ahead.wrapping_add(line));
-                line += 64;
-            }
-            sums = accumulate::<L, F>(&group, &work.x, index * work.tokens + token, sums);
+        each_group!(L, F, 1, weights, work, |index, groups| {
+            ask_ahead::<L>(weights.wrapping_add(index * group_bytes), group_bytes);
+            let at = index * work.tokens + token;
+            sum = accumulate::<L, F, 1>(&groups, &work.x, at, sum);
         });
-        let two = F::LAYOUT.offsets || F::LAYOUT.halves;
-        L::write(out, if two { L::add(sums[0], sums[1]) } else { sums[0] });
+        L::write(out, sum[0]);
     }
 }
 
-/// `count` tokens from `first` on times one panel: a group is unpacked once for all of them.
+/// `count` tokens from `first` on times `P` panels: a group is unpacked once for all of them. Leaves the sums of
+/// each token side by side.
 #[inline(always)]
-unsafe fn many_tokens<L: Lanes, F: Format>(
+unsafe fn many_tokens<L: Lanes, F: Format, const P: usize>(
     weights: *const u8,
     work: &Work,
     first: usize,
     count: usize,
     sums: &mut [f32; 2 * TOKENS * MOST_ROWS],
 ) {
-    let two = F::LAYOUT.offsets || F::LAYOUT.halves;
     let sums = sums.as_mut_ptr();
     // SAFETY: as the caller says; `count` is at most TOKENS.
     unsafe {
-        let seconds = sums.add(TOKENS * MOST_ROWS);
         let zero = L::splat(0.0);
-        let mut token = 0;
-        while token < count {
-            L::write(sums.add(token * L::LANES), zero);
-            L::write(seconds.add(token * L::LANES), zero);
-            token += 1;
+        let mut i = 0;
+        while i < count * P {
+            L::write(sums.add(i * L::LANES), zero);
+            i += 1;
         }
-        each_group!(L, F, weights, work, |index, group| {
+        let group_bytes = F::LAYOUT.group_bytes(L::LANES);
+        each_group!(L, F, P, weights, work, |index, groups| {
+            let mut p = 0;
+            while p < P {
+                let panel = weights.wrapping_add(p * work.panel_bytes);
+                ask_ahead::<L>(panel.wrapping_add(index * group_bytes), group_bytes);
+                p += 1;
+            }
             let at = index * work.tokens + first;
             let mut token = 0;
             while token < count {
-                let (sum, second) = (sums.add(token * L::LANES), seconds.add(token * L::LANES));
-                let before = [L::read(sum), if two { L::read(second) } else { zero }];
-                let after = accumulate::<L, F>(&group, &work.x, at + token, before);
-                L::write(sum, after[0]);
-                if two {
-                    L::write(second, after[1]);
+                let sum = sums.add(token * P * L::LANES);
+                let mut now = [zero; P];
+                let mut p = 0;
+                while p < P {
+                    now[p] = L::read(sum.add(p * L::LANES));
+                    p += 1;
+                }
+                now = accumulate::<L, F, P>(&groups, &work.x, at + token, now);
+                let mut p = 0;
+                while p < P {
+                    L::write(sum.add(p * L::LANES), now[p]);
+                    p += 1;
                 }
                 token += 1;
             }
         });
-        if two {
-            let mut token = 0;
-            while token < count {
-                let (sum, second) = (sums.add(token * L::LANES), seconds.add(token * L::LANES));
-                L::write(sum, L::add(L::read(sum), L::read(second)));
-                token += 1;
-            }
-        }
     }
 }

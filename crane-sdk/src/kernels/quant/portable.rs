@@ -55,11 +55,12 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn dot<const N: usize>(
+        first: i32,
         w: &[[u8; 4 * ROWS]; N],
         x: *const i8,
         bits: usize,
     ) -> [i32; ROWS] {
-        let mut sums = [0; ROWS];
+        let mut sums = [first; ROWS];
         for (i, w) in w.iter().enumerate() {
             // SAFETY: the caller's pointer is good for 4 · N bytes; bytes need no alignment.
             let x: [i8; 4] = unsafe { *x.add(4 * i).cast() };
@@ -71,11 +72,6 @@ impl Lanes for Portable {
             }
         }
         sums
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(x: [i32; ROWS], y: i32, shift: u32) -> [i32; ROWS] {
-        x.map(|x| x - (y << shift))
     }
 
     #[inline(always)]

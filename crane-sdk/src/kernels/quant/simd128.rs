@@ -62,7 +62,7 @@ impl Lanes for Simd128 {
     }
 
     #[inline(always)]
-    unsafe fn dot<const N: usize>(w: &[v128; N], x: *const i8, bits: usize) -> v128 {
+    unsafe fn dot<const N: usize>(first: i32, w: &[v128; N], x: *const i8, bits: usize) -> v128 {
         // Products that fit sixteen bits: 8 · 31 · 127, 4 · 63 · 127 and 2 · 128 · 127 do.
         let run = match bits {
             4 | 5 => 8,
@@ -86,15 +86,11 @@ impl Lanes for Simd128 {
                 };
             }
         }
-        i32x4_add(
+        let total = i32x4_add(
             i32x4_shuffle::<0, 2, 4, 6>(low_pairs, high_pairs),
             i32x4_shuffle::<1, 3, 5, 7>(low_pairs, high_pairs),
-        )
-    }
-
-    #[inline(always)]
-    unsafe fn subtract(x: v128, y: i32, shift: u32) -> v128 {
-        i32x4_sub(x, i32x4_splat(y << shift))
+        );
+        if first == 0 { total } else { i32x4_add(total, i32x4_splat(first)) }
     }
 
     #[inline(always)]
