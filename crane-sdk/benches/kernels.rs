@@ -66,7 +66,7 @@ fn quantised(c: &mut Criterion) {
             group.bench_function(format!("{tokens}"), |b| {
                 b.iter(|| {
                     turn += 1;
-                    matmul(black_box(&x), &[&copies[turn % COPIES]])
+                    matmul(black_box(&x), &[(&copies[turn % COPIES], None)])
                 });
             });
         }

@@ -12,6 +12,17 @@ pub(super) struct Memory {
     pub available: Option<u64>,
 }
 
+/// Tells the C library's allocator to keep what is freed: a forward pass frees and takes the same buffers
+/// again, and giving them back to the system in between costs a tenth of a prompt's time.
+pub(super) fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: both are settings of the allocator, made before there is another thread.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
+    }
+}
+
 /// The machine's memory, where the system tells.
 pub(super) fn memory() -> Option<Memory> {
     if let Ok(text) = fs::read_to_string("/proc/meminfo") {

@@ -72,6 +72,7 @@ fn start(output: OutputArgs, command: Command) -> ExitCode {
         _ => None,
     };
     if let Some(load) = load {
+        machine::keep_freed_memory();
         let threads = load.threads.and_then(|count| NonZeroUsize::new(usize::from(count)));
         // SAFETY: this is the start of `main`; no thread has been started yet.
         unsafe { crate::threads::set_threads(threads) };

@@ -12,17 +12,39 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
     parallel_for(x.len() / width, 4 * width, |rows| {
         for row in rows {
             let range = row * width..(row + 1) * width;
-            let x = &x[range.clone()];
             // SAFETY: each row is given to one thread.
-            let out = unsafe { shared.slice(range) };
-            let mean = (kernels().dot)(x, x) / width as f32;
-            let scale = 1.0 / (mean + eps).sqrt();
-            for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                *out = x * scale * weight;
-            }
+            let out = unsafe { shared.slice(range.clone()) };
+            norm_row(&x[range], weight, eps, out);
         }
     });
     out
+}
+
+/// x + y, and [`rms_norm`] of it: what a residual stream is between two blocks, in one pass.
+pub fn add_rms_norm(x: &[f32], y: &[f32], weight: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+    let width = weight.len().max(1);
+    let (mut sum, mut out) = (vec![0f32; x.len()], vec![0f32; x.len()]);
+    let (sums, shared) = (Shared::new(&mut sum), Shared::new(&mut out));
+    parallel_for(x.len().min(y.len()) / width, 5 * width, |rows| {
+        for row in rows {
+            let range = row * width..(row + 1) * width;
+            // SAFETY: each row is given to one thread.
+            let (sum, out) = unsafe { (sums.slice(range.clone()), shared.slice(range.clone())) };
+            for ((sum, x), y) in sum.iter_mut().zip(&x[range.clone()]).zip(&y[range]) {
+                *sum = x + y;
+            }
+            norm_row(sum, weight, eps, out);
+        }
+    });
+    (sum, out)
+}
+
+fn norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let mean = (kernels().dot)(x, x) / weight.len().max(1) as f32;
+    let scale = 1.0 / (mean + eps).sqrt();
+    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * scale * weight;
+    }
 }
 
 /// Angles of the rotary embedding for a list of positions.

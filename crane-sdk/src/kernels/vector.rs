@@ -30,6 +30,12 @@ pub(super) trait Vector {
     unsafe fn read_f16(at: *const f16) -> Self::Floats;
     /// Reads signed bytes.
     unsafe fn read_i8(at: *const i8) -> Self::Floats;
+    /// Writes whole numbers from −128 to 127 as bytes.
+    unsafe fn write_i8(at: *mut i8, x: Self::Floats);
+    /// The sum of the lanes, in any order: for whole numbers, whose sums are exact.
+    unsafe fn total(x: Self::Floats) -> f32;
+    /// The greatest lane.
+    unsafe fn greatest(x: Self::Floats) -> f32;
     /// x + y.
     unsafe fn add(x: Self::Floats, y: Self::Floats) -> Self::Floats;
     /// x − y.

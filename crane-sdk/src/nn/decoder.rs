@@ -43,19 +43,20 @@ impl Decoder {
             rope.divide(&factors, weights.label())?;
         }
         let tied = spec.tied_embeddings;
+        // The largest matrices first, while little else is held: what a matrix is made from takes memory too.
         let embedding = weights.embedding("model.embed_tokens.weight", vocab, hidden, tied)?;
         let embedding = Embedding::new(embedding, vocab);
-        let mut layers = Vec::with_capacity(spec.layers);
-        for index in 0..spec.layers {
-            layers.push(Layer::load(&spec, index, weights)?);
-        }
-        let norm = RmsNorm::new(weights.vector("model.norm.weight", hidden)?, spec.norm_eps);
         let head = if tied {
             weights.ignore("lm_head.weight");
             embedding.table().clone()
         } else {
             weights.head("lm_head.weight", vocab, hidden)?
         };
+        let mut layers = Vec::with_capacity(spec.layers);
+        for index in 0..spec.layers {
+            layers.push(Layer::load(&spec, index, weights)?);
+        }
+        let norm = RmsNorm::new(weights.vector("model.norm.weight", hidden)?, spec.norm_eps);
         weights.finish()?;
         let (device, kv_type) = (weights.device().clone(), weights.kv_type());
         Ok(Self { spec, embedding, layers, norm, head, rope, kv_type, device })
@@ -170,13 +171,22 @@ impl CausalLm for Decoder {
         let mut x = self.embedding.forward(&ids)?; // [rows, hidden]
         observe(0, &x)?;
         let angles = self.rope.angles(&positions, &self.device)?;
+        // What the last layer added, not yet part of x: it is added together with the next norm.
+        let mut added: Option<Tensor> = None; // [rows, hidden]
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = layer.input_norm.forward(&x)?;
-            x = (x + layer.attention.forward(index, &normed, &angles, &mut runs)?)?;
-            x = (&x + layer.mlp.forward(&layer.mlp_norm.forward(&x)?)?)?;
-            if index + 1 < self.layers.len() {
-                observe(index + 1, &x)?;
-            }
+            let normed = match added.take() {
+                None => layer.input_norm.forward(&x)?,
+                Some(delta) => {
+                    let (sum, normed) = layer.input_norm.forward_residual(&x, &delta)?;
+                    x = sum;
+                    observe(index, &x)?;
+                    normed
+                }
+            };
+            let delta = layer.attention.forward(index, &normed, &angles, &mut runs)?;
+            let (sum, normed) = layer.mlp_norm.forward_residual(&x, &delta)?;
+            x = sum;
+            added = Some(layer.mlp.forward(&normed)?);
         }
         for run in &mut runs {
             run.cache.advance(run.len);
@@ -186,9 +196,14 @@ impl CausalLm for Decoder {
         }
         if wanted.len() < ids.len() {
             // The head, and the norm before it, see only the rows that need logits.
-            x = x.index_select(&Tensor::new(wanted.as_slice(), &self.device)?, 0)?;
+            let rows = Tensor::new(wanted.as_slice(), &self.device)?;
+            x = x.index_select(&rows, 0)?;
+            added = added.map(|delta| delta.index_select(&rows, 0)).transpose()?;
         }
-        let x = self.norm.forward(&x)?;
+        let x = match added {
+            None => self.norm.forward(&x)?,
+            Some(delta) => self.norm.forward_residual(&x, &delta)?.1,
+        };
         observe(self.layers.len(), &x)?;
         self.head.forward(&x) // [wanted, vocab]
     }

@@ -34,7 +34,7 @@ impl Matrix {
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
-            Matrix::Packed(weights) => to_array(packed(&[weights], x)?).map(|[y]| y),
+            Matrix::Packed(weights) => to_array(packed(&[(weights, None)], x)?).map(|[y]| y),
             Matrix::Blocks(weights) => Ok(QMatMul::QTensor(weights.clone()).forward(x)?),
             Matrix::Dense(weights) if weights.device().is_cpu() => dense_on_cpu(weights, x),
             Matrix::Dense(weights) => {
@@ -61,17 +61,28 @@ impl Matrix {
     }
 }
 
+/// A matrix and what is added to its products.
+type Packed<'a> = (&'a PackedMatrix, Option<&'a Tensor>);
+
 /// x times each of the matrices; the activations are quantised once.
-fn packed(weights: &[&PackedMatrix], x: &Tensor) -> Result<Vec<Tensor>> {
+fn packed(weights: &[Packed<'_>], x: &Tensor) -> Result<Vec<Tensor>> {
     let (rows, width) = x.dims2()?;
-    let products = with_slice::<f32, _>(x, |x| matmul(&Activations::quantize(x, width)?, weights))?;
+    let biases = weights.iter().map(|(_, bias)| bias.map(|bias| bias.to_vec1::<f32>()).transpose());
+    let biases: Vec<Option<Vec<f32>>> = biases.collect::<candle_core::Result<_>>()?;
+    let matrices: Vec<_> = weights
+        .iter()
+        .zip(&biases)
+        .map(|((weights, _), bias)| (*weights, bias.as_deref()))
+        .collect();
+    let products =
+        with_slice::<f32, _>(x, |x| matmul(&Activations::quantize(x, width)?, &matrices))?;
     let Some(products) = products else {
-        let widths: Vec<usize> = weights.iter().map(|weights| weights.width()).collect();
+        let widths: Vec<usize> = weights.iter().map(|(weights, _)| weights.width()).collect();
         let message = format!("inputs of width {width} do not go with weights of {widths:?}");
         return Err(candle_core::Error::Msg(message).into());
     };
     let products = products.into_iter().zip(weights);
-    let tensor = |(y, weights): (Vec<f32>, &&PackedMatrix)| {
+    let tensor = |(y, (weights, _)): (Vec<f32>, &Packed<'_>)| {
         Ok(Tensor::from_vec(y, (rows, weights.rows()), x.device())?)
     };
     products.map(tensor).collect()
@@ -140,7 +151,7 @@ impl Linear {
     /// # Errors
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.biased(self.weight.forward(x)?)
+        Self::forward_all([self], x).map(|[y]| y)
     }
 
     /// Several layers over the same input: what they share is done once.
@@ -148,13 +159,17 @@ impl Linear {
     /// # Errors
     /// As [`Linear::forward`].
     pub fn forward_all<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
-        let weights: Option<Vec<_>> = layers.iter().map(|layer| layer.weight.as_packed()).collect();
-        let products = match weights {
+        let weights: Option<Vec<_>> = layers
+            .iter()
+            .map(|layer| Some((layer.weight.as_packed()?, layer.bias.as_ref())))
+            .collect();
+        to_array(match weights {
             Some(weights) => packed(&weights, x)?,
-            None => layers.iter().map(|layer| layer.weight.forward(x)).collect::<Result<_>>()?,
-        };
-        let outputs = products.into_iter().zip(layers).map(|(y, layer)| layer.biased(y));
-        to_array(outputs.collect::<Result<_>>()?)
+            None => layers
+                .iter()
+                .map(|layer| layer.biased(layer.weight.forward(x)?))
+                .collect::<Result<_>>()?,
+        })
     }
 
     fn biased(&self, y: Tensor) -> Result<Tensor> {

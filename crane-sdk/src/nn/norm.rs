@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::views::with_slice;
 use crate::Result;
-use crate::kernels::rows::rms_norm;
+use crate::kernels::rows::{add_rms_norm, rms_norm};
 
 /// x · w / sqrt(mean(x²) + ε) over the last dimension (Zhang and Sennrich, 2019).
 #[derive(Debug, Clone)]
@@ -33,5 +33,24 @@ impl RmsNorm {
         let rows = x.reshape(((), self.weight.elem_count()))?;
         let y = candle_nn::ops::rms_norm(&rows.contiguous()?, &self.weight, self.eps)?;
         Ok(y.reshape(x.shape())?)
+    }
+
+    /// x + y, and the norm of it: f32 `[rows, width]` each.
+    ///
+    /// # Errors
+    /// [`crate::Error::Tensor`] if the shapes are not the same or do not go with the width.
+    pub fn forward_residual(&self, x: &Tensor, y: &Tensor) -> Result<(Tensor, Tensor)> {
+        if !x.device().is_cpu() || x.shape() != y.shape() {
+            let sum = (x + y)?;
+            let normed = self.forward(&sum)?;
+            return Ok((sum, normed));
+        }
+        let (sum, normed) = with_slice::<f32, _>(x, |x| {
+            with_slice::<f32, _>(y, |y| {
+                with_slice::<f32, _>(&self.weight, |weight| add_rms_norm(x, y, weight, self.eps))
+            })
+        })???;
+        let tensor = |values| Tensor::from_vec(values, x.shape(), x.device());
+        Ok((tensor(sum)?, tensor(normed)?))
     }
 }

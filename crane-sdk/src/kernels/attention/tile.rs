@@ -222,15 +222,9 @@ unsafe fn soften<V: Vector>(
             most = V::max(most, V::read(scores.add(i)));
             i += V::LANES;
         }
-        let mut lanes = [f32::NEG_INFINITY; SUMS];
-        V::write(lanes.as_mut_ptr(), most);
         let before = *max;
-        let mut now = before;
-        let mut i = 0;
-        while i < V::LANES {
-            now = if lanes[i] > now { lanes[i] } else { now };
-            i += 1;
-        }
+        let most = V::greatest(most);
+        let now = if most > before { most } else { before };
         if now > before {
             *max = now;
             let factor = V::splat(super::super::scalar::exp(before - now));

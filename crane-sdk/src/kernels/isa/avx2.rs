@@ -55,6 +55,31 @@ impl Vector for Avx2 {
 
     #[target_feature(enable = "avx2,f16c")]
     #[inline]
+    unsafe fn write_i8(at: *mut i8, x: __m256) {
+        let x = _mm256_cvtps_epi32(x);
+        let x = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+        // SAFETY: the caller's pointer is good for eight bytes.
+        unsafe { _mm_storel_epi64(at.cast(), _mm_packs_epi16(x, x)) }
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    unsafe fn total(x: __m256) -> f32 {
+        let x = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    unsafe fn greatest(x: __m256) -> f32 {
+        let x = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+        _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps::<1>(x, x)))
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
     unsafe fn add(x: __m256, y: __m256) -> __m256 {
         _mm256_add_ps(x, y)
     }

@@ -55,6 +55,25 @@ impl Vector for Avx512 {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
+    unsafe fn write_i8(at: *mut i8, x: __m512) {
+        // SAFETY: the caller's pointer is good for sixteen bytes.
+        unsafe { _mm_storeu_si128(at.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x))) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn total(x: __m512) -> f32 {
+        _mm512_reduce_add_ps(x)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn greatest(x: __m512) -> f32 {
+        _mm512_reduce_max_ps(x)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
     unsafe fn add(x: __m512, y: __m512) -> __m512 {
         _mm512_add_ps(x, y)
     }

@@ -53,6 +53,22 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    unsafe fn write_i8(at: *mut i8, x: [f32; LANES]) {
+        // SAFETY: the caller's pointer is good for as many bytes; bytes need no alignment.
+        unsafe { *at.cast() = x.map(|x| x as i8) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(x: [f32; LANES]) -> f32 {
+        x.iter().sum()
+    }
+
+    #[inline(always)]
+    unsafe fn greatest(x: [f32; LANES]) -> f32 {
+        x.iter().fold(f32::NEG_INFINITY, |most, &x| if x > most { x } else { most })
+    }
+
+    #[inline(always)]
     unsafe fn add(x: [f32; LANES], y: [f32; LANES]) -> [f32; LANES] {
         each(|i| x[i] + y[i])
     }

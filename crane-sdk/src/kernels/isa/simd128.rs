@@ -51,6 +51,26 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
+    unsafe fn write_i8(at: *mut i8, x: v128) {
+        let x = i32x4_trunc_sat_f32x4(x);
+        let x = i16x8_narrow_i32x4(x, x);
+        // SAFETY: the caller's pointer is good for four bytes.
+        unsafe { v128_store32_lane::<0>(i8x16_narrow_i16x8(x, x), at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(x: v128) -> f32 {
+        let x = f32x4_add(x, i32x4_shuffle::<2, 3, 0, 1>(x, x));
+        f32x4_extract_lane::<0>(f32x4_add(x, i32x4_shuffle::<1, 0, 3, 2>(x, x)))
+    }
+
+    #[inline(always)]
+    unsafe fn greatest(x: v128) -> f32 {
+        let x = f32x4_pmax(x, i32x4_shuffle::<2, 3, 0, 1>(x, x));
+        f32x4_extract_lane::<0>(f32x4_pmax(x, i32x4_shuffle::<1, 0, 3, 2>(x, x)))
+    }
+
+    #[inline(always)]
     unsafe fn add(x: v128, y: v128) -> v128 {
         f32x4_add(x, y)
     }

@@ -4,11 +4,13 @@ use super::super::shared::Shared;
 use super::super::threads::parallel_for;
 use super::format::GROUP;
 use super::panels::{Columns, Starts};
+use super::{Set, fastest};
+use crate::kernels::vector::Vector;
 
 /// Quantised activations: x ≈ scale · q with q in −127 ..= 127, 32 numbers to a scale.
 ///
 /// They serve every product with the same input: q, k and v, or gate and up.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Activations {
     rows: usize,
     width: usize,
@@ -25,6 +27,10 @@ pub struct Activations {
 impl Activations {
     /// Quantises `x` `[rows, width]`; `None` unless the width is a multiple of 32 that divides `x`.
     pub fn quantize(x: &[f32], width: usize) -> Option<Self> {
+        Self::with_set(fastest(), x, width)
+    }
+
+    pub(super) fn with_set(set: &Set, x: &[f32], width: usize) -> Option<Self> {
         if width == 0 || !width.is_multiple_of(GROUP) || !x.len().is_multiple_of(width) {
             return None;
         }
@@ -37,8 +43,7 @@ impl Activations {
             let (scales, sums) = (Shared::new(&mut scales), Shared::new(&mut sums));
             parallel_for(rows, 4 * width, |range| {
                 for row in range {
-                    let groups = x[row * width..(row + 1) * width].as_chunks::<GROUP>().0;
-                    for (group, x) in groups.iter().enumerate() {
+                    for group in 0..width / GROUP {
                         let at = group * rows + row;
                         let at = at..at + 1;
                         // SAFETY: each row's places are written by one thread.
@@ -51,11 +56,12 @@ impl Activations {
                             )
                         };
                         if let ([q], [starts], [scale], [sum]) = places {
-                            (*q, *scale) = quantize_group(x);
-                            let (low, high) = q.split_at(GROUP / 2);
-                            let (low, high) = (count(low), count(high));
-                            *starts = Starts::new(low, high);
-                            *sum = *scale * (low + high) as f32;
+                            let x = &x[row * width + group * GROUP..][..GROUP];
+                            // SAFETY: the set is one that the processor runs; both sides hold a group.
+                            let numbers = unsafe { (set.quantize)(x.as_ptr(), q.as_mut_ptr()) };
+                            *scale = numbers.scale;
+                            *starts = Starts::new(numbers.low as i32, numbers.high as i32);
+                            *sum = numbers.scale * (numbers.low + numbers.high);
                         }
                     }
                 }
@@ -84,19 +90,43 @@ impl Activations {
     }
 }
 
-/// Adding and taking away 1.5·2²³ rounds to the nearest integer, ties to even, without a call.
-const ROUND: f32 = 12_582_912.0;
-
-#[inline(always)]
-fn quantize_group(x: &[f32; GROUP]) -> ([i8; GROUP], f32) {
-    let largest = x.iter().fold(0f32, |most, x| most.max(x.abs()));
-    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    (x.map(|x| ((x * inverse + ROUND) - ROUND) as i8), largest / 127.0)
+/// What goes with the 8-bit numbers of a group.
+pub(super) struct Numbers {
+    scale: f32,
+    /// Σ q of the first half.
+    low: f32,
+    /// Σ q of the second half.
+    high: f32,
 }
 
+/// Quantises 32 floats: q = round(x · 127 / max |x|), ties to even.
+///
+/// # Safety
+/// The processor must have the instructions of `V`; `x` must be good for 32 floats, `q` for 32 bytes.
 #[inline(always)]
-fn count(q: &[i8]) -> i32 {
-    q.iter().map(|&q| i32::from(q)).sum()
+pub(super) unsafe fn quantize_group<V: Vector>(x: *const f32, q: *mut i8) -> Numbers {
+    // SAFETY: as the caller says.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut most = zero;
+        let mut i = 0;
+        while i < GROUP {
+            let x = V::read(x.add(i));
+            most = V::max(most, V::max(x, V::sub(zero, x)));
+            i += V::LANES;
+        }
+        let largest = V::greatest(most);
+        let inverse = V::splat(if largest > 0.0 { 127.0 / largest } else { 0.0 });
+        let mut halves = [zero; 2];
+        let mut i = 0;
+        while i < GROUP {
+            let number = V::round(V::mul(V::read(x.add(i)), inverse));
+            V::write_i8(q.add(i), number);
+            halves[2 * i / GROUP] = V::add(halves[2 * i / GROUP], number);
+            i += V::LANES;
+        }
+        Numbers { scale: largest / 127.0, low: V::total(halves[0]), high: V::total(halves[1]) }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::activations::{Numbers, quantize_group};
 use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
@@ -12,7 +13,7 @@ use crate::kernels::vector::Vector;
 /// These loops, if the processor has the instructions.
 pub(super) fn set() -> Option<Set> {
     let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
-    has.then_some(Set { name: "AVX2", rows: Avx2::LANES, run })
+    has.then_some(Set { name: "AVX2", rows: Avx2::LANES, run, quantize })
 }
 
 /// # Safety
@@ -22,7 +23,7 @@ pub(super) fn set() -> Option<Set> {
     clippy::undocumented_unsafe_blocks,
     reason = "the lint does not see comments through macros"
 )]
-unsafe fn run(kind: Kind, work: &Work) {
+unsafe fn run(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
     with_format!(kind, F => unsafe { multiply::<Avx2, F>(work) })
 }
@@ -33,6 +34,14 @@ unsafe fn run(kind: Kind, work: &Work) {
 unsafe fn four(x: *const i8) -> __m256i {
     // SAFETY: the caller's pointer is good for four bytes.
     _mm256_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() })
+}
+
+/// # Safety
+/// As [`quantize_group`] says.
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn quantize(x: *const f32, q: *mut i8) -> Numbers {
+    // SAFETY: as the caller says.
+    unsafe { quantize_group::<Avx2>(x, q) }
 }
 
 impl Lanes for Avx2 {

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::activations::{Numbers, quantize_group};
 use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
@@ -14,7 +15,7 @@ pub(super) fn set() -> Option<Set> {
     let has = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni");
-    has.then_some(Set { name: "AVX-512 VNNI", rows: Avx512::LANES, run })
+    has.then_some(Set { name: "AVX-512 VNNI", rows: Avx512::LANES, run, quantize })
 }
 
 /// # Safety
@@ -24,7 +25,7 @@ pub(super) fn set() -> Option<Set> {
     clippy::undocumented_unsafe_blocks,
     reason = "the lint does not see comments through macros"
 )]
-unsafe fn run(kind: Kind, work: &Work) {
+unsafe fn run(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
     with_format!(kind, F => unsafe { multiply::<Avx512, F>(work) })
 }
@@ -35,6 +36,14 @@ unsafe fn run(kind: Kind, work: &Work) {
 unsafe fn four(x: *const i8) -> __m512i {
     // SAFETY: the caller's pointer is good for four bytes.
     _mm512_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() })
+}
+
+/// # Safety
+/// As [`quantize_group`] says.
+#[target_feature(enable = "avx512f")]
+unsafe fn quantize(x: *const f32, q: *mut i8) -> Numbers {
+    // SAFETY: as the caller says.
+    unsafe { quantize_group::<Avx512>(x, q) }
 }
 
 impl Lanes for Avx512 {

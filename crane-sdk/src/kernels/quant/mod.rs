@@ -29,6 +29,7 @@ use candle_core::quantized::GgmlDType;
 use super::shared::Shared;
 use super::threads::parallel_for;
 pub use activations::Activations;
+use activations::Numbers;
 use format::{GROUP, Kind, with_format};
 use panels::Work;
 
@@ -40,7 +41,9 @@ struct Set {
     /// Rows of a panel.
     rows: usize,
     /// Computes a share of a product.
-    run: unsafe fn(Kind, &Work),
+    run: unsafe fn(Kind, &Work<'_>),
+    /// Quantises a group of activations.
+    quantize: unsafe fn(*const f32, *mut i8) -> Numbers,
 }
 
 /// Every set that this processor runs, the fastest first.
@@ -62,7 +65,11 @@ fn sets() -> &'static [Set] {
 
 /// The name of the instruction set that products with quantised weights use.
 pub fn instruction_set() -> &'static str {
-    sets().first().map_or(portable::SET.name, |set| set.name)
+    fastest().name
+}
+
+fn fastest() -> &'static Set {
+    sets().first().unwrap_or(&portable::SET)
 }
 
 /// Where a panel begins is a multiple of it: a cache line.
@@ -92,7 +99,7 @@ impl PackedMatrix {
     ///
     /// `None` for a type that is not multiplied here, and unless `bytes` are whole rows.
     pub fn new(bytes: &[u8], dtype: GgmlDType, rows: usize, width: usize) -> Option<Self> {
-        Self::for_set(sets().first()?, bytes, dtype, rows, width)
+        Self::for_set(fastest(), bytes, dtype, rows, width)
     }
 
     fn for_set(
@@ -166,28 +173,36 @@ impl PackedMatrix {
     }
 }
 
-/// x · Wᵀ for each of `matrices`: f32 `[x.rows(), matrix.rows()]` each. Products that share their activations
-/// are shared out among the threads together. `None` if a matrix has another width than they.
-pub fn matmul(x: &Activations, matrices: &[&PackedMatrix]) -> Option<Vec<Vec<f32>>> {
-    if matrices.iter().any(|matrix| matrix.width != x.width()) {
+/// x · Wᵀ + b for each of `matrices`: f32 `[x.rows(), matrix.rows()]` each. Products that share their activations
+/// are shared out among the threads together. `None` if a matrix has another width than they, or a bias
+/// another length than the matrix has rows.
+pub fn matmul(
+    x: &Activations,
+    matrices: &[(&PackedMatrix, Option<&[f32]>)],
+) -> Option<Vec<Vec<f32>>> {
+    let fits = |(matrix, bias): &(&PackedMatrix, Option<&[f32]>)| {
+        matrix.width == x.width() && bias.is_none_or(|bias| bias.len() == matrix.rows)
+    };
+    if !matrices.iter().all(fits) {
         return None;
     }
     let tokens = x.rows();
-    let mut outs: Vec<Vec<f32>> = matrices.iter().map(|m| vec![0f32; tokens * m.rows]).collect();
+    let mut outs: Vec<Vec<f32>> =
+        matrices.iter().map(|(matrix, _)| vec![0f32; tokens * matrix.rows]).collect();
     if tokens == 0 {
         return Some(outs);
     }
     // Number of the first panel of each matrix, and the number of panels in all.
     let mut firsts = Vec::with_capacity(matrices.len());
     let mut total = 0;
-    for matrix in matrices {
+    for (matrix, _) in matrices {
         firsts.push(total);
         total += matrix.rows.div_ceil(matrix.set.rows);
     }
     let outs_shared: Vec<Shared<'_, f32>> = outs.iter_mut().map(|out| Shared::new(out)).collect();
-    let lanes = matrices.first().map_or(1, |matrix| matrix.set.rows);
+    let lanes = matrices.first().map_or(1, |(matrix, _)| matrix.set.rows);
     parallel_for(total, lanes * x.width() * tokens, |range| {
-        for ((matrix, out), &first) in matrices.iter().zip(&outs_shared).zip(&firsts) {
+        for (((matrix, bias), out), &first) in matrices.iter().zip(&outs_shared).zip(&firsts) {
             let lanes = matrix.set.rows;
             let panels = matrix.rows.div_ceil(lanes);
             let start = range.start.max(first) - first;
@@ -204,6 +219,7 @@ pub fn matmul(x: &Activations, matrices: &[&PackedMatrix]) -> Option<Vec<Vec<f32
                 count: end - start,
                 rows: matrix.rows.min(end * lanes) - start * lanes,
                 groups: matrix.width / GROUP,
+                bias: bias.and_then(|bias| bias.get(start * lanes..)),
                 x: x.columns(),
                 tokens,
                 // SAFETY: the first row of the range lies in the output.
@@ -264,17 +280,21 @@ mod tests {
             let data = blocks.data()?;
             let x = Activations::quantize(&numbers(tokens * width, seed ^ 0x5555), width).unwrap();
 
+            let bias = numbers(outputs, seed ^ 3);
             let mut first: Option<Vec<f32>> = None;
             for set in sets() {
+                prop_assert!(Activations::with_set(set, &numbers(tokens * width, seed ^ 0x5555), width).unwrap() == x);
                 let packed = PackedMatrix::for_set(set, &data, dtype, outputs, width).unwrap();
                 for (index, expected) in weights.chunks(width).enumerate() {
                     prop_assert_eq!(&packed.row(index).unwrap(), expected, "{} row {}", set.name, index);
                 }
-                let found = matmul(&x, &[&packed, &packed]).unwrap();
-                prop_assert_eq!(&found[0], &found[1]);
+                let found = matmul(&x, &[(&packed, None), (&packed, Some(&bias))]).unwrap();
+                let biased: Vec<f32> =
+                    found[0].iter().zip(bias.iter().cycle()).map(|(y, b)| y + b).collect();
+                prop_assert_eq!(&biased, &found[1]);
                 // Each token alone gives the same bits.
                 for token in [0, tokens - 1] {
-                    let alone = matmul(&x.only(token), &[&packed]).unwrap().remove(0);
+                    let alone = matmul(&x.only(token), &[(&packed, None)]).unwrap().remove(0);
                     prop_assert_eq!(&alone[..], &found[0][token * outputs..(token + 1) * outputs]);
                 }
                 match &first {
@@ -317,7 +337,12 @@ mod tests {
             for set in sets() {
                 let packed = PackedMatrix::for_set(set, &row, dtype, 1, width).unwrap();
                 let expected: f32 = packed.row(0).unwrap().iter().sum();
-                assert_eq!(matmul(&x, &[&packed]).unwrap(), [[expected]], "{dtype:?} {}", set.name);
+                assert_eq!(
+                    matmul(&x, &[(&packed, None)]).unwrap(),
+                    [[expected]],
+                    "{dtype:?} {}",
+                    set.name
+                );
             }
         }
     }
@@ -331,9 +356,12 @@ mod tests {
         let packed = PackedMatrix::new(&[7; 36], GgmlDType::Q4_0, 2, 32).unwrap();
         assert!(packed.row(2).is_none());
         let nothing = Activations::quantize(&[], 32).unwrap();
-        assert_eq!(matmul(&nothing, &[&packed]).unwrap(), [[0f32; 0]]);
+        assert_eq!(matmul(&nothing, &[(&packed, None)]).unwrap(), [[0f32; 0]]);
         let zeros = Activations::quantize(&[0.; 32], 32).unwrap();
-        assert_eq!(matmul(&zeros, &[&packed]).unwrap(), [[0., 0.]]);
-        assert!(matmul(&Activations::quantize(&[0.; 64], 64).unwrap(), &[&packed]).is_none());
+        assert_eq!(matmul(&zeros, &[(&packed, None)]).unwrap(), [[0., 0.]]);
+        assert!(matmul(&zeros, &[(&packed, Some(&[1.]))]).is_none());
+        assert!(
+            matmul(&Activations::quantize(&[0.; 64], 64).unwrap(), &[(&packed, None)]).is_none()
+        );
     }
 }

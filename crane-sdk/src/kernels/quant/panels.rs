@@ -11,7 +11,7 @@ const AHEAD: usize = 4096;
 pub(super) const MOST_ROWS: usize = 16;
 
 /// A share of a matrix product. The pointers are good for what the counts say.
-pub(super) struct Work {
+pub(super) struct Work<'a> {
     /// The first panel.
     pub panels: *const u8,
     /// Bytes from panel to panel.
@@ -26,6 +26,8 @@ pub(super) struct Work {
     pub x: Columns,
     /// Activation rows.
     pub tokens: usize,
+    /// What is added to the result of each row.
+    pub bias: Option<&'a [f32]>,
     /// Where the first token's result for the first row goes.
     pub out: *mut f32,
     /// Floats from token to token in `out`.
@@ -47,7 +49,7 @@ pub(super) struct Columns {
 
 /// −2^zero · Σ q for each zero that a format has: what is taken from every number of a row is taken from
 /// the products at once.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub(super) struct Starts {
     /// −8 · Σ q.
@@ -78,7 +80,7 @@ impl Starts {
 /// # Safety
 /// As [`Lanes`] says, and the pointers of `work` must be good; nobody else may write its part of `out`.
 #[inline(always)]
-pub(super) unsafe fn multiply<L: Lanes, F: Format>(work: &Work) {
+pub(super) unsafe fn multiply<L: Lanes, F: Format>(work: &Work<'_>) {
     let mut sums = [0f32; 2 * TOKENS * MOST_ROWS];
     let mut first = 0;
     while first < work.tokens {
@@ -89,7 +91,7 @@ pub(super) unsafe fn multiply<L: Lanes, F: Format>(work: &Work) {
             let pair = L::LANES == 16 && count > 1 && work.count - panel > 1;
             let panels = if pair { 2 } else { 1 };
             // SAFETY: panel, token and row lie within the counts of `work`; `sums` holds TOKENS times two times at
-            // most MOST_ROWS floats.
+            // most MOST_ROWS floats; a bias has as many numbers as there are rows.
             unsafe {
                 let weights = work.panels.add(panel * work.panel_bytes);
                 if pair {
@@ -102,10 +104,20 @@ pub(super) unsafe fn multiply<L: Lanes, F: Format>(work: &Work) {
                 let row = panel * L::LANES;
                 let lanes = panels * L::LANES;
                 let rows = if work.rows - row < lanes { work.rows - row } else { lanes };
+                let bias = work.bias.map_or(std::ptr::null(), |bias| bias.as_ptr().add(row));
                 let mut token = 0;
                 while token < count {
                     let out = work.out.add((first + token) * work.out_stride + row);
-                    std::ptr::copy_nonoverlapping(sums.as_ptr().add(token * lanes), out, rows);
+                    let sums = sums.as_ptr().add(token * lanes);
+                    if bias.is_null() {
+                        std::ptr::copy_nonoverlapping(sums, out, rows);
+                    } else {
+                        let mut i = 0;
+                        while i < rows {
+                            *out.add(i) = *sums.add(i) + *bias.add(i);
+                            i += 1;
+                        }
+                    }
                     token += 1;
                 }
             }
@@ -339,7 +351,7 @@ unsafe fn ask_ahead<L: Lanes>(at: *const u8, len: usize) {
 #[inline(always)]
 unsafe fn one_token<L: Lanes, F: Format>(
     weights: *const u8,
-    work: &Work,
+    work: &Work<'_>,
     token: usize,
     out: *mut f32,
 ) {
@@ -361,7 +373,7 @@ unsafe fn one_token<L: Lanes, F: Format>(
 #[inline(always)]
 unsafe fn many_tokens<L: Lanes, F: Format, const P: usize>(
     weights: *const u8,
-    work: &Work,
+    work: &Work<'_>,
     first: usize,
     count: usize,
     sums: &mut [f32; 2 * TOKENS * MOST_ROWS],

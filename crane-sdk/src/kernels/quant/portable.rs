@@ -1,5 +1,6 @@
 //! Eight rows a panel in plain Rust: the definition of every instruction set's loops.
 
+use super::activations::{Numbers, quantize_group};
 use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
@@ -7,7 +8,7 @@ use super::{Set, with_format};
 use crate::kernels::isa::portable::Portable;
 use crate::kernels::vector::Vector;
 
-pub(super) const SET: Set = Set { name: "portable", rows: Portable::LANES, run };
+pub(super) const SET: Set = Set { name: "portable", rows: Portable::LANES, run, quantize };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
@@ -15,12 +16,19 @@ pub(super) const SET: Set = Set { name: "portable", rows: Portable::LANES, run }
     clippy::undocumented_unsafe_blocks,
     reason = "the lint does not see comments through macros"
 )]
-unsafe fn run(kind: Kind, work: &Work) {
+unsafe fn run(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
     with_format!(kind, F => unsafe { multiply::<Portable, F>(work) })
 }
 
 const ROWS: usize = 8;
+
+/// # Safety
+/// As [`quantize_group`] says.
+unsafe fn quantize(x: *const f32, q: *mut i8) -> Numbers {
+    // SAFETY: as the caller says.
+    unsafe { quantize_group::<Portable>(x, q) }
+}
 
 impl Lanes for Portable {
     const BYTE_ZERO: Option<u32> = None;

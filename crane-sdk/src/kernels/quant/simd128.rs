@@ -2,6 +2,7 @@
 
 use std::arch::wasm32::*;
 
+use super::activations::{Numbers, quantize_group};
 use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
@@ -9,7 +10,7 @@ use super::{Set, with_format};
 use crate::kernels::isa::simd128::Simd128;
 use crate::kernels::vector::Vector;
 
-pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::LANES, run };
+pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::LANES, run, quantize };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
@@ -17,7 +18,7 @@ pub(super) const SET: Set = Set { name: "SIMD128", rows: Simd128::LANES, run };
     clippy::undocumented_unsafe_blocks,
     reason = "the lint does not see comments through macros"
 )]
-unsafe fn run(kind: Kind, work: &Work) {
+unsafe fn run(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
     with_format!(kind, F => unsafe { multiply::<Simd128, F>(work) })
 }
@@ -27,6 +28,13 @@ unsafe fn run(kind: Kind, work: &Work) {
 unsafe fn bytes(at: *const u8) -> v128 {
     // SAFETY: the caller's pointer is good for four bytes.
     unsafe { v128_load32_zero(at.cast()) }
+}
+
+/// # Safety
+/// As [`quantize_group`] says.
+unsafe fn quantize(x: *const f32, q: *mut i8) -> Numbers {
+    // SAFETY: as the caller says.
+    unsafe { quantize_group::<Simd128>(x, q) }
 }
 
 impl Lanes for Simd128 {
