@@ -31,7 +31,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Command, Crane, LlmBench, OutputArgs, QwenChat};
-use exit::Result;
+use crane_sdk::kernels::isa;
+use exit::{Failure, Result};
 use output::Console;
 
 /// The model that `qwenchat` talks to.
@@ -72,12 +73,31 @@ fn start(output: OutputArgs, command: Command) -> ExitCode {
         _ => None,
     };
     if let Some(load) = load {
+        if let Err(failure) = instruction_set() {
+            return end(console, Err(failure));
+        }
         machine::keep_freed_memory();
         let threads = load.threads.and_then(|count| NonZeroUsize::new(usize::from(count)));
         // SAFETY: this is the start of `main`; no thread has been started yet.
         unsafe { crate::threads::set_threads(threads) };
     }
-    match interrupt::install().and_then(|()| perform(console, command)) {
+    end(console, interrupt::install().and_then(|()| perform(console, command)))
+}
+
+/// Checks the name in `CRANE_ISA`: the library takes what it does not know for no limit.
+fn instruction_set() -> Result {
+    let Ok(name) = std::env::var(isa::VARIABLE) else { return Ok(()) };
+    if name.is_empty() || isa::NAMES.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let (variable, names) = (isa::VARIABLE, isa::NAMES.join(", "));
+    Err(Failure::Usage(format!(
+        "{variable} is {name:?}; on this processor it can be one of {names}"
+    )))
+}
+
+fn end(console: Console, result: Result) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(message) = failure.message() {

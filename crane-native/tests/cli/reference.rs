@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::fixture::{folder, ids};
 use super::support::Home;
 
-/// Where rounding may turn a choice: the reference's two best logits lie closer than this.
-const CLOSE: f64 = 0.35;
+/// Where rounding may turn a choice: the reference's two best logits lie closer than this. Activations of 8 bits move
+/// SmolLM2's logits by 0.16 on average (root mean square) and 1.5 at most from those of f32.
+const CLOSE: f64 = 1.0;
 
 /// A file of test weights, or nothing where it is not there and not demanded.
 pub fn weights(name: &str) -> Option<PathBuf> {

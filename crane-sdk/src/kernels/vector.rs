@@ -1,13 +1,13 @@
 //! What an instruction set must be able to do with floats: loops written over it once serve every set.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::scalar::{EXP, EXP_MAX, EXP_MIN, LN_2_HIGH, LN_2_LOW, LOG2_E};
 
 /// Vectors of a few f32.
 ///
-/// Results are the same to the last bit on every instruction set: numbers are only multiplied and added lane
-/// by lane, never fused (wasm has no fused multiply-add).
+/// Results are the same to the last bit on every instruction set: numbers are multiplied and added lane by lane
+/// and not fused (wasm has no fused multiply-add). Only [`Vector::mul_add`] is another matter.
 ///
 /// # Safety
 /// Implementations may use instructions that not every processor has: each method may only be called
@@ -28,6 +28,8 @@ pub(super) trait Vector {
     unsafe fn write(at: *mut f32, x: Self::Floats);
     /// Reads half-precision numbers.
     unsafe fn read_f16(at: *const f16) -> Self::Floats;
+    /// Reads numbers in bf16.
+    unsafe fn read_bf16(at: *const bf16) -> Self::Floats;
     /// Reads signed bytes.
     unsafe fn read_i8(at: *const i8) -> Self::Floats;
     /// Writes whole numbers from −128 to 127 as bytes.
@@ -42,6 +44,11 @@ pub(super) trait Vector {
     unsafe fn sub(x: Self::Floats, y: Self::Floats) -> Self::Floats;
     /// x · y.
     unsafe fn mul(x: Self::Floats, y: Self::Floats) -> Self::Floats;
+    /// x / y.
+    unsafe fn div(x: Self::Floats, y: Self::Floats) -> Self::Floats;
+    /// x · y + z, with one rounding where there is an instruction for it: for dense weights alone, whose results
+    /// need not be the same on every instruction set.
+    unsafe fn mul_add(x: Self::Floats, y: Self::Floats, z: Self::Floats) -> Self::Floats;
     /// The greater of x and y.
     unsafe fn max(x: Self::Floats, y: Self::Floats) -> Self::Floats;
     /// The lesser of x and y.

@@ -35,19 +35,21 @@ impl Embedding {
             ));
         }
         Ok(match &self.table {
-            Matrix::Dense(table) => {
+            Matrix::Tensor(table) => {
                 let ids = Tensor::new(ids, table.device())?;
                 table.index_select(&ids, 0)?.to_dtype(DType::F32)?
             }
-            Matrix::Packed(table) => {
-                let rows: Vec<f32> =
-                    ids.iter().filter_map(|&id| table.row(id as usize)).flatten().collect();
-                Tensor::from_vec(rows, (ids.len(), table.width()), &Device::Cpu)?
-            }
+            Matrix::Dense(table) => rows(ids, table.width(), |id| table.row(id))?,
+            Matrix::Packed(table) => rows(ids, table.width(), |id| table.row(id))?,
             Matrix::Blocks(table) => {
                 let ids = Tensor::new(ids, &table.device())?;
                 table.embedding(&ids)?.to_dtype(DType::F32)?
             }
         })
     }
+}
+
+fn rows(ids: &[u32], width: usize, row: impl Fn(usize) -> Option<Vec<f32>>) -> Result<Tensor> {
+    let rows: Vec<f32> = ids.iter().filter_map(|&id| row(id as usize)).flatten().collect();
+    Ok(Tensor::from_vec(rows, (ids.len(), width), &Device::Cpu)?)
 }

@@ -4,27 +4,23 @@ use std::sync::Arc;
 
 use candle_core::quantized::{QMatMul, QTensor};
 use candle_core::{DType, Module, Tensor};
-use half::{bf16, f16};
 
 use super::views::with_slice;
 use crate::Result;
-use crate::kernels::dense::{Weight, matmul_few_rows, widen};
+use crate::kernels::dense::{self, DenseMatrix};
 use crate::kernels::quant::{Activations, PackedMatrix, matmul};
-
-/// Up to so many rows a product is bound by reading the weights, and is done row by row.
-const FEW_ROWS: usize = 8;
-/// Rows of a half-precision matrix that are widened at a time for a product with many rows.
-const WIDENED_ROWS: usize = 256;
 
 /// A weight matrix `[outputs, inputs]`.
 #[derive(Debug, Clone)]
 pub enum Matrix {
-    /// f32, f16 or bf16.
-    Dense(Tensor),
+    /// f32, f16 or bf16, packed for Crane's kernels.
+    Dense(Arc<DenseMatrix>),
     /// ggml blocks, packed for this processor's kernels.
     Packed(Arc<PackedMatrix>),
     /// ggml blocks that candle multiplies: on a GPU, or of a type that has no kernel here.
     Blocks(Arc<QTensor>),
+    /// f32, f16 or bf16 on a GPU.
+    Tensor(Tensor),
 }
 
 impl Matrix {
@@ -35,9 +31,9 @@ impl Matrix {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Matrix::Packed(weights) => to_array(packed(&[(weights, None)], x)?).map(|[y]| y),
+            Matrix::Dense(weights) => to_array(dense(&[(weights, None)], x)?).map(|[y]| y),
             Matrix::Blocks(weights) => Ok(QMatMul::QTensor(weights.clone()).forward(x)?),
-            Matrix::Dense(weights) if weights.device().is_cpu() => dense_on_cpu(weights, x),
-            Matrix::Dense(weights) => {
+            Matrix::Tensor(weights) => {
                 let y = x.to_dtype(weights.dtype())?.matmul(&weights.t()?)?;
                 Ok(y.to_dtype(DType::F32)?)
             }
@@ -47,8 +43,9 @@ impl Matrix {
     /// Bytes that the weights take.
     pub fn bytes(&self) -> usize {
         match self {
-            Matrix::Dense(weights) => weights.elem_count() * weights.dtype().size_in_bytes(),
+            Matrix::Dense(weights) => weights.bytes(),
             Matrix::Packed(weights) => weights.bytes(),
+            Matrix::Tensor(weights) => weights.elem_count() * weights.dtype().size_in_bytes(),
             Matrix::Blocks(weights) => weights.storage_size_in_bytes(),
         }
     }
@@ -59,33 +56,51 @@ impl Matrix {
             _ => None,
         }
     }
+
+    fn as_dense(&self) -> Option<&DenseMatrix> {
+        match self {
+            Matrix::Dense(weights) => Some(weights),
+            _ => None,
+        }
+    }
 }
 
 /// A matrix and what is added to its products.
-type Packed<'a> = (&'a PackedMatrix, Option<&'a Tensor>);
+type Biased<'a, M> = (&'a M, Option<&'a Tensor>);
 
 /// x times each of the matrices; the activations are quantised once.
-fn packed(weights: &[Packed<'_>], x: &Tensor) -> Result<Vec<Tensor>> {
-    let (rows, width) = x.dims2()?;
-    let biases = weights.iter().map(|(_, bias)| bias.map(|bias| bias.to_vec1::<f32>()).transpose());
+fn packed(weights: &[Biased<'_, PackedMatrix>], x: &Tensor) -> Result<Vec<Tensor>> {
+    let width = x.dims2()?.1;
+    products(weights, x, |x, matrices| matmul(&Activations::quantize(x, width)?, matrices))
+}
+
+/// x times each of the matrices.
+fn dense(weights: &[Biased<'_, DenseMatrix>], x: &Tensor) -> Result<Vec<Tensor>> {
+    let rows = x.dims2()?.0;
+    products(weights, x, |x, matrices| dense::matmul(x, rows, matrices))
+}
+
+/// Lends elements to a kernel and makes tensors of its results.
+fn products<M: std::fmt::Debug>(
+    weights: &[Biased<'_, M>],
+    x: &Tensor,
+    kernel: impl FnOnce(&[f32], &[(&M, Option<&[f32]>)]) -> Option<Vec<Vec<f32>>>,
+) -> Result<Vec<Tensor>> {
+    let rows = x.dims2()?.0;
+    let biases = weights.iter().map(|(_, bias)| bias.map(Tensor::to_vec1::<f32>).transpose());
     let biases: Vec<Option<Vec<f32>>> = biases.collect::<candle_core::Result<_>>()?;
-    let matrices: Vec<_> = weights
-        .iter()
-        .zip(&biases)
-        .map(|((weights, _), bias)| (*weights, bias.as_deref()))
-        .collect();
-    let products =
-        with_slice::<f32, _>(x, |x| matmul(&Activations::quantize(x, width)?, &matrices))?;
-    let Some(products) = products else {
-        let widths: Vec<usize> = weights.iter().map(|(weights, _)| weights.width()).collect();
-        let message = format!("inputs of width {width} do not go with weights of {widths:?}");
+    let matrices: Vec<_> =
+        weights.iter().zip(&biases).map(|((matrix, _), bias)| (*matrix, bias.as_deref())).collect();
+    let Some(outputs) = with_slice::<f32, _>(x, |x| kernel(x, &matrices))? else {
+        let matrices: Vec<&M> = matrices.iter().map(|(matrix, _)| *matrix).collect();
+        let message = format!("inputs {:?} do not go with weights {matrices:?}", x.shape());
         return Err(candle_core::Error::Msg(message).into());
     };
-    let products = products.into_iter().zip(weights);
-    let tensor = |(y, (weights, _)): (Vec<f32>, &Packed<'_>)| {
-        Ok(Tensor::from_vec(y, (rows, weights.rows()), x.device())?)
+    let tensor = |y: Vec<f32>| {
+        let outputs = y.len() / rows.max(1);
+        Ok(Tensor::from_vec(y, (rows, outputs), x.device())?)
     };
-    products.map(tensor).collect()
+    outputs.into_iter().map(tensor).collect()
 }
 
 fn to_array<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N]> {
@@ -93,44 +108,6 @@ fn to_array<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N]> {
         candle_core::Error::Msg(format!("{} products instead of {N}", tensors.len())).into()
     };
     tensors.try_into().map_err(wrong)
-}
-
-fn dense_on_cpu(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let (rows, few) = (x.dim(0)?, x.dim(0)? <= FEW_ROWS);
-    match weights.dtype() {
-        DType::F32 if few => few_rows::<f32>(weights, x),
-        DType::BF16 if few => few_rows::<bf16>(weights, x),
-        DType::F16 if few => few_rows::<f16>(weights, x),
-        DType::BF16 => many_rows::<bf16>(weights, x, rows),
-        DType::F16 => many_rows::<f16>(weights, x, rows),
-        _ => Ok(x.matmul(&weights.t()?)?),
-    }
-}
-
-fn few_rows<W: Weight + candle_core::WithDType>(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let (outputs, inputs) = weights.dims2()?;
-    let y = with_slice::<f32, _>(x, |x| {
-        with_slice::<W, _>(weights, |weights| matmul_few_rows(x, weights, inputs))
-    })??;
-    Ok(Tensor::from_vec(y, (x.dim(0)?, outputs), x.device())?)
-}
-
-/// Widens the weights block by block, so that memory stays that of the narrow type.
-fn many_rows<W: Weight + candle_core::WithDType>(
-    weights: &Tensor,
-    x: &Tensor,
-    rows: usize,
-) -> Result<Tensor> {
-    let (outputs, inputs) = weights.dims2()?;
-    let y = Tensor::zeros((rows, outputs), DType::F32, x.device())?;
-    for start in (0..outputs).step_by(WIDENED_ROWS) {
-        let count = WIDENED_ROWS.min(outputs - start);
-        let block = weights.narrow(0, start, count)?;
-        let block = with_slice::<W, _>(&block, widen)?;
-        let block = Tensor::from_vec(block, (count, inputs), x.device())?;
-        y.slice_set(&x.matmul(&block.t()?)?, 1, start)?;
-    }
-    Ok(y)
 }
 
 /// y = x · Wᵀ + b.
@@ -159,17 +136,16 @@ impl Linear {
     /// # Errors
     /// As [`Linear::forward`].
     pub fn forward_all<const N: usize>(layers: [&Self; N], x: &Tensor) -> Result<[Tensor; N]> {
-        let weights: Option<Vec<_>> = layers
-            .iter()
-            .map(|layer| Some((layer.weight.as_packed()?, layer.bias.as_ref())))
-            .collect();
-        to_array(match weights {
-            Some(weights) => packed(&weights, x)?,
-            None => layers
-                .iter()
-                .map(|layer| layer.biased(layer.weight.forward(x)?))
-                .collect::<Result<_>>()?,
-        })
+        let all = layers.iter().map(|layer| Some((layer.weight.as_packed()?, layer.bias.as_ref())));
+        if let Some(weights) = all.collect::<Option<Vec<_>>>() {
+            return to_array(packed(&weights, x)?);
+        }
+        let all = layers.iter().map(|layer| Some((layer.weight.as_dense()?, layer.bias.as_ref())));
+        if let Some(weights) = all.collect::<Option<Vec<_>>>() {
+            return to_array(dense(&weights, x)?);
+        }
+        let each = layers.iter().map(|layer| layer.biased(layer.weight.forward(x)?));
+        to_array(each.collect::<Result<_>>()?)
     }
 
     fn biased(&self, y: Tensor) -> Result<Tensor> {

@@ -6,6 +6,7 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
+use crate::kernels::dense::DenseType;
 use crate::{Error, Result};
 
 /// Elements of any stored type as f32.
@@ -29,6 +30,15 @@ pub(super) fn to_f32(bytes: &[u8], dtype: GgmlDType, name: &str) -> Result<Vec<f
 
 fn elements<const N: usize, T>(bytes: &[u8], parse: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|chunk| parse(*chunk)).collect()
+}
+
+/// Floats as little-endian numbers of another type, rounded to the nearest.
+pub(super) fn to_bytes(values: &[f32], kind: DenseType) -> Vec<u8> {
+    match kind {
+        DenseType::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        DenseType::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+        DenseType::BF16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+    }
 }
 
 /// A dense tensor of type `target`.

@@ -12,6 +12,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 
 use crate::kernels::attention::KvType;
+use crate::kernels::dense::{DenseMatrix, DenseType};
 use crate::kernels::quant::PackedMatrix;
 use crate::models::LoadOptions;
 use crate::nn::{Linear, Matrix};
@@ -220,13 +221,12 @@ impl<'a> Weights<'a> {
         } else if is_blocks(info) && self.options.dtype.is_none() {
             (self.blocks(&bytes, dtype, shape)?, format!("{dtype:?}"))
         } else {
-            let dense = self.options.dtype.unwrap_or(match dtype {
+            let held = self.options.dtype.unwrap_or(match dtype {
                 GgmlDType::F16 => DType::F16,
                 GgmlDType::BF16 => DType::BF16,
                 _ => DType::F32,
             });
-            let tensor = convert::to_tensor(&bytes, dtype, shape, dense, self.device(), &stored)?;
-            (Matrix::Dense(tensor), format!("{dense:?}"))
+            (self.dense(&bytes, dtype, held, shape, &stored)?, format!("{held:?}"))
         };
         drop(bytes);
         self.checkpoint.discard(&stored);
@@ -243,6 +243,36 @@ impl<'a> Weights<'a> {
         }
         let storage = convert::to_blocks(bytes, dtype, self.device())?;
         Ok(Matrix::Blocks(Arc::new(QTensor::new(storage, (rows, width))?)))
+    }
+
+    /// Numbers of the type `held`, on the CPU packed for its kernels.
+    fn dense(
+        &self,
+        bytes: &[u8],
+        dtype: GgmlDType,
+        held: DType,
+        shape: [usize; 2],
+        name: &str,
+    ) -> Result<Matrix> {
+        let [rows, width] = shape;
+        let kind = match held {
+            DType::F16 => DenseType::F16,
+            DType::BF16 => DenseType::BF16,
+            _ => DenseType::F32,
+        };
+        if !self.device().is_cpu() {
+            let tensor = convert::to_tensor(bytes, dtype, shape, held, self.device(), name)?;
+            return Ok(Matrix::Tensor(tensor));
+        }
+        let packed = if DenseType::of(dtype) == Some(kind) {
+            DenseMatrix::new(bytes, kind, rows, width)
+        } else {
+            let values = convert::to_f32(bytes, dtype, name)?;
+            DenseMatrix::new(&convert::to_bytes(&values, kind), kind, rows, width)
+        };
+        let wrong =
+            || Error::invalid_file(name, format_args!("its bytes are not {shape:?} numbers"));
+        Ok(Matrix::Dense(Arc::new(packed.ok_or_else(wrong)?)))
     }
 
     /// Finds a tensor and checks its shape; returns its name in the checkpoint.

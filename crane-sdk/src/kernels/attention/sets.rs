@@ -37,20 +37,19 @@ pub(super) fn fastest() -> &'static Set {
 pub(super) fn sets() -> &'static [Set] {
     static SETS: OnceLock<Vec<Set>> = OnceLock::new();
     SETS.get_or_init(|| {
-        let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                sets.push(Set { name: "AVX-512", run: avx512 });
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
-                sets.push(Set { name: "AVX2", run: avx2 });
-            }
-        }
+        let fast = [
+            isa::has_avx512().then_some(Set { name: "AVX-512", run: avx512 }),
+            isa::has_avx2().then_some(Set { name: "AVX2", run: avx2 }),
+        ];
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        sets.push(Set { name: "SIMD128", run: simd128 });
-        sets.push(PORTABLE);
-        sets
+        let fast = [Some(Set { name: "SIMD128", run: simd128 })];
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        )))]
+        let fast: [Option<Set>; 0] = [];
+        fast.into_iter().flatten().chain([PORTABLE]).collect()
     })
 }
 

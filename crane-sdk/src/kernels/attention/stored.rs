@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use half::f16;
 
+use super::super::number::{Half, Number, Single};
 use super::super::vector::Vector;
 
 /// How keys and values are held.
@@ -54,92 +55,65 @@ impl FromStr for KvType {
 pub(super) const SCALED: usize = 32;
 
 /// A [`KvType`] that kernels are compiled for.
-pub(super) trait Element {
-    /// What lies in memory.
-    type Stored: Copy;
+pub(super) trait Element: Number {
     /// Whether numbers have scales, one for each token and [`SCALED`] numbers of a head.
     const SCALES: bool;
 
-    /// Reads a vector.
-    ///
-    /// # Safety
-    /// As [`Vector`] says.
-    unsafe fn read<V: Vector>(at: *const Self::Stored) -> V::Floats;
     /// The number as it is held; `inverse` is 1 / scale where there are scales.
     fn store(x: f32, inverse: f32) -> Self::Stored;
-    /// The number again, without its scale.
-    fn widen(x: Self::Stored) -> f32;
 }
 
-/// [`KvType::F32`].
-pub(super) struct Single;
-/// [`KvType::F16`].
-pub(super) struct Half;
-/// [`KvType::Q8_0`].
-pub(super) struct Scaled;
-
 impl Element for Single {
-    type Stored = f32;
     const SCALES: bool = false;
 
     #[inline(always)]
-    unsafe fn read<V: Vector>(at: *const f32) -> V::Floats {
-        // SAFETY: as the caller says.
-        unsafe { V::read(at) }
-    }
-    #[inline(always)]
     fn store(x: f32, _: f32) -> f32 {
-        x
-    }
-    #[inline(always)]
-    fn widen(x: f32) -> f32 {
         x
     }
 }
 
 impl Element for Half {
-    type Stored = f16;
     const SCALES: bool = false;
 
-    #[inline(always)]
-    unsafe fn read<V: Vector>(at: *const f16) -> V::Floats {
-        // SAFETY: as the caller says.
-        unsafe { V::read_f16(at) }
-    }
     /// What is too large is held at the largest number, since an infinity would spoil every token after it.
     #[inline(always)]
     fn store(x: f32, _: f32) -> f16 {
         f16::from_f32(x.clamp(-65504.0, 65504.0))
     }
-    #[inline(always)]
-    fn widen(x: f16) -> f32 {
-        x.to_f32()
-    }
 }
 
-impl Element for Scaled {
+/// [`KvType::Q8_0`].
+pub(super) struct Scaled;
+
+impl Number for Scaled {
     type Stored = i8;
-    const SCALES: bool = true;
 
     #[inline(always)]
     unsafe fn read<V: Vector>(at: *const i8) -> V::Floats {
         // SAFETY: as the caller says.
         unsafe { V::read_i8(at) }
     }
-    #[inline(always)]
-    fn store(x: f32, inverse: f32) -> i8 {
-        (x * inverse).round_ties_even() as i8
-    }
+    /// Without its scale.
     #[inline(always)]
     fn widen(x: i8) -> f32 {
         f32::from(x)
     }
 }
 
+impl Element for Scaled {
+    const SCALES: bool = true;
+
+    #[inline(always)]
+    fn store(x: f32, inverse: f32) -> i8 {
+        (x * inverse).round_ties_even() as i8
+    }
+}
+
 /// Runs `$body` with `$element` as the type that `$kind` is.
 macro_rules! with_element {
     ($kind:expr, $element:ident => $body:expr) => {{
-        use $crate::kernels::attention::stored::{Half, KvType, Scaled, Single};
+        use $crate::kernels::attention::stored::{KvType, Scaled};
+        use $crate::kernels::number::{Half, Single};
         match $kind {
             KvType::F32 => {
                 type $element = Single;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::kernels::vector::Vector;
 
@@ -80,6 +80,20 @@ impl Vector for Avx2 {
 
     #[target_feature(enable = "avx2,f16c")]
     #[inline]
+    unsafe fn read_bf16(at: *const bf16) -> __m256 {
+        // SAFETY: the caller's pointer is good for sixteen bytes.
+        let bits = _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128(at.cast()) });
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn mul_add(x: __m256, y: __m256, z: __m256) -> __m256 {
+        _mm256_fmadd_ps(x, y, z)
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
     unsafe fn add(x: __m256, y: __m256) -> __m256 {
         _mm256_add_ps(x, y)
     }
@@ -94,6 +108,12 @@ impl Vector for Avx2 {
     #[inline]
     unsafe fn mul(x: __m256, y: __m256) -> __m256 {
         _mm256_mul_ps(x, y)
+    }
+
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    unsafe fn div(x: __m256, y: __m256) -> __m256 {
+        _mm256_div_ps(x, y)
     }
 
     #[target_feature(enable = "avx2,f16c")]

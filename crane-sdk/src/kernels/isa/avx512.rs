@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::kernels::vector::Vector;
 
@@ -74,6 +74,20 @@ impl Vector for Avx512 {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
+    unsafe fn read_bf16(at: *const bf16) -> __m512 {
+        // SAFETY: the caller's pointer is good for 32 bytes.
+        let bits = _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(at.cast()) });
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn mul_add(x: __m512, y: __m512, z: __m512) -> __m512 {
+        _mm512_fmadd_ps(x, y, z)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
     unsafe fn add(x: __m512, y: __m512) -> __m512 {
         _mm512_add_ps(x, y)
     }
@@ -88,6 +102,12 @@ impl Vector for Avx512 {
     #[inline]
     unsafe fn mul(x: __m512, y: __m512) -> __m512 {
         _mm512_mul_ps(x, y)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn div(x: __m512, y: __m512) -> __m512 {
+        _mm512_div_ps(x, y)
     }
 
     #[target_feature(enable = "avx512f")]

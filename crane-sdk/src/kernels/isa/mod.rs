@@ -1,4 +1,4 @@
-//! The float vectors of each instruction set.
+//! The float vectors of each instruction set, and which sets may be used.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -7,3 +7,33 @@ pub(super) mod avx512;
 pub(super) mod portable;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(super) mod simd128;
+
+/// The environment variable that names the widest instruction set to use, for comparisons and bug reports.
+pub const VARIABLE: &str = "CRANE_ISA";
+
+/// What [`VARIABLE`] may say: on this kind of processor, the widest first.
+pub const NAMES: &[&str] =
+    if cfg!(target_arch = "x86_64") { &["avx512", "avx2", "portable"] } else { &["portable"] };
+
+/// Whether the set called `name` is no wider than [`VARIABLE`] allows; a name that is not in [`NAMES`] allows all.
+#[cfg(target_arch = "x86_64")]
+fn allowed(name: &str) -> bool {
+    let place = |name: &str| NAMES.iter().position(|other| *other == name);
+    let widest = std::env::var(VARIABLE).ok().and_then(|name| place(&name));
+    widest.is_none_or(|widest| place(name) >= Some(widest))
+}
+
+/// Whether the processor has AVX-512 with byte and word instructions.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx512() -> bool {
+    allowed("avx512") && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+}
+
+/// Whether the processor has AVX2, F16C and FMA, as all have since Haswell and Zen.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx2() -> bool {
+    allowed("avx2")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("fma")
+}

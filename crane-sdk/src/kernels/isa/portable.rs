@@ -1,6 +1,6 @@
 //! Eight floats in plain Rust: the definition of every instruction set's vectors.
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::kernels::vector::Vector;
 
@@ -69,6 +69,17 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    unsafe fn read_bf16(at: *const bf16) -> [f32; LANES] {
+        // SAFETY: the caller's pointer is good for as many numbers.
+        unsafe { at.cast::<[bf16; LANES]>().read_unaligned() }.map(bf16::to_f32)
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(x: [f32; LANES], y: [f32; LANES], z: [f32; LANES]) -> [f32; LANES] {
+        each(|i| x[i] * y[i] + z[i])
+    }
+
+    #[inline(always)]
     unsafe fn add(x: [f32; LANES], y: [f32; LANES]) -> [f32; LANES] {
         each(|i| x[i] + y[i])
     }
@@ -81,6 +92,11 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn mul(x: [f32; LANES], y: [f32; LANES]) -> [f32; LANES] {
         each(|i| x[i] * y[i])
+    }
+
+    #[inline(always)]
+    unsafe fn div(x: [f32; LANES], y: [f32; LANES]) -> [f32; LANES] {
+        each(|i| x[i] / y[i])
     }
 
     #[inline(always)]

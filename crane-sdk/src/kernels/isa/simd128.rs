@@ -2,7 +2,7 @@
 
 use std::arch::wasm32::*;
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::kernels::vector::Vector;
 
@@ -71,6 +71,17 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
+    unsafe fn read_bf16(at: *const bf16) -> v128 {
+        // SAFETY: the caller's pointer is good for eight bytes.
+        u32x4_shl(unsafe { u32x4_load_extend_u16x4(at.cast()) }, 16)
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(x: v128, y: v128, z: v128) -> v128 {
+        f32x4_add(f32x4_mul(x, y), z)
+    }
+
+    #[inline(always)]
     unsafe fn add(x: v128, y: v128) -> v128 {
         f32x4_add(x, y)
     }
@@ -83,6 +94,11 @@ impl Vector for Simd128 {
     #[inline(always)]
     unsafe fn mul(x: v128, y: v128) -> v128 {
         f32x4_mul(x, y)
+    }
+
+    #[inline(always)]
+    unsafe fn div(x: v128, y: v128) -> v128 {
+        f32x4_div(x, y)
     }
 
     #[inline(always)]

@@ -7,13 +7,12 @@ use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
 use super::{Set, with_format};
-use crate::kernels::isa::avx2::Avx2;
+use crate::kernels::isa::{self, avx2::Avx2};
 use crate::kernels::vector::Vector;
 
 /// These loops, if the processor has the instructions.
 pub(super) fn set() -> Option<Set> {
-    let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c");
-    has.then_some(Set { name: "AVX2", rows: Avx2::LANES, run, quantize })
+    isa::has_avx2().then_some(Set { name: "AVX2", rows: Avx2::LANES, run, quantize })
 }
 
 /// # Safety

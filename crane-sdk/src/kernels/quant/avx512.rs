@@ -7,14 +7,12 @@ use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
 use super::{Set, with_format};
-use crate::kernels::isa::avx512::Avx512;
+use crate::kernels::isa::{self, avx512::Avx512};
 use crate::kernels::vector::Vector;
 
 /// These loops, if the processor has the instructions.
 pub(super) fn set() -> Option<Set> {
-    let has = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vnni");
+    let has = isa::has_avx512() && is_x86_feature_detected!("avx512vnni");
     has.then_some(Set { name: "AVX-512 VNNI", rows: Avx512::LANES, run, quantize })
 }
 

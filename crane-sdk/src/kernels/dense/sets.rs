@@ -1,0 +1,78 @@
+//! The loops of [`super::panels`] compiled for each instruction set, and the choice among them.
+
+use std::sync::OnceLock;
+
+use super::super::isa;
+use super::panels::{self, Work};
+use super::{DenseType, with_number};
+
+/// The loops of one instruction set.
+#[derive(Clone, Copy)]
+pub(super) struct Set {
+    /// What it is called.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests name what fails"))]
+    pub name: &'static str,
+    run: unsafe fn(DenseType, &Work<'_>),
+}
+
+impl Set {
+    /// Computes a share of a product.
+    ///
+    /// # Safety
+    /// As [`panels::multiply`] says; the set comes from [`sets`].
+    pub(super) unsafe fn run(&self, kind: DenseType, work: &Work<'_>) {
+        // SAFETY: as the caller says.
+        unsafe { (self.run)(kind, work) }
+    }
+}
+
+const PORTABLE: Set = Set { name: "portable", run: portable };
+
+/// The fastest loops that this processor runs.
+pub(super) fn fastest() -> &'static Set {
+    sets().first().unwrap_or(&PORTABLE)
+}
+
+/// Every set that this processor runs, the fastest first.
+pub(super) fn sets() -> &'static [Set] {
+    static SETS: OnceLock<Vec<Set>> = OnceLock::new();
+    SETS.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        let fast = [
+            isa::has_avx512().then_some(Set { name: "AVX-512", run: avx512 }),
+            isa::has_avx2().then_some(Set { name: "AVX2", run: avx2_fma }),
+        ];
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let fast = [Some(Set { name: "SIMD128", run: simd128 })];
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        )))]
+        let fast: [Option<Set>; 0] = [];
+        fast.into_iter().flatten().chain([PORTABLE]).collect()
+    })
+}
+
+macro_rules! set {
+    ($name:ident, $vector:path $(, $feature:literal)?) => {
+        /// # Safety
+        /// The processor must have the instructions, and `work` must be sound as [`panels::multiply`] says.
+        $(#[target_feature(enable = $feature)])?
+        #[allow(
+            clippy::undocumented_unsafe_blocks,
+            reason = "the lint does not see comments through macros"
+        )]
+        unsafe fn $name(kind: DenseType, work: &Work<'_>) {
+            // SAFETY: as the caller says.
+            with_number!(kind, N => unsafe { panels::multiply::<$vector, N>(work) })
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+set!(avx512, isa::avx512::Avx512, "avx512f");
+#[cfg(target_arch = "x86_64")]
+set!(avx2_fma, isa::avx2::Avx2, "avx2,f16c,fma");
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+set!(simd128, isa::simd128::Simd128);
+set!(portable, isa::portable::Portable);

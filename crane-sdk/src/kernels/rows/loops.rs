@@ -1,0 +1,115 @@
+//! Norm and gated activation of one row: the loops of every instruction set.
+
+use super::super::scalar;
+use super::super::vector::{Vector, exp};
+
+/// Partial sums of a norm: each instruction set adds in this order, so that all give the same to the last bit.
+const SUMS: usize = 32;
+
+/// A row to be normalised. The pointers are good for `width` floats.
+pub(super) struct NormRow {
+    pub x: *const f32,
+    /// What is added to `x` first, and where the sum goes; null if nothing is.
+    pub added: *const f32,
+    pub sum: *mut f32,
+    pub weight: *const f32,
+    pub out: *mut f32,
+    pub width: usize,
+    pub eps: f32,
+}
+
+/// x · w / sqrt(mean(x²) + ε).
+///
+/// # Safety
+/// The processor must have the instructions of `V`; the row's pointers must be good.
+#[inline(always)]
+pub(super) unsafe fn norm<V: Vector>(row: &NormRow) {
+    let width = row.width;
+    let whole = width / SUMS * SUMS;
+    // SAFETY: every index is below the width.
+    unsafe {
+        let mut x = row.x;
+        if !row.added.is_null() {
+            let mut i = 0;
+            while i + V::LANES <= width {
+                let sum = V::add(V::read(row.x.add(i)), V::read(row.added.add(i)));
+                V::write(row.sum.add(i), sum);
+                i += V::LANES;
+            }
+            while i < width {
+                *row.sum.add(i) = *row.x.add(i) + *row.added.add(i);
+                i += 1;
+            }
+            x = row.sum;
+        }
+        let mut sums = [0f32; SUMS];
+        let mut first = 0;
+        while first < SUMS {
+            let mut sum = V::splat(0.0);
+            let mut i = first;
+            while i < whole {
+                let x = V::read(x.add(i));
+                sum = V::add(sum, V::mul(x, x));
+                i += SUMS;
+            }
+            V::write(sums.as_mut_ptr().add(first), sum);
+            first += V::LANES;
+        }
+        let mut half = SUMS / 2;
+        while half > 0 {
+            let mut i = 0;
+            while i < half {
+                sums[i] += sums[i + half];
+                i += 1;
+            }
+            half /= 2;
+        }
+        let mut total = sums[0];
+        let mut i = whole;
+        while i < width {
+            total += *x.add(i) * *x.add(i);
+            i += 1;
+        }
+        let scale = 1.0 / (total / width as f32 + row.eps).sqrt();
+        let wide = V::splat(scale);
+        let mut i = 0;
+        while i + V::LANES <= width {
+            let scaled = V::mul(V::read(x.add(i)), wide);
+            V::write(row.out.add(i), V::mul(scaled, V::read(row.weight.add(i))));
+            i += V::LANES;
+        }
+        while i < width {
+            *row.out.add(i) = *x.add(i) * scale * *row.weight.add(i);
+            i += 1;
+        }
+    }
+}
+
+/// outᵢ = gateᵢ · sigmoid(gateᵢ) · upᵢ.
+///
+/// # Safety
+/// The processor must have the instructions of `V`; the pointers must be good for `len` floats.
+#[inline(always)]
+pub(super) unsafe fn silu_mul<V: Vector>(
+    gate: *const f32,
+    up: *const f32,
+    out: *mut f32,
+    len: usize,
+) {
+    // SAFETY: every index is below the length.
+    unsafe {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let mut i = 0;
+        while i + V::LANES <= len {
+            let gate = V::read(gate.add(i));
+            let below = V::add(one, exp::<V>(V::sub(zero, gate)));
+            V::write(out.add(i), V::mul(V::div(gate, below), V::read(up.add(i))));
+            i += V::LANES;
+        }
+        while i < len {
+            let gate = *gate.add(i);
+            *out.add(i) = gate / (1.0 + scalar::exp(0.0 - gate)) * *up.add(i);
+            i += 1;
+        }
+    }
+}

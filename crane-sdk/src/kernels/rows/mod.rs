@@ -1,0 +1,165 @@
+//! Loops over the rows of an activation matrix: norms, rotary embedding, gated activation.
+
+mod loops;
+mod sets;
+
+use super::shared::Shared;
+use super::threads::parallel_for;
+use loops::NormRow;
+use sets::Set;
+
+/// RMSNorm of each row: x · w / sqrt(mean(x²) + ε), `x` and the result `[rows, weight.len()]`.
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
+    norm_with(sets::fastest(), x, None, weight, eps).1
+}
+
+/// x + y, and [`rms_norm`] of it: what a residual stream is between two blocks, in one pass. Both are empty
+/// unless `x` and `y` have the same length.
+pub fn add_rms_norm(x: &[f32], y: &[f32], weight: &[f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+    if x.len() != y.len() {
+        return (Vec::new(), Vec::new());
+    }
+    norm_with(sets::fastest(), x, Some(y), weight, eps)
+}
+
+/// The sum (empty without `added`) and its norm.
+fn norm_with(
+    set: &Set,
+    x: &[f32],
+    added: Option<&[f32]>,
+    weight: &[f32],
+    eps: f32,
+) -> (Vec<f32>, Vec<f32>) {
+    let width = weight.len().max(1);
+    let mut sum = vec![0f32; added.map_or(0, <[f32]>::len)];
+    let mut out = vec![0f32; x.len()];
+    let (sums, outs) = (Shared::new(&mut sum), Shared::new(&mut out));
+    parallel_for(x.len() / width, 5 * width, |rows| {
+        for row in rows {
+            let at = row * width;
+            // SAFETY: the row lies in every slice, as its length says; each row is given to one thread, and the set is
+            // one that the processor runs.
+            unsafe {
+                (set.norm)(&NormRow {
+                    x: x[at..at + width].as_ptr(),
+                    added: added.map_or(std::ptr::null(), |y| y[at..at + width].as_ptr()),
+                    sum: sums.start().wrapping_add(at),
+                    weight: weight.as_ptr(),
+                    out: outs.start().wrapping_add(at),
+                    width: weight.len(),
+                    eps,
+                });
+            }
+        }
+    });
+    (sum, out)
+}
+
+/// Angles of the rotary embedding for a list of positions.
+#[derive(Debug, Clone)]
+pub struct RotaryTable {
+    /// cos, `[positions, head_dim / 2]`.
+    pub cos: Vec<f32>,
+    /// sin, `[positions, head_dim / 2]`.
+    pub sin: Vec<f32>,
+    /// `head_dim / 2`.
+    pub half: usize,
+}
+
+impl RotaryTable {
+    /// cos and sin of position · frequency, the angle in f32 as transformers computes it.
+    ///
+    /// They are computed in f64 and rounded: systems differ in the last bits of theirs.
+    pub fn new(positions: &[usize], inv_freq: &[f32]) -> Self {
+        let angles = positions.iter().flat_map(|&p| inv_freq.iter().map(move |f| p as f32 * f));
+        let (cos, sin) =
+            angles.map(f64::from).map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
+        Self { cos, sin, half: inv_freq.len() }
+    }
+
+    /// The number of positions.
+    pub fn rows(&self) -> usize {
+        self.cos.len() / self.half.max(1)
+    }
+}
+
+/// Rotates one head by the angles of row `row` (half-split convention: element i pairs with
+/// i + head_dim / 2).
+pub(super) fn rotate(x: &[f32], table: &RotaryTable, row: usize, out: &mut [f32]) {
+    let half = table.half;
+    let angles = row * half..(row + 1) * half;
+    let (cos, sin) = (&table.cos[angles.clone()], &table.sin[angles]);
+    let (low, high) = x.split_at(half);
+    let (out_low, out_high) = out.split_at_mut(half);
+    for i in 0..half {
+        out_low[i] = low[i] * cos[i] - high[i] * sin[i];
+        out_high[i] = high[i] * cos[i] + low[i] * sin[i];
+    }
+}
+
+/// gate · sigmoid(gate) · up, element by element, over the shorter length.
+pub fn silu_mul(gate: &[f32], up: &[f32]) -> Vec<f32> {
+    silu_mul_with(sets::fastest(), gate, up)
+}
+
+fn silu_mul_with(set: &Set, gate: &[f32], up: &[f32]) -> Vec<f32> {
+    let mut out = vec![0f32; gate.len().min(up.len())];
+    let len = out.len();
+    let shared = Shared::new(&mut out);
+    const BLOCK: usize = 1024;
+    parallel_for(len.div_ceil(BLOCK), 8 * BLOCK, |blocks| {
+        let range = blocks.start * BLOCK..(blocks.end * BLOCK).min(len);
+        let (gate, up) = (&gate[range.clone()], &up[range.clone()]);
+        let out = shared.start().wrapping_add(range.start);
+        // SAFETY: ranges of blocks do not overlap, and the set is one that the processor runs.
+        unsafe { (set.silu_mul)(gate.as_ptr(), up.as_ptr(), out, range.len()) };
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn norms_are_their_definition_on_every_instruction_set(
+            rows in 1usize..4, width in 1usize..150, seed in any::<u32>(), eps in 1e-6f32..1e-3,
+        ) {
+            let mut state = seed;
+            let mut numbers = |len: usize| -> Vec<f32> {
+                let mut next = || {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 8) as f32 / (1 << 21) as f32 - 4.0
+                };
+                (0..len).map(|_| next()).collect()
+            };
+            let (x, y, weight) = (numbers(rows * width), numbers(rows * width), numbers(width));
+            let (sum, normed) = add_rms_norm(&x, &y, &weight, eps);
+            let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+            prop_assert_eq!(&sum, &expected);
+            prop_assert_eq!(&rms_norm(&sum, &weight, eps), &normed);
+            for (sum, normed) in sum.chunks(width).zip(normed.chunks(width)) {
+                let square: f64 = sum.iter().map(|x| f64::from(*x).powi(2)).sum();
+                let scale = 1.0 / (square / width as f64 + f64::from(eps)).sqrt();
+                for ((x, weight), found) in sum.iter().zip(&weight).zip(normed) {
+                    let expected = f64::from(*x) * scale * f64::from(*weight);
+                    prop_assert!((f64::from(*found) - expected).abs() <= 1e-5 * expected.abs() + 1e-6);
+                }
+            }
+            let gated = silu_mul(&x, &y);
+            for ((x, y), found) in x.iter().zip(&y).zip(&gated) {
+                let (x, y) = (f64::from(*x), f64::from(*y));
+                let expected = x / (1.0 + (-x).exp()) * y;
+                prop_assert!((f64::from(*found) - expected).abs() <= 1e-6 * expected.abs() + 1e-7);
+            }
+            for set in sets::sets() {
+                let found = norm_with(set, &x, Some(&y), &weight, eps);
+                prop_assert_eq!((&found.0, &found.1), (&sum, &normed), "{}", set.name);
+                prop_assert_eq!(&silu_mul_with(set, &x, &y), &gated, "{}", set.name);
+            }
+        }
+    }
+}

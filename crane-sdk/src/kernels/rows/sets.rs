@@ -1,0 +1,80 @@
+//! The loops of [`super::loops`] compiled for each instruction set, and the choice among them.
+
+use std::sync::OnceLock;
+
+use super::super::isa;
+use super::loops::{self, NormRow};
+
+/// The loops of one instruction set.
+#[derive(Clone, Copy)]
+pub(super) struct Set {
+    /// What it is called.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests name what fails"))]
+    pub name: &'static str,
+    /// As [`loops::norm`].
+    pub norm: unsafe fn(&NormRow),
+    /// As [`loops::silu_mul`].
+    pub silu_mul: unsafe fn(*const f32, *const f32, *mut f32, usize),
+}
+
+/// The fastest loops that this processor runs.
+pub(super) fn fastest() -> &'static Set {
+    sets().first().unwrap_or(&PORTABLE)
+}
+
+/// Every set that this processor runs, the fastest first.
+pub(super) fn sets() -> &'static [Set] {
+    static SETS: OnceLock<Vec<Set>> = OnceLock::new();
+    SETS.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        let fast = [isa::has_avx512().then_some(AVX512), isa::has_avx2().then_some(AVX2)];
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        let fast = [Some(SIMD128)];
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            all(target_arch = "wasm32", target_feature = "simd128")
+        )))]
+        let fast: [Option<Set>; 0] = [];
+        fast.into_iter().flatten().chain([PORTABLE]).collect()
+    })
+}
+
+macro_rules! set {
+    ($set:ident, $name:literal, $module:ident, $vector:path $(, $feature:literal)?) => {
+        mod $module {
+            use super::*;
+
+            /// # Safety
+            /// As [`loops::norm`] says.
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn norm(row: &NormRow) {
+                // SAFETY: as the caller says.
+                unsafe { loops::norm::<$vector>(row) }
+            }
+
+            /// # Safety
+            /// As [`loops::silu_mul`] says.
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn silu_mul(
+                gate: *const f32,
+                up: *const f32,
+                out: *mut f32,
+                len: usize,
+            ) {
+                // SAFETY: as the caller says.
+                unsafe { loops::silu_mul::<$vector>(gate, up, out, len) }
+            }
+        }
+
+        const $set: Set =
+            Set { name: $name, norm: $module::norm, silu_mul: $module::silu_mul };
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+set!(AVX512, "AVX-512", avx512, isa::avx512::Avx512, "avx512f");
+#[cfg(target_arch = "x86_64")]
+set!(AVX2, "AVX2", avx2, isa::avx2::Avx2, "avx2,f16c");
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+set!(SIMD128, "SIMD128", simd128, isa::simd128::Simd128);
+set!(PORTABLE, "portable", portable, isa::portable::Portable);
