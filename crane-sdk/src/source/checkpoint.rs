@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
@@ -125,35 +126,44 @@ impl TensorTable {
         self.entries.iter().map(|(name, entry)| (name.as_str(), &entry.info))
     }
 
-    /// The bytes of a tensor.
+    /// Some of a tensor's bytes; a range that reaches past its end is cut there.
     ///
     /// # Errors
     /// [`Error::Weights`] if there is no such tensor, and what reading the file may give.
     pub(super) fn read<'a>(
         &self,
         name: &str,
+        part: Range<usize>,
         label: &str,
         blobs: &'a [Arc<dyn Blob>],
     ) -> Result<Cow<'a, [u8]>> {
-        let entry = self.entries.get(name);
-        let found = entry.and_then(|entry| Some((entry, blobs.get(entry.file)?)));
-        let Some((entry, blob)) = found else {
+        let Some((blob, offset, len)) = self.place(name, part, blobs) else {
             return Err(Error::Weights {
                 name: name.to_owned(),
                 file: label.to_owned(),
                 reason: "the model needs it, but the checkpoint does not have it".to_owned(),
             });
         };
-        blob.read(entry.offset, entry.info.bytes)
+        blob.read(offset, len)
     }
 
-    /// Tells the file that a tensor's bytes will not be read again.
-    pub(super) fn discard(&self, name: &str, blobs: &[Arc<dyn Blob>]) {
-        if let Some(entry) = self.entries.get(name)
-            && let Some(blob) = blobs.get(entry.file)
-        {
-            blob.discard(entry.offset, entry.info.bytes);
+    /// Tells the file that some of a tensor's bytes will not be read again.
+    pub(super) fn discard(&self, name: &str, part: Range<usize>, blobs: &[Arc<dyn Blob>]) {
+        if let Some((blob, offset, len)) = self.place(name, part, blobs) {
+            blob.discard(offset, len);
         }
+    }
+
+    fn place<'a>(
+        &self,
+        name: &str,
+        part: Range<usize>,
+        blobs: &'a [Arc<dyn Blob>],
+    ) -> Option<(&'a Arc<dyn Blob>, u64, usize)> {
+        let entry = self.entries.get(name)?;
+        let end = part.end.min(entry.info.bytes);
+        let start = part.start.min(end);
+        Some((blobs.get(entry.file)?, entry.offset + start as u64, end - start))
     }
 }
 
@@ -169,8 +179,16 @@ pub trait Checkpoint: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Weights`] if there is no such tensor, [`Error::Io`] if reading fails.
-    fn read(&self, name: &str) -> Result<Cow<'_, [u8]>>;
+    fn read(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        self.read_part(name, 0..usize::MAX)
+    }
 
-    /// Says that a tensor's bytes will not be read again, so that their memory may be given back.
-    fn discard(&self, name: &str);
+    /// Some of a tensor's bytes; a range that reaches past its end is cut there.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`].
+    fn read_part(&self, name: &str, part: Range<usize>) -> Result<Cow<'_, [u8]>>;
+
+    /// Says that some of a tensor's bytes will not be read again, so that their memory may be given back.
+    fn discard_part(&self, name: &str, part: Range<usize>);
 }

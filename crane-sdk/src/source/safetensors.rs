@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
@@ -130,11 +131,11 @@ impl Checkpoint for SafetensorsCheckpoint {
         &self.tensors
     }
 
-    fn read(&self, name: &str) -> Result<Cow<'_, [u8]>> {
-        self.tensors.read(name, &self.label, &self.blobs)
+    fn read_part(&self, name: &str, part: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        self.tensors.read(name, part, &self.label, &self.blobs)
     }
 
-    fn discard(&self, name: &str) {
-        self.tensors.discard(name, &self.blobs);
+    fn discard_part(&self, name: &str, part: Range<usize>) {
+        self.tensors.discard(name, part, &self.blobs);
     }
 }

@@ -1,19 +1,17 @@
 //! From names and bytes of a checkpoint to checked tensors: converted, quantised, put on the device.
 
 mod convert;
+mod matrix;
 mod names;
 mod quantize;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
 use crate::kernels::attention::KvType;
-use crate::kernels::dense::{DenseMatrix, DenseType};
-use crate::kernels::quant::PackedMatrix;
 use crate::models::LoadOptions;
 use crate::nn::{Linear, Matrix};
 use crate::source::{Checkpoint, StoredType, TensorInfo};
@@ -204,75 +202,6 @@ impl<'a> Weights<'a> {
         let mut types: Vec<_> = self.held_types.borrow().clone().into_iter().collect();
         types.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), name.clone()));
         types
-    }
-
-    fn matrix(&self, name: &str, shape: [usize; 2], role: Role) -> Result<Matrix> {
-        let (stored, info) = self.take(name, &shape)?;
-        let dtype = self.known_type(&stored, info)?;
-        let bytes = self.checkpoint.read(&stored)?;
-        let bytes = self.naming.reorder(name, bytes, shape[0])?;
-        let target = self.options.quantize.and_then(|quant| match role {
-            Role::Inner => quant.for_rows_of(shape[1]),
-            Role::Head => quant.for_head_rows_of(shape[1]),
-        });
-        let (matrix, held) = if let Some(target) = target {
-            let data = quantize::quantize_rows(&bytes, dtype, shape, target, &stored)?;
-            (self.blocks(&data, target, shape)?, format!("{target:?}"))
-        } else if is_blocks(info) && self.options.dtype.is_none() {
-            (self.blocks(&bytes, dtype, shape)?, format!("{dtype:?}"))
-        } else {
-            let held = self.options.dtype.unwrap_or(match dtype {
-                GgmlDType::F16 => DType::F16,
-                GgmlDType::BF16 => DType::BF16,
-                _ => DType::F32,
-            });
-            (self.dense(&bytes, dtype, held, shape, &stored)?, format!("{held:?}"))
-        };
-        drop(bytes);
-        self.checkpoint.discard(&stored);
-        self.hold(matrix.bytes(), &held);
-        Ok(matrix)
-    }
-
-    fn blocks(&self, bytes: &[u8], dtype: GgmlDType, shape: [usize; 2]) -> Result<Matrix> {
-        let [rows, width] = shape;
-        if self.device().is_cpu()
-            && let Some(packed) = PackedMatrix::new(bytes, dtype, rows, width)
-        {
-            return Ok(Matrix::Packed(Arc::new(packed)));
-        }
-        let storage = convert::to_blocks(bytes, dtype, self.device())?;
-        Ok(Matrix::Blocks(Arc::new(QTensor::new(storage, (rows, width))?)))
-    }
-
-    /// Numbers of the type `held`, on the CPU packed for its kernels.
-    fn dense(
-        &self,
-        bytes: &[u8],
-        dtype: GgmlDType,
-        held: DType,
-        shape: [usize; 2],
-        name: &str,
-    ) -> Result<Matrix> {
-        let [rows, width] = shape;
-        let kind = match held {
-            DType::F16 => DenseType::F16,
-            DType::BF16 => DenseType::BF16,
-            _ => DenseType::F32,
-        };
-        if !self.device().is_cpu() {
-            let tensor = convert::to_tensor(bytes, dtype, shape, held, self.device(), name)?;
-            return Ok(Matrix::Tensor(tensor));
-        }
-        let packed = if DenseType::of(dtype) == Some(kind) {
-            DenseMatrix::new(bytes, kind, rows, width)
-        } else {
-            let values = convert::to_f32(bytes, dtype, name)?;
-            DenseMatrix::new(&convert::to_bytes(&values, kind), kind, rows, width)
-        };
-        let wrong =
-            || Error::invalid_file(name, format_args!("its bytes are not {shape:?} numbers"));
-        Ok(Matrix::Dense(Arc::new(packed.ok_or_else(wrong)?)))
     }
 
     /// Finds a tensor and checks its shape; returns its name in the checkpoint.

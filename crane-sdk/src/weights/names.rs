@@ -57,6 +57,12 @@ impl Naming {
         name.to_owned()
     }
 
+    /// Whether [`Naming::reorder`] changes a tensor.
+    pub(super) fn reorders(&self, name: &str) -> bool {
+        matches!(self, Naming::GgufPermuted { .. })
+            && (name.contains("self_attn.q_proj.") || name.contains("self_attn.k_proj."))
+    }
+
     /// The bytes of tensor `name` of `rows` rows in transformers' order.
     ///
     /// Where the converter interleaved the two halves of each head, row 2i + j of a head goes back to

@@ -70,17 +70,17 @@ macro_rules! with_number {
 }
 pub(super) use with_number;
 
-/// A cache line, so that panels begin at one.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct Line([u8; 64]);
+/// Where a panel begins is a multiple of it: a cache line.
+const ALIGNMENT: usize = 64;
 
 /// A dense matrix `[rows, width]`, packed.
 pub struct DenseMatrix {
     kind: DenseType,
     rows: usize,
     width: usize,
-    lines: Vec<Line>,
+    /// Panels from byte `start` on.
+    bytes: Vec<u8>,
+    start: usize,
 }
 
 impl fmt::Debug for DenseMatrix {
@@ -93,28 +93,48 @@ impl fmt::Debug for DenseMatrix {
 impl DenseMatrix {
     /// Packs little-endian numbers `[rows, width]`; `None` unless `bytes` are just as many.
     pub fn new(bytes: &[u8], kind: DenseType, rows: usize, width: usize) -> Option<Self> {
-        let row_bytes = width.checked_mul(kind.size()).filter(|&bytes| bytes > 0)?;
-        if Some(bytes.len()) != row_bytes.checked_mul(rows) {
-            return None;
+        let mut matrix = Self::room(kind, rows, width)?;
+        let whole = bytes.len() == rows * width * kind.size();
+        (whole && matrix.put(0, bytes)).then_some(matrix)
+    }
+
+    /// Room for `[rows, width]` numbers, all 0, to be filled by [`DenseMatrix::put`]; `None` without a width.
+    pub fn room(kind: DenseType, rows: usize, width: usize) -> Option<Self> {
+        let panel_bytes = width.checked_mul(PANEL * kind.size()).filter(|&bytes| bytes > 0)?;
+        let panel_bytes = panel_bytes.next_multiple_of(ALIGNMENT);
+        let size = rows.div_ceil(PANEL).checked_mul(panel_bytes)?.checked_add(ALIGNMENT)?;
+        let bytes = vec![0u8; size];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Some(Self { kind, rows, width, bytes, start })
+    }
+
+    /// Packs rows from `row` on. Returns whether `bytes` are whole rows that lie in the matrix.
+    pub fn put(&mut self, row: usize, bytes: &[u8]) -> bool {
+        let row_bytes = self.width * self.kind.size();
+        let count = bytes.len() / row_bytes;
+        let end = row.saturating_add(count);
+        if bytes.len() != count * row_bytes || end > self.rows || count == 0 {
+            return count == 0 && bytes.is_empty();
         }
-        let panels = rows.div_ceil(PANEL);
-        let panel_lines = (PANEL * row_bytes).div_ceil(size_of::<Line>());
-        let mut lines = vec![Line([0; 64]); panels * panel_lines];
-        let shared = Shared::new(&mut lines);
-        parallel_for(panels, PANEL * width, |range| {
+        let (kind, first) = (self.kind, row / PANEL);
+        let (panel_bytes, start) = (self.panel_bytes(), self.start);
+        let shared = Shared::new(&mut self.bytes);
+        parallel_for(end.div_ceil(PANEL) - first, PANEL * self.width, |range| {
             for panel in range {
+                let panel = first + panel;
+                let at = start + panel * panel_bytes;
                 // SAFETY: each panel is written by one thread.
-                let out = unsafe { shared.slice(panel * panel_lines..(panel + 1) * panel_lines) };
-                let rows = bytes.chunks_exact(row_bytes).skip(panel * PANEL).take(PANEL);
-                for (lane, row) in rows.enumerate() {
+                let out = unsafe { shared.slice(at..at + panel_bytes) };
+                for index in row.max(panel * PANEL)..end.min((panel + 1) * PANEL) {
+                    let numbers = &bytes[(index - row) * row_bytes..][..row_bytes];
                     match kind {
-                        DenseType::F32 => put_row(out, lane, row.as_chunks::<4>().0),
-                        _ => put_row(out, lane, row.as_chunks::<2>().0),
+                        DenseType::F32 => put_row(out, index % PANEL, numbers.as_chunks::<4>().0),
+                        _ => put_row(out, index % PANEL, numbers.as_chunks::<2>().0),
                     }
                 }
             }
         });
-        Some(Self { kind, rows, width, lines })
+        true
     }
 
     /// How numbers are held.
@@ -134,11 +154,11 @@ impl DenseMatrix {
 
     /// Bytes that the panels take.
     pub fn bytes(&self) -> usize {
-        size_of_val::<[Line]>(&self.lines)
+        self.bytes.len()
     }
 
     fn panel_bytes(&self) -> usize {
-        (PANEL * self.width * self.kind.size()).next_multiple_of(size_of::<Line>())
+        (PANEL * self.width * self.kind.size()).next_multiple_of(ALIGNMENT)
     }
 
     /// Row `index` as floats; `None` if there is no such row.
@@ -146,10 +166,10 @@ impl DenseMatrix {
         if index >= self.rows {
             return None;
         }
-        let panel = &self.lines[index / PANEL * self.panel_bytes() / size_of::<Line>()..];
+        let panel = &self.bytes[self.start + index / PANEL * self.panel_bytes()..];
         let lane = index % PANEL;
         let number = |column: usize| (column * PANEL + lane) * self.kind.size();
-        let byte = |at: usize| panel[at / 64].0[at % 64];
+        let byte = |at: usize| panel[at];
         Some(match self.kind {
             DenseType::F32 => (0..self.width)
                 .map(|column| {
@@ -173,16 +193,9 @@ impl DenseMatrix {
 
 /// Writes a row into lane `lane` of a panel: number i goes to place 16·i + lane.
 #[inline(always)]
-fn put_row<const N: usize>(panel: &mut [Line], lane: usize, row: &[[u8; N]]) {
-    let per_line = size_of::<Line>() / (PANEL * N);
-    if per_line == 0 {
-        return;
-    }
-    for (line, numbers) in panel.iter_mut().zip(row.chunks(per_line)) {
-        for (i, number) in numbers.iter().enumerate() {
-            let at = (i * PANEL + lane) * N;
-            line.0[at..at + N].copy_from_slice(number);
-        }
+fn put_row<const N: usize>(panel: &mut [u8], lane: usize, row: &[[u8; N]]) {
+    for (column, number) in panel.chunks_exact_mut(PANEL * N).zip(row) {
+        column[lane * N..(lane + 1) * N].copy_from_slice(number);
     }
 }
 
@@ -217,7 +230,7 @@ fn matmul_with(
         let count = (range.end * panels::UNIT).min(panels) - first;
         let row = first * PANEL;
         let work = Work {
-            panels: matrix.lines.as_ptr().cast::<u8>().wrapping_add(first * matrix.panel_bytes()),
+            panels: matrix.bytes.as_ptr().wrapping_add(matrix.start + first * matrix.panel_bytes()),
             panel_bytes: matrix.panel_bytes(),
             count,
             rows: (rows - row).min(count * PANEL),
@@ -269,7 +282,10 @@ mod tests {
             width in prop_oneof![1usize..40, 500usize..1100], seed in any::<u32>(),
         ) {
             let weights = numbers(rows * width, seed);
-            let matrix = DenseMatrix::new(&stored(&weights, kind), kind, rows, width).unwrap();
+            let mut matrix = DenseMatrix::room(kind, rows, width).unwrap();
+            let bytes = stored(&weights, kind);
+            let (head, tail) = bytes.split_at(rows / 3 * width * kind.size());
+            prop_assert!(matrix.put(rows / 3, tail) && matrix.put(0, head));
             let held: Vec<Vec<f32>> = (0..rows).map(|row| matrix.row(row).unwrap()).collect();
             if kind == DenseType::F32 {
                 prop_assert_eq!(&held.concat(), &weights);

@@ -99,39 +99,58 @@ impl PackedMatrix {
     ///
     /// `None` for a type that is not multiplied here, and unless `bytes` are whole rows.
     pub fn new(bytes: &[u8], dtype: GgmlDType, rows: usize, width: usize) -> Option<Self> {
-        Self::for_set(fastest(), bytes, dtype, rows, width)
+        let mut matrix = Self::room(dtype, rows, width)?;
+        (bytes.len() == rows * matrix.row_bytes() && matrix.put(0, bytes)).then_some(matrix)
     }
 
-    fn for_set(
-        set: &Set,
-        weights: &[u8],
-        dtype: GgmlDType,
-        rows: usize,
-        width: usize,
-    ) -> Option<Self> {
+    /// Room for `[rows, width]` blocks of `dtype`, all 0, to be filled by [`PackedMatrix::put`].
+    ///
+    /// `None` for a type that is not multiplied here, and unless rows are whole blocks.
+    pub fn room(dtype: GgmlDType, rows: usize, width: usize) -> Option<Self> {
+        Self::room_for(fastest(), dtype, rows, width)
+    }
+
+    fn room_for(set: &Set, dtype: GgmlDType, rows: usize, width: usize) -> Option<Self> {
         let kind = Kind::of(dtype)?;
-        let row_bytes = width / dtype.block_size() * dtype.type_size();
-        let whole = width > 0 && width.is_multiple_of(dtype.block_size());
-        if !whole || Some(weights.len()) != row_bytes.checked_mul(rows) {
+        if width == 0 || !width.is_multiple_of(dtype.block_size()) {
             return None;
         }
         let panel_bytes = kind.layout().panel_bytes(set.rows, width);
-        let panels = rows.div_ceil(set.rows);
-        let mut bytes = vec![0u8; panels * panel_bytes + ALIGNMENT];
+        let size = rows.div_ceil(set.rows).checked_mul(panel_bytes)?.checked_add(ALIGNMENT)?;
+        let bytes = vec![0u8; size];
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        let shared = Shared::new(&mut bytes);
-        parallel_for(panels, set.rows * width, |range| {
+        Some(Self { kind, dtype, set: *set, rows, width, bytes, start })
+    }
+
+    /// Bytes of a row before it is packed.
+    fn row_bytes(&self) -> usize {
+        self.width / self.dtype.block_size() * self.dtype.type_size()
+    }
+
+    /// Packs rows from `row` on. Returns whether `weights` are whole rows that lie in the matrix.
+    pub fn put(&mut self, row: usize, weights: &[u8]) -> bool {
+        let (row_bytes, panel_bytes) = (self.row_bytes(), self.panel_bytes());
+        let count = weights.len() / row_bytes;
+        let end = row.saturating_add(count);
+        if weights.len() != count * row_bytes || end > self.rows || count == 0 {
+            return count == 0 && weights.is_empty();
+        }
+        let (kind, dtype, lanes, start) = (self.kind, self.dtype, self.set.rows, self.start);
+        let first = row / lanes;
+        let shared = Shared::new(&mut self.bytes);
+        parallel_for(end.div_ceil(lanes) - first, lanes * self.width, |range| {
             for panel in range {
+                let panel = first + panel;
                 let at = start + panel * panel_bytes;
                 // SAFETY: each panel is written by one thread.
                 let out = unsafe { shared.slice(at..at + panel_bytes) };
-                let rows = weights.chunks_exact(row_bytes).skip(panel * set.rows).take(set.rows);
-                for (lane, row) in rows.enumerate() {
-                    pack::pack_row(kind, row, dtype.type_size(), out, lane, set.rows);
+                for index in row.max(panel * lanes)..end.min((panel + 1) * lanes) {
+                    let weights = &weights[(index - row) * row_bytes..][..row_bytes];
+                    pack::pack_row(kind, weights, dtype.type_size(), out, index % lanes, lanes);
                 }
             }
         });
-        Some(Self { kind, dtype, set: *set, rows, width, bytes, start })
+        true
     }
 
     /// The type that was packed.
@@ -284,7 +303,11 @@ mod tests {
             let mut first: Option<Vec<f32>> = None;
             for set in sets() {
                 prop_assert!(Activations::with_set(set, &numbers(tokens * width, seed ^ 0x5555), width).unwrap() == x);
-                let packed = PackedMatrix::for_set(set, &data, dtype, outputs, width).unwrap();
+                let mut packed = PackedMatrix::room_for(set, dtype, outputs, width).unwrap();
+                // In two pieces that need not end with a panel.
+                let cut = outputs / 3;
+                let (head, tail) = data.split_at(cut * packed.row_bytes());
+                prop_assert!(packed.put(cut, tail) && packed.put(0, head));
                 for (index, expected) in weights.chunks(width).enumerate() {
                     prop_assert_eq!(&packed.row(index).unwrap(), expected, "{} row {}", set.name, index);
                 }
@@ -335,7 +358,8 @@ mod tests {
             }
             let row = block.repeat(width / dtype.block_size());
             for set in sets() {
-                let packed = PackedMatrix::for_set(set, &row, dtype, 1, width).unwrap();
+                let mut packed = PackedMatrix::room_for(set, dtype, 1, width).unwrap();
+                assert!(packed.put(0, &row));
                 let expected: f32 = packed.row(0).unwrap().iter().sum();
                 assert_eq!(
                     matmul(&x, &[(&packed, None)]).unwrap(),
