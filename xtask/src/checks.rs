@@ -1,10 +1,10 @@
-//! What must hold beside the tests: format, lints, documentation, README's table, dependencies.
+//! What must hold beside the tests: format, lints, documentation, README's tables, dependencies.
 
 use std::process::ExitCode;
 
 use crate::process::{self, find_program};
 use crate::report::Report;
-use crate::{models, wasm};
+use crate::{bench, models, wasm};
 
 /// `cargo xtask check`.
 pub fn run() -> ExitCode {
@@ -32,7 +32,7 @@ pub fn add(report: &mut Report) {
         process::cargo("doc --release --no-deps -p crane-sdk -p crane-native -p crane-wasm")
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
-    report.step("README's model table", || models::run(true));
+    report.step("README's tables", || models::run(true).and_then(|()| bench::write_report(true)));
     if find_program("cargo-deny").is_some() {
         report.check("dependencies", &mut process::cargo("deny --all-features check"));
     } else {

@@ -55,9 +55,10 @@ enum Command {
         #[arg(long)]
         wasm: bool,
     },
-    /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH) and candle ($CANDLE_BENCH), in turns
-    Bench(bench::Options),
-    /// Write the README's table of models from the registry
+    /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH), candle ($CANDLE_BENCH) and PyTorch
+    /// ($TORCH_PYTHON), in turns
+    Bench(Box<bench::Options>),
+    /// Write the README's tables: models from the registry, speeds from docs/bench
     Models {
         /// Change nothing; fail if the table is out of date
         #[arg(long)]
@@ -76,7 +77,9 @@ fn main() -> ExitCode {
         Command::Wasm { optimize } => wasm::package(optimize).map(done),
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
-        Command::Models { check } => models::run(check).map(done),
+        Command::Models { check } => {
+            models::run(check).and_then(|()| bench::write_report(check)).map(done)
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

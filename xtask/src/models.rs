@@ -14,7 +14,7 @@ pub fn run(check: bool) -> Result<()> {
     let table = process::output(&mut process::cargo(
         "run --release --quiet --package xtask-models -- table",
     ))?;
-    let written = with_table(&readme, &table)?;
+    let written = with_table(&readme, &table, BEGIN, END)?;
     if written == readme {
         println!("README.md: the model table is up to date");
     } else if check {
@@ -26,14 +26,15 @@ pub fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
-fn with_table(readme: &str, table: &str) -> Result<String> {
+/// `readme` with `table` between two marks.
+pub fn with_table(readme: &str, table: &str, begin: &str, end: &str) -> Result<String> {
     let marks = readme
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
+        .split_once(begin)
+        .and_then(|(before, rest)| rest.split_once(end).map(|(_, after)| (before, after)));
     let Some((before, after)) = marks else {
-        bail!("README.md has no lines {BEGIN} and {END}");
+        bail!("README.md has no lines {begin} and {end}");
     };
-    Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", table.trim()))
+    Ok(format!("{before}{begin}\n{}\n{end}{after}", table.trim()))
 }
 
 #[cfg(test)]
@@ -43,13 +44,13 @@ mod tests {
     #[test]
     fn only_what_is_between_the_marks_changes() {
         let readme = format!("# Crane\n{BEGIN}\nold\n{END}\nrest\n");
-        let written = with_table(&readme, "| new |\n").unwrap();
+        let written = with_table(&readme, "| new |\n", BEGIN, END).unwrap();
         assert_eq!(written, format!("# Crane\n{BEGIN}\n| new |\n{END}\nrest\n"));
-        assert_eq!(with_table(&written, "| new |").unwrap(), written);
+        assert_eq!(with_table(&written, "| new |", BEGIN, END).unwrap(), written);
     }
 
     #[test]
     fn a_readme_without_marks_is_an_error() {
-        assert!(with_table("# Crane\n", "| new |").is_err());
+        assert!(with_table("# Crane\n", "| new |", BEGIN, END).is_err());
     }
 }
