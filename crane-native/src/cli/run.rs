@@ -49,6 +49,7 @@ fn prompt(args: &RunArgs) -> Result<(Option<String>, Prompt)> {
     let flag = args.model.model.clone();
     let Some(file) = &args.messages else {
         let words = words::split(args.words.clone(), flag)?;
+        open::check(&args.model, &words.model)?;
         return Ok((words.model, Prompt::Words(words::text(words.text, "prompt")?)));
     };
     let position = match args.words.as_slice() {

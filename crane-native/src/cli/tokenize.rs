@@ -25,6 +25,7 @@ pub(super) fn tokenize(console: Console, args: TokenizeArgs) -> Result {
         return lines(|text| Ok(tokenizer.encode(text, args.add_special)?));
     }
     let words = words::split(args.words, args.model.model.clone())?;
+    open::check(&args.model, &words.model)?;
     let text = match words.text.as_deref() {
         None | Some("-") => words::stdin()?,
         Some(text) => text.to_owned(),

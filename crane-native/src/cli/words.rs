@@ -16,8 +16,8 @@ pub(super) struct Words {
 
 /// Tells `[MODEL] TEXT` apart: two words are both, one is the text.
 ///
-/// One word that is a model file or folder on this machine is the model: nobody asks a model about
-/// the text `model.gguf`, and the text is then on stdin.
+/// One word that names a model file or folder, there or mistyped, is the model: nobody asks a model
+/// about the text `model.gguf`, and the text is then on stdin.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the model is named twice.
@@ -30,7 +30,7 @@ pub(super) fn split(words: Vec<String>, flag: Option<String>) -> Result<Words> {
             ));
         }
         (Some(model), Some(text)) => Words { model: Some(model), text: Some(text) },
-        (Some(word), None) if flag.is_none() && is_model_path(&word) => {
+        (Some(word), None) if flag.is_none() && is_model(&word) => {
             Words { model: Some(word), text: None }
         }
         (Some(text), None) => Words { model: flag, text: Some(text) },
@@ -38,10 +38,16 @@ pub(super) fn split(words: Vec<String>, flag: Option<String>) -> Result<Words> {
     })
 }
 
-fn is_model_path(word: &str) -> bool {
+fn is_model(word: &str) -> bool {
+    spells_path(word) || Path::new(word).join("config.json").is_file()
+}
+
+/// Whether a word is spelt like a model's path, whatever lies there.
+fn spells_path(word: &str) -> bool {
     let path = Path::new(word);
-    (path.extension().is_some_and(|extension| extension == "gguf") && path.is_file())
-        || path.join("config.json").is_file()
+    let gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    let begins = ["./", "../", "/", "~"].iter().any(|start| word.starts_with(start));
+    (gguf || begins || path.is_absolute()) && !word.contains(char::is_whitespace)
 }
 
 /// The text itself: the word, or stdin where the word is `-` or there is none.
@@ -102,6 +108,17 @@ mod tests {
         assert_eq!(words(&["m", "hi"], None), Some((some("m"), some("hi"))));
         assert_eq!(words(&["m", "-"], None), Some((some("m"), some("-"))));
         assert_eq!(words(&["a", "hi"], Some("m")), None);
+    }
+
+    #[test]
+    fn a_word_that_is_spelt_like_a_path_is_not_a_prompt() {
+        for word in ["missing.gguf", "M.GGUF", "./folder", "../m", "/m", "~/m", "org/name:q.gguf"] {
+            assert_eq!(words(&[word], None), Some((Some(word.into()), None)), "{word}");
+            assert_eq!(words(&[word], Some("m")), Some((Some("m".into()), Some(word.into()))));
+        }
+        for word in ["what is a.gguf", "/ is which folder?", "a/b", ".gguf", "~ and home", "..."] {
+            assert_eq!(words(&[word], None), Some((None, Some(word.into()))), "{word}");
+        }
     }
 
     #[test]

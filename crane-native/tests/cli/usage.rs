@@ -129,3 +129,14 @@ fn messages_must_be_a_list_of_messages() {
             .fails(2, &["messages.json", part]);
     }
 }
+
+#[test]
+fn a_mistyped_path_is_a_model_that_is_not_there() {
+    let home = Home::new();
+    for word in ["missing.gguf", "MISSING.GGUF", "./missing-folder", "../nowhere/m", "~/none"] {
+        for command in ["run", "tokenize"] {
+            home.run([command, word]).fails(3, &["not found"]);
+            home.run_with([command, word], "Hello\n").fails(3, &["not found"]);
+        }
+    }
+}
