@@ -15,6 +15,7 @@ mod machine;
 mod messages;
 mod open;
 mod output;
+mod prompt;
 mod reply;
 mod run;
 mod settings;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::models::{LoadOptions, LoadedModel, load};
 use crane_sdk::source::Source;
-use crane_sdk::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
+use crane_sdk::text::{ChatTemplate, Message, Tokenizer};
 use crane_sdk::weights::Quantization;
 
 use super::args::{LoadArgs, ModelArgs, NumberType, QuantType};
@@ -14,6 +14,7 @@ use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::machine;
 use super::output::Console;
+use super::prompt::Prompt;
 use super::units::{bytes, count};
 use crate::device;
 use crate::hub::{Event, Hub, HubConfig, Progress, TerminalProgress};
@@ -133,7 +134,7 @@ impl Text {
         Ok(ChatTemplate::from_source(model.source.as_ref())?)
     }
 
-    /// The ids of a conversation that waits for its next reply.
+    /// A conversation that waits for its next reply.
     ///
     /// # Errors
     /// If the template refuses the messages.
@@ -142,22 +143,10 @@ impl Text {
         console: Console,
         template: &ChatTemplate,
         messages: &[Message],
-    ) -> Result<Vec<u32>> {
-        let prompt = template.render(messages, &RenderOptions::default())?;
-        console.detail(format_args!("prompt: {prompt:?}"));
-        Ok(self.tokenizer.encode(&prompt, false)?)
-    }
-
-    /// The ids of a text that is to be completed, behind the token that begins texts (once).
-    ///
-    /// # Errors
-    /// If the text cannot be expressed in the vocabulary.
-    pub(super) fn complete(&self, text: &str) -> Result<Vec<u32>> {
-        let plain = self.tokenizer.encode(text, false)?;
-        match (plain.first(), self.tokenizer.bos_id()) {
-            (Some(&first), Some(bos)) if first == bos => Ok(plain),
-            _ => Ok(self.tokenizer.encode(text, true)?),
-        }
+    ) -> Result<Prompt> {
+        let (prompt, text) = Prompt::chat(&self.tokenizer, template, messages)?;
+        console.detail(format_args!("prompt: {text:?}"));
+        Ok(prompt)
     }
 }
 

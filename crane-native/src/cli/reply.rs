@@ -1,12 +1,13 @@
 //! A loaded model and its session: tokens in, a reply that streams to stdout out.
 
-use crane_sdk::generate::{ContextPolicy, GenerationConfig, Output, Session};
+use crane_sdk::generate::{GenerationConfig, Output, Session};
 
 use super::args::{FullContext, GenerationArgs, LoadArgs};
 use super::exit::Result;
 use super::interrupt::Interruptible;
 use super::open::{self, Text};
 use super::output::{self, Console};
+use super::prompt::Prompt;
 use super::settings::Settings;
 use super::summary;
 use crate::resolve::Resolved;
@@ -14,6 +15,14 @@ use crate::resolve::Resolved;
 /// A model that answers.
 pub(super) struct Engine {
     session: Session,
+}
+
+/// What the model answered, and to what.
+pub(super) struct Reply {
+    /// The reply and its numbers.
+    pub output: Output,
+    /// The prompt's tokens without those that did not fit and that the context policy gave up.
+    pub evaluated: Vec<u32>,
 }
 
 impl Engine {
@@ -35,19 +44,24 @@ impl Engine {
     }
 
     /// Generates a reply, shown as it comes if `shown`, with a line break at its end. Ctrl-C stops it;
-    /// what was said by then is the reply, and its finish reason says so.
+    /// what was said by then is the reply, and its finish reason says so. Where the context is full,
+    /// `policy` says what happens; the prompt's head stays.
     ///
     /// # Errors
     /// A broken pipe if nobody reads stdout; what the session refuses.
     pub(super) fn reply(
         &mut self,
         console: Console,
-        prompt: &[u32],
-        config: &GenerationConfig,
+        prompt: &Prompt,
+        config: GenerationConfig,
+        policy: FullContext,
         shown: bool,
-    ) -> Result<Output> {
+    ) -> Result<Reply> {
+        let context = prompt.policy(policy, self.session.context())?;
+        let config = GenerationConfig { context, ..config };
         let stop = Interruptible::new();
-        let mut generation = self.session.generate(prompt, config, stop.token())?;
+        let mut generation = self.session.generate(&prompt.ids, &config, stop.token())?;
+        let evaluated = generation.tokens().to_vec();
         let mut line_open = shown;
         for piece in &mut generation {
             let piece = piece?;
@@ -61,7 +75,7 @@ impl Engine {
             output::answer("\n")?;
         }
         summary::note(console, &output);
-        Ok(output)
+        Ok(Reply { output, evaluated })
     }
 }
 
@@ -80,11 +94,6 @@ pub(super) fn config(
     config.max_new_tokens = settings.max_tokens.or(config.max_new_tokens);
     config.stop.extend(settings.stop.iter().cloned());
     config.ignore_eos = generation.ignore_eos;
-    config.context = match generation.context_policy {
-        FullContext::Error => ContextPolicy::Error,
-        FullContext::Shift => ContextPolicy::Shift { keep: 0 },
-        FullContext::TruncateOldest => ContextPolicy::TruncateOldest { keep: 0 },
-    };
     config.validate()?;
     let idle = settings.sampling.draw_flags();
     if config.sampling.is_greedy() && !idle.is_empty() {

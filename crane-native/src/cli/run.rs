@@ -7,13 +7,14 @@ use super::args::RunArgs;
 use super::exit::{Failure, Result};
 use super::open::{self, Text};
 use super::output::{self, Console};
+use super::prompt::Prompt;
 use super::reply::{self, Engine};
 use super::settings::Settings;
 use super::{messages, summary, words};
 use crate::resolve::Resolved;
 
 /// What is to be answered.
-enum Prompt {
+enum Question {
     /// One message of the user, or the beginning of a text where the model knows no messages.
     Words(String),
     /// A conversation.
@@ -27,30 +28,31 @@ enum Prompt {
 /// finding, loading and running the model refuses; [`Failure::Interrupted`] on Ctrl-C.
 pub(super) fn run(console: Console, args: RunArgs) -> Result {
     let settings = Settings::new(&args.sampling, &args.generation)?;
-    let (position, prompt) = prompt(&args)?;
+    let (position, question) = question(&args)?;
     let model = open::find(console, &args.model, position)?;
     let text = open::text(console, &model)?;
     let config = reply::config(console, &text, &settings, &args.generation)?;
-    let ids = prompt_ids(console, &args, &model, &text, prompt)?;
+    let prompt = render(console, &args, &model, &text, question)?;
 
     let mut engine = Engine::load(console, &model, &text, &args.load, args.generation.ctx)?;
-    let output = engine.reply(console, &ids, &config, !args.json)?;
+    let policy = args.generation.context_policy;
+    let reply = engine.reply(console, &prompt, config, policy, !args.json)?;
     if args.json {
-        output::json(&summary::json(&model.name, &ids, &output))?;
+        output::json(&summary::json(&model.name, &prompt.ids, &reply))?;
     }
-    match output.finish_reason {
+    match reply.output.finish_reason {
         FinishReason::Cancelled => Err(Failure::Interrupted),
         _ => Ok(()),
     }
 }
 
 /// The model by position, if one is, and what is to be answered.
-fn prompt(args: &RunArgs) -> Result<(Option<String>, Prompt)> {
+fn question(args: &RunArgs) -> Result<(Option<String>, Question)> {
     let flag = args.model.model.clone();
     let Some(file) = &args.messages else {
         let words = words::split(args.words.clone(), flag)?;
         open::check(&args.model, &words.model)?;
-        return Ok((words.model, Prompt::Words(words::text(words.text, "prompt")?)));
+        return Ok((words.model, Question::Words(words::text(words.text, "prompt")?)));
     };
     let position = match args.words.as_slice() {
         [] => flag,
@@ -63,33 +65,35 @@ fn prompt(args: &RunArgs) -> Result<(Option<String>, Prompt)> {
     };
     let system = args.generation.system.as_deref();
     let messages = messages::with_system(messages::read(file)?, system)?;
-    Ok((position, Prompt::Messages(messages)))
+    Ok((position, Question::Messages(messages)))
 }
 
 /// The prompt as the model reads it: through its chat template, or as it is.
-fn prompt_ids(
+fn render(
     console: Console,
     args: &RunArgs,
     model: &Resolved,
     text: &Text,
-    prompt: Prompt,
-) -> Result<Vec<u32>> {
+    question: Question,
+) -> Result<Prompt> {
     let template = if args.raw { None } else { text.template(model)? };
     let system = args.generation.system.as_deref();
-    match (prompt, template) {
-        (Prompt::Words(words), Some(template)) => {
+    match (question, template) {
+        (Question::Words(words), Some(template)) => {
             let messages = messages::with_system(vec![Message::user(words)], system)?;
             text.render(console, &template, &messages)
         }
-        (Prompt::Messages(messages), Some(template)) => text.render(console, &template, &messages),
-        (Prompt::Words(words), None) if system.is_none() => {
+        (Question::Messages(messages), Some(template)) => {
+            text.render(console, &template, &messages)
+        }
+        (Question::Words(words), None) if system.is_none() => {
             if !args.raw {
                 console.warn(format_args!(
                     "{} has no chat template, so the prompt is completed as it is (as with --raw)",
                     model.name
                 ));
             }
-            text.complete(&words)
+            Prompt::text(&text.tokenizer, &words)
         }
         _ => Err(open::no_template(model)),
     }

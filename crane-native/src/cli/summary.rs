@@ -4,6 +4,7 @@ use crane_sdk::generate::{FinishReason, Output, Stats};
 use serde_json::{Value, json};
 
 use super::output::Console;
+use super::reply::Reply;
 
 /// Says how many tokens there were and how fast, and what the reply does not show.
 pub(super) fn note(console: Console, output: &Output) {
@@ -38,11 +39,13 @@ fn rate(speed: f64) -> String {
 }
 
 /// The object that `crane run --json` prints.
-pub(super) fn json(model: &str, prompt: &[u32], output: &Output) -> Value {
+pub(super) fn json(model: &str, prompt: &[u32], reply: &Reply) -> Value {
+    let Reply { output, evaluated } = reply;
     let stats = &output.stats;
     json!({
         "model": model,
         "prompt_ids": prompt,
+        "evaluated_ids": evaluated,
         "output_ids": output.ids,
         "text": output.text,
         "finish_reason": output.finish_reason,

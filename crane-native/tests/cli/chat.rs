@@ -121,3 +121,19 @@ fn a_block_is_one_message() {
     chat(&home, &format!("\"\"\"\nfirst\n/not a command\n\"\"\"\n/save {}\n", file.display())).ok();
     assert_eq!(saved(&home, "b.json")[0].1, "first\n/not a command");
 }
+
+#[test]
+fn a_full_context_keeps_the_system_prompt() {
+    let home = Home::new();
+    let model = model("qwen2_tied");
+    let system = "<|im_start|>system\nBe brief.<|im_end|>\n";
+    let system: Value = serde_json::from_str(&home.run(["tokenize", &model, system]).ok()).unwrap();
+    let limits = ["-c", "96", "-n", "4", "--context-policy", "shift", "--system", "Be brief."];
+    let lines = format!("Hello\n{}\n", "word ".repeat(200));
+    let outcome = home.run_with([&["chat", &model], &limits[..]].concat(), &lines);
+    // What is in the cache of the turn before is what both windows begin with.
+    let kept = format!("({} cached)", ids(&system).len());
+    let said = outcome.stderr.lines().last().unwrap();
+    assert!(said.contains(&kept), "{kept}: {}", outcome.stderr);
+    outcome.ok();
+}

@@ -111,14 +111,14 @@ fn a_prompt_that_does_not_fit_is_an_error_or_cut_as_asked() {
         &bench.model,
         &long,
         "-c",
-        "64",
+        "128",
         "-n",
         "8",
         "--ignore-eos",
         "--temp",
         "0",
     ];
-    bench.home.run(arguments).fails(2, &["64", "--context-policy"]);
+    bench.home.run(arguments).fails(2, &["128", "--context-policy"]);
     for policy in ["truncate-oldest", "shift"] {
         let outcome = bench.home.run([&arguments[..], &["--context-policy", policy]].concat());
         assert!(outcome.stderr.contains("dropped"), "{}", outcome.stderr);
@@ -126,6 +126,33 @@ fn a_prompt_that_does_not_fit_is_an_error_or_cut_as_asked() {
         assert!(answer["dropped_tokens"].as_u64().unwrap() > 100, "{answer}");
         assert_eq!(ids(&answer["output_ids"]).len(), 8);
     }
+}
+
+#[test]
+fn a_full_context_keeps_the_system_prompt_and_the_token_that_begins_texts() {
+    let bench = Bench::new();
+    let long = "word ".repeat(200);
+    let system = "<|im_start|>system\nBe brief.<|im_end|>\n";
+    let system = bench.home.run(["tokenize", &bench.model, system]).ok();
+    let system: Vec<u32> = serde_json::from_str(&system).unwrap();
+    for policy in ["truncate-oldest", "shift"] {
+        let limits = ["-n", "8", "--context-policy", policy];
+        let answer = |arguments: &[&str]| -> Value {
+            let stdout = bench.home.run([&["run", "--json"], arguments, &limits].concat()).ok();
+            serde_json::from_str(&stdout).unwrap()
+        };
+        let chat = answer(&[&bench.model, &long, "--system", "Be brief.", "-c", "96"]);
+        let (prompt, read) = (ids(&chat["prompt_ids"]), ids(&chat["evaluated_ids"]));
+        assert_eq!(read[..system.len()], system, "{policy}");
+        assert_eq!(read.len() as u64, chat["stats"]["prompt_tokens"].as_u64().unwrap());
+        assert!(prompt.ends_with(&read[system.len()..]), "{policy}");
+        assert!(read.len() < 96 && prompt.len() > 96);
+
+        let raw = answer(&[&model("llama32"), &long, "--raw", "-c", "64"]);
+        assert_eq!(ids(&raw["evaluated_ids"])[0], 380, "{policy}");
+    }
+    let crowded = ["run", &bench.model, "x", "--context-policy", "shift", "-c", "20", "--system"];
+    bench.home.run([&crowded[..], &[&long]].concat()).fails(2, &["system prompt", "--ctx"]);
 }
 
 #[test]

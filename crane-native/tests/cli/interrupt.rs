@@ -18,7 +18,7 @@ fn endless(home: &Home, more: &[&str]) -> Child {
         "--context-policy",
         "shift",
         "-c",
-        "64",
+        "128",
         "--temp",
         "0",
     ];

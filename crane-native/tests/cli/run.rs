@@ -37,6 +37,8 @@ fn the_json_object_is_complete() {
     assert!(model.contains("qwen2_tied"), "{model}");
     assert!(answer["text"].is_string());
     assert_eq!(answer["dropped_tokens"], 0);
+    assert_eq!(answer["evaluated_ids"], answer["prompt_ids"]);
+    assert!(answer["stop"].is_null() && answer["seed"].is_u64(), "{answer}");
     let stats = &answer["stats"];
     assert_eq!(stats["prompt_tokens"], ids(&answer["prompt_ids"]).len());
     assert_eq!(stats["generated_tokens"], ids(&answer["output_ids"]).len());
@@ -151,7 +153,7 @@ fn the_answer_streams() {
             "--context-policy",
             "shift",
             "-c",
-            "64",
+            "128",
         ])
         .spawn()
         .unwrap();

@@ -32,6 +32,12 @@ impl<'a> Generation<'a> {
         self.session.is_running()
     }
 
+    /// The tokens in the window: before the first step, those of the prompt that the context policy
+    /// left.
+    pub fn tokens(&self) -> &[u32] {
+        self.session.tokens()
+    }
+
     /// Calls `each` with every piece, to the end or until it breaks, which cancels the rest.
     ///
     /// # Errors

@@ -35,9 +35,9 @@ pub(in crate::cli) struct GenerationArgs {
 pub(in crate::cli) enum FullContext {
     /// Refuse a prompt that does not fit; end a reply where the context is full
     Error,
-    /// Forget the oldest tokens, keep the first ones, and go on
+    /// Forget the oldest tokens but the system prompt, and go on
     Shift,
-    /// Drop the oldest tokens of a prompt that does not fit
+    /// Drop the oldest tokens but the system prompt where a prompt does not fit
     TruncateOldest,
 }
 

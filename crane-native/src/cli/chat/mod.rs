@@ -117,8 +117,9 @@ impl Chat {
 
     fn answer(&mut self) -> Result<Output> {
         let config = reply::config(self.console, &self.text, &self.settings, &self.generation)?;
-        let ids = self.text.render(self.console, &self.template, &self.messages)?;
-        self.engine.reply(self.console, &ids, &config, true)
+        let prompt = self.text.render(self.console, &self.template, &self.messages)?;
+        let policy = self.generation.context_policy;
+        Ok(self.engine.reply(self.console, &prompt, config, policy, true)?.output)
     }
 
     fn system(&self) -> Option<String> {
