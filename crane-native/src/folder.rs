@@ -12,6 +12,8 @@ use crane_sdk::{Error, Result};
 /// How deep a model folder is searched; published layouts (speech models with one folder a part)
 /// need two levels.
 const MAX_DEPTH: usize = 4;
+/// The reason of a closed door.
+const DENIED: &str = "permission denied; check who owns it";
 /// More files than any model has: such a folder is a home folder or a disk, not a model.
 const MAX_FILES: usize = 20_000;
 
@@ -167,7 +169,8 @@ impl MappedFile {
         // SAFETY: the map is private and read-only. Cache files are written under another name and
         // moved into place, never changed afterwards; a user's own file must not be truncated while
         // the model runs, which is the contract of every engine that maps its weights.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|error| path_error(path, &error))?;
+        let map = unsafe { memmap2::Mmap::map(&file) }
+            .map_err(|error| map_error(path, meta.len(), &error))?;
         Ok(Self { label, map: Some(map) })
     }
 }
@@ -249,7 +252,11 @@ fn list(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) -> R
         // named when something asks for it.
         let Ok(meta) = fs::metadata(entry.path()) else { continue };
         if meta.is_dir() && depth + 1 < MAX_DEPTH {
-            list(&entry.path(), &format!("{prefix}{name}/"), depth + 1, files)?;
+            match list(&entry.path(), &format!("{prefix}{name}/"), depth + 1, files) {
+                // A closed folder somewhere below holds no part of a model that can be read.
+                Err(Error::Io { reason, .. }) if reason == DENIED => {}
+                listed => listed?,
+            }
         } else if meta.is_file() {
             files.push(format!("{prefix}{name}"));
         }
@@ -261,6 +268,20 @@ fn list(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) -> R
         }
     }
     Ok(())
+}
+
+/// Says why a file cannot be mapped: address space may be what lacks (`ulimit -v`).
+fn map_error(path: &Path, bytes: u64, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => Error::OutOfMemory {
+            what: format!("a map of {}", path.display()),
+            bytes,
+            hint: "raise the limit on address space (ulimit -v), or take a smaller \
+                   quantisation or a smaller model"
+                .to_owned(),
+        },
+        _ => path_error(path, error),
+    }
 }
 
 /// Says why a path cannot be read, telling a missing file from a broken link and a closed door.
@@ -284,9 +305,7 @@ fn path_error(path: &Path, error: &io::Error) -> Error {
                 hint: "check the path".to_owned(),
             },
         },
-        io::ErrorKind::PermissionDenied => {
-            Error::Io { path: shown, reason: "permission denied; check who owns it".to_owned() }
-        }
+        io::ErrorKind::PermissionDenied => Error::Io { path: shown, reason: DENIED.to_owned() },
         _ => Error::Io { path: shown, reason: error.to_string() },
     }
 }

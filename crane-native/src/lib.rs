@@ -2,13 +2,14 @@
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
 //! files ([`folder`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
-//! ([`resolve`], [`pretrained`]), devices and threads ([`device`], [`threads`]), and the command line ([`cli`]).
+//! ([`resolve`], [`pretrained`]), devices, threads and memory ([`device`], [`threads`], [`memory`]), and the command line ([`cli`]).
 
 pub mod cli;
 pub mod device;
 pub mod error;
 pub mod folder;
 pub mod hub;
+pub mod memory;
 pub mod pretrained;
 pub mod resolve;
 pub mod store;

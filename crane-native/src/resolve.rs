@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crane_sdk::source::Source;
+use crane_sdk::source::{Source, check_model};
 
 use crate::folder::FolderSource;
 use crate::hub::{Event, Hub, ModelId, PackageModel, Progress, Snapshot, expand};
@@ -150,6 +150,10 @@ fn no_such_model(model: &str) -> Error {
 
 fn from_path(path: &Path) -> Result<Resolved> {
     let source = FolderSource::open_path(path)?;
+    // A folder with a tokenizer alone can tokenize.
+    if !source.contains("tokenizer.json")? {
+        check_model(&source)?;
+    }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
     Ok(Resolved { source: Arc::new(source), name, path: path.to_owned() })

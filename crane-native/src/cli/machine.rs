@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use crate::memory::kib_field;
+
 /// Bytes of memory: what is there, and what can be had now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Memory {
@@ -64,12 +66,6 @@ pub(super) fn processor() -> Option<String> {
     said_by("sysctl", &["-n", "machdep.cpu.brand_string"])
 }
 
-/// `NAME:   123 kB` in the manner of /proc, in bytes.
-fn kib_field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
 fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
@@ -79,14 +75,6 @@ fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn proc_fields_are_read_in_kib() {
-        let text = "MemTotal:       16 kB\nMemAvailable:    8 kB\n";
-        assert_eq!(kib_field(text, "MemTotal:"), Some(16 * 1024));
-        assert_eq!(kib_field(text, "MemAvailable:"), Some(8 * 1024));
-        assert_eq!(kib_field(text, "Swap:"), None);
-    }
 
     #[test]
     fn this_process_holds_memory() {

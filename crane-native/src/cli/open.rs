@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crane_sdk::generate::GenerationConfig;
-use crane_sdk::models::{LoadOptions, LoadedModel, load};
+use crane_sdk::models::{LoadOptions, LoadedModel, load_within};
 use crane_sdk::source::Source;
 use crane_sdk::text::{ChatTemplate, Message, Tokenizer};
 use crane_sdk::weights::Quantization;
@@ -18,6 +18,7 @@ use super::prompt::Prompt;
 use super::units::{bytes, count};
 use crate::device;
 use crate::hub::{Event, Hub, HubConfig, Progress, TerminalProgress};
+use crate::memory;
 use crate::resolve::{Resolved, check_path, resolve, resolve_default};
 
 /// The Hub as the environment and `--offline` want it.
@@ -163,7 +164,7 @@ pub(super) fn no_template(model: &Resolved) -> Failure {
 /// Loads the weights and says what answers.
 ///
 /// # Errors
-/// If the device is not there, or the checkpoint is damaged or not supported.
+/// If the device is not there, the checkpoint is damaged or not supported, or memory is too small.
 pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Result<LoadedModel> {
     let start = Instant::now();
     let options = LoadOptions {
@@ -172,7 +173,11 @@ pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Re
         quantize: args.quant.map(QuantType::quantization),
         kv_type: args.kv_type,
     };
-    let loaded = load(model.source.as_ref(), &options)?;
+    let on_host = options.device.is_cpu();
+    let loaded = load_within(model.source.as_ref(), &options, &mut |footprint| match on_host {
+        true => memory::check(&model.name, footprint),
+        false => Ok(()),
+    })?;
     let info = &loaded.info;
     let kinds: Vec<_> = info.weight_types.iter().map(|(name, _)| name.to_lowercase()).collect();
     console.note(format_args!(

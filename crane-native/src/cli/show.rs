@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crane_sdk::models::{Config, find as find_architecture};
-use crane_sdk::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, find_gguf};
+use crane_sdk::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, model_gguf};
 use crane_sdk::text::{ChatTemplate, Tokenizer};
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ pub(super) fn show(console: Console, args: ShowArgs) -> Result {
 
 /// The config and the table of tensors, by the same rule as loading.
 fn heads(source: &dyn Source) -> Result<(Config, Box<dyn Checkpoint>)> {
-    if let (false, Some(name)) = (source.contains("config.json")?, find_gguf(source)?) {
+    if let Some(name) = model_gguf(source)? {
         let gguf = Gguf::open(source, &name)?;
         return Ok((Config::from_gguf(&gguf), Box::new(gguf)));
     }

@@ -39,7 +39,15 @@ pub(super) fn split(words: Vec<String>, flag: Option<String>) -> Result<Words> {
 }
 
 fn is_model(word: &str) -> bool {
-    spells_path(word) || Path::new(word).join("config.json").is_file()
+    spells_path(word) || is_model_folder(Path::new(word))
+}
+
+/// Whether a folder has a model's config or a GGUF file.
+fn is_model_folder(folder: &Path) -> bool {
+    let gguf = |path: &Path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+    folder.join("config.json").is_file()
+        || std::fs::read_dir(folder)
+            .is_ok_and(|entries| entries.flatten().any(|entry| gguf(&entry.path())))
 }
 
 /// Whether a word is spelt like a model's path, whatever lies there.
@@ -129,5 +137,7 @@ mod tests {
         let file = file.display().to_string();
         assert_eq!(words(&[&file], None), Some((Some(file.clone()), None)));
         assert_eq!(words(&[&file], Some("m")), Some((Some("m".into()), Some(file))));
+        assert!(is_model_folder(folder.path()));
+        assert!(!is_model_folder(tempfile::tempdir().unwrap().path()));
     }
 }

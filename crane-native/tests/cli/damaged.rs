@@ -141,3 +141,55 @@ fn a_broken_chat_template_is_an_error_of_the_model() {
     ])
     .ok();
 }
+
+#[test]
+fn a_gguf_beside_a_config_is_the_model() {
+    let home = Home::new();
+    let folder = copy("qwen2_tied", home.path());
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+    fs::write(folder.join("m.gguf"), b"NOPE\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0").unwrap();
+    run(&home, &folder).fails(3, &["m.gguf", "magic"]);
+}
+
+#[test]
+fn a_gguf_file_needs_no_extension() {
+    let home = Home::new();
+    let Some(weights) = super::reference::weights("smollm2-135m-instruct-q4_1.gguf") else {
+        return;
+    };
+    for name in ["sha256-abc", "M.GGUF"] {
+        let file = home.path().join(name);
+        std::os::unix::fs::symlink(&weights, &file).unwrap();
+        home.run(["tokenize".as_ref(), file.as_os_str(), "x".as_ref()]).ok();
+        home.run(["show".as_ref(), file.as_os_str()]).ok();
+    }
+}
+
+#[test]
+fn a_place_without_a_model_says_what_it_lacks() {
+    let home = Home::new();
+    let notes = home.file("folder/notes.txt", "Hello");
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for command in ["run", "show", "chat", "tokenize", "bench"] {
+        let told = |path: &Path, parts: &[&str]| {
+            let text: &[&str] = if matches!(command, "run" | "tokenize") { &["x"] } else { &[] };
+            let mut crane = home.crane([command]);
+            crane.arg(path).args(text);
+            super::support::finish(crane.spawn().unwrap()).fails(3, parts);
+        };
+        told(&empty, &["empty", "no config.json and no .gguf"]);
+        told(notes.parent().unwrap(), &["folder", "no config.json and no .gguf"]);
+        told(&notes, &["notes.txt", "magic of GGUF"]);
+    }
+}
+
+#[test]
+fn a_missing_shard_is_one_that_the_index_names() {
+    let home = Home::new();
+    let folder = copy("qwen2_untied_sharded", home.path());
+    fs::remove_file(folder.join("model-00002-of-00003.safetensors")).unwrap();
+    run(&home, &folder).fails(3, &["model-00002-of-00003", "safetensors.index.json names it"]);
+    fs::remove_file(folder.join("model.safetensors.index.json")).unwrap();
+    run(&home, &folder).fails(3, &["model.safetensors.index.json not found", "is a shard"]);
+}

@@ -9,6 +9,7 @@ mod fixture;
 mod flags;
 mod interrupt;
 mod machine;
+mod memory;
 mod reference;
 mod run;
 mod show;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::GenerationConfig;
 use super::gguf_defaults;
 use crate::sample::SamplingParams;
-use crate::source::{Gguf, Source, find_gguf};
+use crate::source::{Gguf, Source, model_gguf};
 use crate::text::Tokenizer;
 use crate::{Error, Result};
 
@@ -101,9 +101,7 @@ impl GenerationConfig {
         if source.contains(FILE)? {
             let fields = read(source, FILE)?;
             config.read_json(&fields)?;
-        } else if !source.contains("config.json")?
-            && let Some(name) = find_gguf(source)?
-        {
+        } else if let Some(name) = model_gguf(source)? {
             let gguf = Gguf::open(source, &name)?;
             gguf_defaults::apply(&mut config, gguf.metadata(), tokenizer)?;
             valid(&config, &name)?;

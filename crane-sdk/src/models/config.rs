@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::nn::{DecoderSpec, RopeScaling};
-use crate::source::{Gguf, Metadata, Source};
+use crate::source::{Gguf, Metadata, Source, check_model};
 use crate::{Error, Result};
 
 const FILE: &str = "config.json";
@@ -43,6 +43,9 @@ impl Config {
     /// # Errors
     /// [`Error::NotFound`] if there is none, [`Error::InvalidFile`] if it is not a JSON object.
     pub fn from_source(source: &dyn Source) -> Result<Self> {
+        if !source.contains(FILE)? {
+            check_model(source)?;
+        }
         let blob = source.open(FILE)?;
         let json: Json = serde_json::from_slice(&blob.read_all()?)
             .map_err(|error| Error::invalid_file(FILE, error))?;

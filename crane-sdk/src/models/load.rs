@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 
-use super::{CausalLm, Config, registry};
+use super::{CausalLm, Config, Footprint, registry};
 use crate::Result;
 use crate::kernels::attention::KvType;
 use crate::nn::Decoder;
-use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, find_gguf};
+use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, model_gguf};
 use crate::weights::{Naming, Quantization, Weights};
 
 /// How weights are to be held.
@@ -71,31 +71,54 @@ impl fmt::Debug for LoadedModel {
 /// [`crate::Error::InvalidFile`] if one is damaged, [`crate::Error::Unsupported`] for an unknown
 /// architecture, [`crate::Error::Weights`] if a tensor does not fit the config.
 pub fn load(source: &dyn Source, options: &LoadOptions) -> Result<LoadedModel> {
-    let (decoder, info) = load_decoder(source, options)?;
+    load_within(source, options, &mut |_| Ok(()))
+}
+
+/// As [`load`], but asks `room` before the first weight is read: it knows how much memory there is,
+/// and its refusal ends the loading.
+///
+/// # Errors
+/// As [`load`], and what `room` returns.
+pub fn load_within(
+    source: &dyn Source,
+    options: &LoadOptions,
+    room: &mut Room<'_>,
+) -> Result<LoadedModel> {
+    let (decoder, info) = open(source, options, room)?;
     Ok(LoadedModel { model: Arc::new(decoder), info })
 }
+
+/// Says whether there is memory for a model; an error ends the loading.
+pub type Room<'a> = dyn FnMut(Footprint) -> Result<()> + 'a;
 
 /// As [`load`], for those who look inside the decoder.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_decoder(source: &dyn Source, options: &LoadOptions) -> Result<(Decoder, ModelInfo)> {
-    if !source.contains("config.json")?
-        && let Some(name) = find_gguf(source)?
-    {
+    open(source, options, &mut |_| Ok(()))
+}
+
+fn open(
+    source: &dyn Source,
+    options: &LoadOptions,
+    room: &mut Room<'_>,
+) -> Result<(Decoder, ModelInfo)> {
+    if let Some(name) = model_gguf(source)? {
         let gguf = Gguf::open(source, &name)?;
-        return load_checkpoint(&Config::from_gguf(&gguf), &gguf, options);
+        return load_checkpoint(&Config::from_gguf(&gguf), &gguf, options, room);
     }
     let config = Config::from_source(source)?;
     // Before the weights are looked for: an unknown architecture is the better message.
     registry::find(&config)?;
-    load_checkpoint(&config, &SafetensorsCheckpoint::open(source)?, options)
+    load_checkpoint(&config, &SafetensorsCheckpoint::open(source)?, options, room)
 }
 
 fn load_checkpoint(
     config: &Config,
     checkpoint: &dyn Checkpoint,
     options: &LoadOptions,
+    room: &mut Room<'_>,
 ) -> Result<(Decoder, ModelInfo)> {
     let architecture = registry::find(config)?;
     let spec = (architecture.spec)(config)?;
@@ -107,6 +130,7 @@ fn load_checkpoint(
         Config::Gguf { .. } => Naming::Gguf,
     };
     let weights = Weights::new(checkpoint, naming, options)?;
+    room(Footprint::of(checkpoint, options))?;
     let decoder = Decoder::load(spec, &weights)?;
     let info = ModelInfo {
         architecture: architecture.name,

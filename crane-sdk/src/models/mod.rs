@@ -1,6 +1,7 @@
 //! Which network: what a causal language model is, and one small file for each architecture.
 
 mod config;
+mod footprint;
 mod llama;
 mod load;
 mod mistral;
@@ -14,7 +15,8 @@ use crate::Result;
 use crate::nn::KvCache;
 
 pub use config::Config;
-pub use load::{LoadOptions, LoadedModel, ModelInfo, load, load_decoder};
+pub use footprint::Footprint;
+pub use load::{LoadOptions, LoadedModel, ModelInfo, load, load_decoder, load_within};
 pub use registry::{Architecture, find, registry};
 
 /// Which rows of a segment the output head is run on.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod gguf;
 mod memory;
+mod model;
 mod safetensors;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::{Error, Result};
 pub use checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
 pub use gguf::{Gguf, Metadata, Value, find_gguf};
 pub use memory::MemorySource;
+pub use model::{check_model, model_gguf};
 pub use safetensors::SafetensorsCheckpoint;
 
 /// A set of named files that make up a model: a folder, a single GGUF file, blobs in memory.

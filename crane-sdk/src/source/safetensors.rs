@@ -44,6 +44,7 @@ impl SafetensorsCheckpoint {
         let mut this =
             Self { label: source.label(), tensors: TensorTable::default(), blobs: Vec::new() };
         if !source.contains(INDEX)? {
+            no_stray_shards(source)?;
             this.add(source.open(SINGLE)?)?;
             return Ok(this);
         }
@@ -54,7 +55,8 @@ impl SafetensorsCheckpoint {
         shards.sort();
         shards.dedup();
         for shard in shards {
-            this.add(source.open(shard)?)?;
+            let blob = source.open(shard).map_err(|error| named_by_index(error, shard))?;
+            this.add(blob)?;
         }
         for (name, shard) in &index.weight_map {
             if this.tensors.get(name).is_none() {
@@ -110,6 +112,34 @@ impl SafetensorsCheckpoint {
         }
         self.blobs.push(blob);
         Ok(())
+    }
+}
+
+/// A shard that is not there: the index is why it was looked for.
+fn named_by_index(error: Error, shard: &str) -> Error {
+    match error {
+        Error::NotFound { place, .. } => Error::NotFound {
+            what: shard.to_owned(),
+            place,
+            hint: format!("{INDEX} names it as one of the model's shards; fetch the model again"),
+        },
+        error => error,
+    }
+}
+
+/// Refuses shards without the index that says which tensor lies where.
+fn no_stray_shards(source: &dyn Source) -> Result<()> {
+    let files = source.files()?;
+    let shard = files.iter().find(|file| {
+        file.starts_with("model-") && file.contains("-of-") && file.ends_with(".safetensors")
+    });
+    match shard {
+        Some(shard) if !files.iter().any(|file| file == SINGLE) => Err(Error::NotFound {
+            what: INDEX.to_owned(),
+            place: source.label(),
+            hint: format!("{shard} is a shard, and the index names all of them; fetch it too"),
+        }),
+        _ => Ok(()),
     }
 }
 

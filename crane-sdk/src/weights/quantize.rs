@@ -41,7 +41,7 @@ impl Quantization {
     /// The block type for rows of `width` numbers: the type itself or, where a row is not whole blocks
     /// of 256, the next better type of 32 (as llama.cpp's converter chooses); `None` leaves a matrix
     /// dense whose rows are not whole blocks of 32 either.
-    pub(super) fn for_rows_of(self, width: usize) -> Option<GgmlDType> {
+    pub(crate) fn for_rows_of(self, width: usize) -> Option<GgmlDType> {
         let dtype = match self {
             Quantization::Q8_0 => GgmlDType::Q8_0,
             Quantization::Q4_0 => GgmlDType::Q4_0,
@@ -56,7 +56,7 @@ impl Quantization {
     }
 
     /// As [`Quantization::for_rows_of`] for an output head, which gets at least 6 bits.
-    pub(super) fn for_head_rows_of(self, width: usize) -> Option<GgmlDType> {
+    pub(crate) fn for_head_rows_of(self, width: usize) -> Option<GgmlDType> {
         match self {
             Quantization::Q8_0 => self,
             _ => Quantization::Q6K,

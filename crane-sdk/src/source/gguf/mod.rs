@@ -175,13 +175,22 @@ impl Checkpoint for Gguf {
 
 /// The GGUF file of a source: the only one, or the first of a split set.
 ///
+/// A file that is all there is needs no extension: its magic tells.
+///
 /// # Errors
 /// [`Error::InvalidArgument`] if there are several that are not one set.
 pub fn find_gguf(source: &dyn Source) -> Result<Option<String>> {
-    let mut found: Vec<String> = source
-        .files()?
+    let files = source.files()?;
+    if let [only] = files.as_slice()
+        && !is_gguf_name(only)
+    {
+        let blob = source.open(only)?;
+        let magic = blob.len() >= 4 && blob.read(0, 4)?.as_ref() == b"GGUF";
+        return Ok(magic.then(|| only.clone()));
+    }
+    let mut found: Vec<String> = files
         .into_iter()
-        .filter(|name| name.ends_with(".gguf"))
+        .filter(|name| is_gguf_name(name))
         .filter(|name| !name.contains("-of-") || name.contains("-00001-of-"))
         .collect();
     match found.len() {
@@ -195,4 +204,8 @@ pub fn find_gguf(source: &dyn Source) -> Result<Option<String>> {
             ),
         )),
     }
+}
+
+fn is_gguf_name(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("gguf"))
 }

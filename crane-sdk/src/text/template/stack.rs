@@ -15,12 +15,19 @@ pub(super) fn with_room<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Res
     use crate::Error;
 
     let thread = std::thread::Builder::new().name("chat-template".to_owned()).stack_size(STACK);
-    std::thread::scope(|scope| {
-        let failed = |reason: &str| Error::Template(format!("cannot be run: {reason}"));
-        match thread.spawn_scoped(scope, work) {
-            Ok(thread) => thread.join().map_err(|_| failed("its thread ended"))?,
-            Err(error) => Err(failed(&error.to_string())),
+    std::thread::scope(|scope| match thread.spawn_scoped(scope, work) {
+        Ok(thread) => {
+            let ended = |_| Error::Template("cannot be run: its thread ended".to_owned());
+            thread.join().map_err(ended)?
         }
+        Err(error) => Err(Error::OutOfMemory {
+            what: "the stack of the chat template".to_owned(),
+            bytes: STACK as u64,
+            hint: format!(
+                "the system says: {error}; raise the limits on address space and threads \
+                     (ulimit -v, ulimit -u)"
+            ),
+        }),
     })
 }
 
