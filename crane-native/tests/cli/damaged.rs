@@ -104,6 +104,10 @@ fn nonsense_in_a_config_is_refused() {
         ("num_key_value_heads", json!(3), "key/value heads"),
         ("vocab_size", json!("many"), "vocab_size"),
         ("hidden_act", json!("abacus"), "abacus"),
+        ("rope_theta", json!("large"), "rope_theta"),
+        ("rope_scaling", json!({ "factor": 2.0 }), "rope_scaling"),
+        ("layer_types", json!(["linear_attention", "full_attention", "full_attention"]), "linear"),
+        ("quantization_config", json!({ "quant_method": "gptq", "bits": 4 }), "gptq"),
     ] {
         let home = Home::new();
         let folder = with_config(&home, "qwen2_tied", |config| config[field] = value.clone());

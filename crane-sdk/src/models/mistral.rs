@@ -2,7 +2,7 @@
 //!
 //! Its GGUF files call themselves `llama`.
 
-use super::{Architecture, Config};
+use super::{Architecture, Config, Sliding};
 use crate::Result;
 use crate::nn::DecoderSpec;
 
@@ -16,7 +16,5 @@ pub(super) const ARCHITECTURE: Architecture = Architecture {
 };
 
 fn spec(config: &Config) -> Result<DecoderSpec> {
-    let mut spec = config.decoder()?;
-    spec.windows.fill(config.opt_usize("sliding_window")?);
-    Ok(spec)
+    config.sliding_decoder(Sliding::mistral(config)?)
 }

@@ -14,9 +14,9 @@ use candle_core::{Device, Tensor};
 use crate::Result;
 use crate::nn::KvCache;
 
-pub use config::Config;
+pub use config::{Config, Sliding};
 pub use footprint::Footprint;
-pub use load::{LoadOptions, LoadedModel, ModelInfo, load, load_decoder, load_within};
+pub use load::{LoadOptions, LoadedModel, ModelInfo, Room, load, load_decoder, load_within};
 pub use registry::{Architecture, find, registry};
 
 /// Which rows of a segment the output head is run on.

@@ -1,10 +1,15 @@
 //! A model's hyper-parameters by their Hugging Face names, from `config.json` or GGUF metadata.
 
+mod rope;
+mod windows;
+
 use serde_json::Value as Json;
 
-use crate::nn::{DecoderSpec, RopeScaling};
+use crate::nn::DecoderSpec;
 use crate::source::{Gguf, Metadata, Source, check_model};
 use crate::{Error, Result};
+
+pub use windows::Sliding;
 
 const FILE: &str = "config.json";
 
@@ -161,9 +166,17 @@ impl Config {
     /// The spec of a plain Llama-like decoder: what every family shares, no biases, full attention.
     ///
     /// # Errors
-    /// [`Error::InvalidFile`] if a number is missing, [`Error::Unsupported`] for an activation or a RoPE
-    /// scaling that is not known.
+    /// [`Error::InvalidFile`] if a number is missing, [`Error::Unsupported`] for an activation, a RoPE
+    /// scaling or an attention that is not known.
     pub fn decoder(&self) -> Result<DecoderSpec> {
+        self.sliding_decoder(Sliding::OFF)
+    }
+
+    /// As [`Config::decoder`] for a family whose layers may have an attention window.
+    ///
+    /// # Errors
+    /// As [`Config::decoder`].
+    pub fn sliding_decoder(&self, sliding: Sliding) -> Result<DecoderSpec> {
         let (hidden, heads) = (self.usize("hidden_size")?, self.usize("num_attention_heads")?);
         let layers = self.usize("num_hidden_layers")?;
         let head_dim = match self.opt_usize("head_dim")? {
@@ -192,7 +205,7 @@ impl Config {
             mlp_bias: false,
             qk_norm: false,
             tied_embeddings,
-            windows: vec![None; layers.min(1 << 12)],
+            windows: self.windows(layers, sliding)?,
         })
     }
 
@@ -213,6 +226,9 @@ impl Config {
         };
         match self {
             Config::Json(json) => {
+                if !json["quantization_config"].is_null() {
+                    return Err(self.quantised(&json["quantization_config"]));
+                }
                 for key in ["hidden_act", "hidden_activation"] {
                     if let Some(name) =
                         json[key].as_str().filter(|name| !matches!(*name, "silu" | "swish"))
@@ -244,32 +260,13 @@ impl Config {
         Ok(())
     }
 
-    /// A number at the top of the config or, as transformers 5 writes it, in `rope_parameters`.
-    fn rope_number(&self, key: &str) -> Result<Option<f64>> {
-        if let (Config::Json(json), None) = (self, self.opt_f64(key)?) {
-            return Ok(json["rope_parameters"][key].as_f64());
-        }
-        self.opt_f64(key)
-    }
-
-    fn rope_scaling(&self) -> Result<RopeScaling> {
-        match self {
-            Config::Json(json) => {
-                let scaling = match &json["rope_scaling"] {
-                    Json::Null => &json["rope_parameters"],
-                    scaling => scaling,
-                };
-                json_rope_scaling(scaling)
-            }
-            Config::Gguf { metadata, .. } => {
-                let arch = metadata.str("general.architecture")?;
-                let factor = metadata.opt_f64(&format!("{arch}.rope.scaling.factor"))?;
-                match metadata.opt_str(&format!("{arch}.rope.scaling.type"))? {
-                    None | Some("none") => Ok(RopeScaling::None),
-                    Some("linear") => Ok(RopeScaling::Linear { factor: factor.unwrap_or(1.0) }),
-                    Some(other) => Err(unknown_scaling(other)),
-                }
-            }
+    /// The refusal of weights that another library has quantised.
+    fn quantised(&self, how: &Json) -> Error {
+        let name = how["quant_method"].as_str().unwrap_or("without a quant_method");
+        Error::Unsupported {
+            what: format!("quantization_config {name} (in {})", self.file()),
+            hint: "take the model's original weights, with --quant if need be, or a GGUF file"
+                .to_owned(),
         }
     }
 
@@ -282,31 +279,4 @@ fn gguf_key(metadata: &Metadata, key: &str) -> Result<Option<String>> {
     let arch = metadata.str("general.architecture")?;
     let found = GGUF_KEYS.iter().find(|(name, _)| *name == key);
     Ok(found.map(|(_, suffix)| format!("{arch}.{suffix}")))
-}
-
-fn json_rope_scaling(scaling: &Json) -> Result<RopeScaling> {
-    let number = |key: &str| {
-        scaling[key].as_f64().filter(|number| *number > 0.0).ok_or_else(|| {
-            Error::invalid_file(FILE, format_args!("rope_scaling has no positive {key}"))
-        })
-    };
-    // Older configs say "type".
-    match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
-        None | Some("default") => Ok(RopeScaling::None),
-        Some("linear") => Ok(RopeScaling::Linear { factor: number("factor")? }),
-        Some("llama3") => Ok(RopeScaling::Llama3 {
-            factor: number("factor")?,
-            low: number("low_freq_factor")?,
-            high: number("high_freq_factor")?,
-            original_context: number("original_max_position_embeddings")?,
-        }),
-        Some(other) => Err(unknown_scaling(other)),
-    }
-}
-
-fn unknown_scaling(name: &str) -> Error {
-    Error::Unsupported {
-        what: format!("RoPE scaling {name:?}"),
-        hint: "default, linear and llama3 are".to_owned(),
-    }
 }
