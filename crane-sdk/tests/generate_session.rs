@@ -212,6 +212,11 @@ fn cancelling_between_chunks_keeps_what_was_evaluated() {
     let output = generation.finish();
     assert_eq!((output.finish_reason, output.ids.len()), (FinishReason::Cancelled, 0));
     assert_eq!(output.stats.time_to_first_token, None);
+    // The speed is that of the chunks which were evaluated.
+    let stats = output.stats;
+    assert_eq!(stats.prefill_tokens, 8);
+    let speed = stats.prefill_tokens as f64 / stats.prefill_time.as_secs_f64();
+    assert_eq!(stats.prefill_tokens_per_second(), speed);
     assert_eq!(session.cached(), 8);
     assert_eq!(complete(&mut session, &prompt, &sampled(5)), naive(&model, &prompt, &sampled(5)));
 }

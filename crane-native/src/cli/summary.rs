@@ -55,6 +55,7 @@ pub(super) fn json(model: &str, prompt: &[u32], reply: &Reply) -> Value {
         "stats": {
             "prompt_tokens": stats.prompt_tokens,
             "cached_tokens": stats.cached_tokens,
+            "prefill_tokens": stats.prefill_tokens,
             "generated_tokens": stats.generated_tokens,
             "time_to_first_token": stats.time_to_first_token.map(|time| time.as_secs_f64()),
             "prefill_seconds": stats.prefill_time.as_secs_f64(),

@@ -76,6 +76,14 @@ impl Run {
         self.output.dropped_tokens = dropped;
     }
 
+    /// Notes how many tokens are in the cache after a forward pass, while the prompt is evaluated.
+    pub(super) fn evaluated(&mut self, cached: usize) {
+        let stats = &mut self.output.stats;
+        if stats.generated_tokens == 0 {
+            stats.prefill_tokens = cached.saturating_sub(stats.cached_tokens);
+        }
+    }
+
     /// Notes tokens that left the window.
     pub(super) fn dropped(&mut self, tokens: usize) {
         self.output.dropped_tokens += tokens;

@@ -159,6 +159,7 @@ impl Sequence {
         let Some(run) = self.run.as_mut().filter(|run| run.is_running()) else {
             return Ok(Step::Done);
         };
+        run.evaluated(self.cache.len());
         let Some(row) = row else {
             return Ok(Step::Prefill { done: self.cache.len(), total: self.tokens.len() });
         };

@@ -11,6 +11,8 @@ pub struct Stats {
     pub prompt_tokens: usize,
     /// Tokens of the prompt that were in the cache from the turn before.
     pub cached_tokens: usize,
+    /// Tokens of the prompt that were evaluated: all that were not cached, unless it ended before.
+    pub prefill_tokens: usize,
     /// Tokens that were chosen, the one that ended it included.
     pub generated_tokens: usize,
     /// From the beginning to the first chosen token; `None` if there was none.
@@ -24,7 +26,7 @@ pub struct Stats {
 impl Stats {
     /// Evaluated tokens of the prompt a second; 0 if nothing was evaluated.
     pub fn prefill_tokens_per_second(&self) -> f64 {
-        rate(self.prompt_tokens - self.cached_tokens, self.prefill_time)
+        rate(self.prefill_tokens, self.prefill_time)
     }
 
     /// Chosen tokens a second, the first one not counted; 0 if there were none.
