@@ -2,10 +2,16 @@
 
 use std::path::Path;
 
-use crane_sdk::text::Message;
+use crane_sdk::text::{Content, Message};
+use serde_json::Value;
 
 use super::exit::{Failure, Result};
 use super::words;
+
+/// The speakers that chat templates know.
+const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+/// What a message's content may be.
+const CONTENT: &str = "it should be a text, or a list of {\"type\": \"text\", \"text\": …}";
 
 /// Reads a conversation; `-` is stdin.
 ///
@@ -18,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Message>> {
         _ => std::fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?,
     };
-    let value: serde_json::Value = serde_json::from_str(&text)
+    let value: Value = serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("{name} is not JSON: {error}")))?;
     let Some(list) = value.as_array() else {
         return Err(Failure::Usage(format!(
@@ -33,11 +39,42 @@ pub(super) fn read(path: &Path) -> Result<Vec<Message>> {
     list.iter()
         .enumerate()
         .map(|(index, message)| {
-            serde_json::from_value(message.clone()).map_err(|error| {
-                Failure::Usage(format!("{name}: message {} is malformed: {error}", index + 1))
+            message_of(message).map_err(|reason| {
+                Failure::Usage(format!("{name}: message {} is malformed: {reason}", index + 1))
             })
         })
         .collect()
+}
+
+/// One message, with its text in one piece.
+fn message_of(value: &Value) -> Result<Message, String> {
+    let mut message: Message =
+        serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+    if !ROLES.contains(&message.role.as_str()) {
+        return Err(format!("role is {:?}; it is one of {}", message.role, ROLES.join(", ")));
+    }
+    let calls = message.role == "assistant" && message.tool_calls.is_some();
+    match &message.content {
+        Some(Content::Text(_)) => {}
+        Some(Content::Parts(parts)) => {
+            let texts: Result<Vec<&str>, String> = parts.iter().map(text_part).collect();
+            message.content = Some(Content::Text(texts?.concat()));
+        }
+        None | Some(Content::Null) if calls => {}
+        None => return Err(format!("it has no content; {CONTENT}")),
+        Some(Content::Null) => return Err(format!("its content is null; {CONTENT}")),
+    }
+    Ok(message)
+}
+
+/// The text of one part of a content.
+fn text_part(part: &Value) -> Result<&str, String> {
+    match (part["type"].as_str(), part["text"].as_str()) {
+        (Some("text"), Some(text)) => Ok(text),
+        (Some("text"), None) => Err("a part of its content has no text".to_owned()),
+        (Some(other), _) => Err(format!("its content has a part of type {other:?}; {CONTENT}")),
+        (None, _) => Err(format!("a part of its content has no type; {CONTENT}")),
+    }
 }
 
 /// Puts a system prompt in front of a conversation that has none.

@@ -100,6 +100,14 @@ fn messages_are_rendered_with_the_template() {
     let file = file.to_str().unwrap();
     let from_file = answer(&home, &["-m", &model, "--messages", file, "-n", "2"]);
     assert_eq!(from_file["prompt_ids"], chat["ids"]);
+    let mut parts = chat["messages"].clone();
+    let text = parts[1]["content"].as_str().unwrap().to_owned();
+    let (a, b) = text.split_at(3);
+    parts[1]["content"] = json!([{"type": "text", "text": a}, {"type": "text", "text": b}]);
+    let parts = home.file("parts.json", parts.to_string());
+    let from_parts =
+        answer(&home, &["-m", &model, "--messages", parts.to_str().unwrap(), "-n", "2"]);
+    assert_eq!(from_parts["prompt_ids"], chat["ids"]);
     let by_position = answer(&home, &[&model, "--messages", file, "-n", "2"]);
     assert_eq!(by_position["prompt_ids"], chat["ids"]);
     let system = chat["messages"][0]["content"].as_str().unwrap();

@@ -121,9 +121,21 @@ fn an_empty_prompt_is_a_usage_error() {
 #[test]
 fn messages_must_be_a_list_of_messages() {
     let home = Home::new();
-    for (text, part) in
-        [("", "JSON"), ("{}", "list"), ("[]", "empty"), ("[{\"content\": \"x\"}]", "role")]
-    {
+    for (text, part) in [
+        ("", "JSON"),
+        ("{}", "list"),
+        ("[]", "empty"),
+        (r#"[{"content": "x"}]"#, "role"),
+        (r#"[{"role": "user"}]"#, "message 1 is malformed: it has no content"),
+        (r#"[{"role": "user", "content": null}]"#, "null"),
+        (r#"[{"role": "user", "content": 5}]"#, "not a number"),
+        (r#"[{"role": "user", "content": "x"}, {"role": "bot", "content": "y"}]"#, "message 2"),
+        (r#"[{"role": "bot", "content": "y"}]"#, "system, developer, user, assistant, tool"),
+        (r#"[{"role": "user", "content": ["x"]}]"#, "no type"),
+        (r#"[{"role": "user", "content": [{"type": "text"}]}]"#, "no text"),
+        (r#"[{"role": "user", "content": [{"type": "image_url"}]}]"#, "image_url"),
+        (r#"[{"role": "user", "tool_calls": []}]"#, "no content"),
+    ] {
         let file = home.file("messages.json", text);
         home.run(["run".as_ref(), "--messages".as_ref(), file.as_os_str()])
             .fails(2, &["messages.json", part]);
