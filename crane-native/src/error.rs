@@ -17,6 +17,16 @@ pub enum Error {
     /// The library refused: see [`crane_sdk::Error`].
     #[error(transparent)]
     Sdk(#[from] crane_sdk::Error),
+    /// The library refused the files of a model in the cache.
+    #[error(
+        "{error}; if the cached copy is damaged, `crane rm {name}` and `crane pull {name}` fetch it anew"
+    )]
+    CachedCopy {
+        /// The model, as `crane pull` takes it.
+        name: String,
+        /// What is wrong.
+        error: crane_sdk::Error,
+    },
     /// An argument or option has a value that cannot act.
     #[error("{0}")]
     Usage(String),
@@ -144,7 +154,7 @@ impl Error {
     /// 4 out of memory, 130 interrupted, 1 anything else. Success is 0.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Sdk(error) => match error.kind() {
+            Error::Sdk(error) | Error::CachedCopy { error, .. } => match error.kind() {
                 ErrorKind::Argument => 2,
                 ErrorKind::Model => 3,
                 ErrorKind::Memory => 4,

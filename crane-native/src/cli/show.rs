@@ -20,13 +20,14 @@ use super::units::{Table, bytes, count};
 pub(super) fn show(console: Console, args: ShowArgs) -> Result {
     let model = open::find(console, &args.model, args.name)?;
     let source = model.source.as_ref();
-    let (config, checkpoint) = heads(source)?;
+    let explain = |error| model.explain(error);
+    let (config, checkpoint) = heads(source).map_err(explain)?;
     let sum = Summary::of(checkpoint.as_ref());
-    let names = config.architectures()?;
+    let names = config.architectures().map_err(explain)?;
     let supported = find_architecture(&config);
     let tokenizer = Tokenizer::from_source(source);
-    let template = ChatTemplate::from_source(source)?;
-    let context = config.opt_usize("max_position_embeddings")?;
+    let template = ChatTemplate::from_source(source).map_err(explain)?;
+    let context = config.opt_usize("max_position_embeddings").map_err(explain)?;
 
     if args.json {
         let mut shown = json!({
@@ -96,7 +97,7 @@ pub(super) fn show(console: Console, args: ShowArgs) -> Result {
 }
 
 /// The config and the table of tensors, by the same rule as loading.
-fn heads(source: &dyn Source) -> Result<(Config, Box<dyn Checkpoint>)> {
+fn heads(source: &dyn Source) -> crane_sdk::Result<(Config, Box<dyn Checkpoint>)> {
     if let Some(name) = model_gguf(source)? {
         let gguf = Gguf::open(source, &name)?;
         return Ok((Config::from_gguf(&gguf), Box::new(gguf)));

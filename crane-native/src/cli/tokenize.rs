@@ -21,7 +21,7 @@ pub(super) fn tokenize(console: Console, args: TokenizeArgs) -> Result {
             ));
         }
         let model = open::find(console, &args.model, position)?;
-        let tokenizer = open::tokenizer(console, model.source.as_ref())?;
+        let tokenizer = open::tokenizer(console, &model)?;
         return lines(|text| Ok(tokenizer.encode(text, args.add_special)?));
     }
     let words = words::split(args.words, args.model.model.clone())?;
@@ -31,7 +31,7 @@ pub(super) fn tokenize(console: Console, args: TokenizeArgs) -> Result {
         Some(text) => text.to_owned(),
     };
     let model = open::find(console, &args.model, words.model)?;
-    let tokenizer = open::tokenizer(console, model.source.as_ref())?;
+    let tokenizer = open::tokenizer(console, &model)?;
     let ids = tokenizer.encode(&text, args.add_special)?;
     output::json(&ids.into())
 }

