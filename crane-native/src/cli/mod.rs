@@ -23,36 +23,31 @@ mod show;
 mod store;
 mod summary;
 mod tokenize;
+mod twins;
 mod units;
 mod words;
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Command, Crane, LlmBench, OutputArgs, QwenChat};
 use crane_sdk::kernels::isa;
 use exit::{Failure, Result};
 use output::Console;
 
-/// The model that `qwenchat` talks to.
-const QWEN: &str = "Qwen/Qwen2.5-0.5B-Instruct";
-
 /// Runs `crane`: reads the process's arguments and environment, and returns its exit code.
 ///
 /// Call it first in `main`, while the process has one thread.
 pub fn crane() -> ExitCode {
-    let Crane { command, output } = Crane::parse();
+    let Crane { command, output } = twins::parse();
     start(output, command)
 }
 
-/// Runs `qwenchat`: `crane chat` with Qwen2.5 where no other model is asked for.
+/// Runs `qwenchat`: `crane chat`, whose default model is a Qwen2.5.
 ///
 /// Call it first in `main`, while the process has one thread.
 pub fn qwenchat() -> ExitCode {
-    let QwenChat { mut chat, output } = QwenChat::parse();
-    chat.name = Some(chat.model.choose(chat.name).unwrap_or_else(|| QWEN.to_owned()));
+    let QwenChat { chat, output } = twins::parse();
     start(output, Command::Chat(chat))
 }
 
@@ -60,7 +55,7 @@ pub fn qwenchat() -> ExitCode {
 ///
 /// Call it first in `main`, while the process has one thread.
 pub fn llmbench() -> ExitCode {
-    let LlmBench { bench, output } = LlmBench::parse();
+    let LlmBench { bench, output } = twins::parse();
     start(output, Command::Bench(bench))
 }
 

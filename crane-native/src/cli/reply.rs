@@ -98,8 +98,9 @@ pub(super) fn config(
     let idle = settings.sampling.draw_flags();
     if config.sampling.is_greedy() && !idle.is_empty() {
         console.warn(format_args!(
-            "the temperature is 0, so the likeliest token is always taken and {} does nothing",
-            idle.join(", ")
+            "the temperature is 0, so the likeliest token is always taken and {} {} nothing",
+            idle.join(" and "),
+            if idle.len() == 1 { "does" } else { "do" }
         ));
     }
     Ok(config)

@@ -7,6 +7,7 @@ use crane_sdk::sample::SamplingParams;
 
 use super::args::{GenerationArgs, SamplingArgs};
 use super::exit::{Failure, Result};
+use super::twins;
 
 impl SamplingArgs {
     /// Puts what was asked for in the place of the model's own defaults.
@@ -71,7 +72,10 @@ impl Settings {
     /// # Errors
     /// [`Failure::Usage`] that names the flag.
     pub(super) fn new(sampling: &SamplingArgs, generation: &GenerationArgs) -> Result<Self> {
-        sampling.check()?;
+        sampling.check().map_err(|failure| match failure {
+            Failure::Usage(message) => Failure::Usage(twins::named(message)),
+            failure => failure,
+        })?;
         if generation.stop.iter().any(String::is_empty) {
             return Err(Failure::Usage("--stop: an empty text is everywhere".to_owned()));
         }

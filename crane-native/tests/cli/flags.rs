@@ -202,8 +202,11 @@ fn flags_that_cannot_act_are_named() {
     let bench = Bench::new();
     let outcome =
         bench.home.run(["run", &bench.model, "x", "-n", "1", "--temp", "0", "--top-k", "5"]);
-    assert!(outcome.stderr.contains("--top-k"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("--top-k does nothing"), "{}", outcome.stderr);
     outcome.ok();
+    let two = ["run", &bench.model, "x", "-n", "1", "--temp", "0", "--top-k", "5", "--seed", "1"];
+    let outcome = bench.home.run(two);
+    assert!(outcome.stderr.contains("--top-k and --seed do nothing"), "{}", outcome.stderr);
     for device in ["cuda", "metal"] {
         let outcome = bench.home.run(["run", &bench.model, "x", "-n", "1", "--device", device]);
         if outcome.code != Some(0) {

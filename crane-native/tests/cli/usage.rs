@@ -82,6 +82,14 @@ fn mistakes_are_usage_errors() {
         (&["run", "--stop", "", "x"], "stop"),
         (&["run", "-c", "0", "x"], "at least 1"),
         (&["run", "-t", "0", "x"], "--threads"),
+        (&["run", "-t", "60000", "x"], "from 1 to 256"),
+        (&["run", "-t", "-2", "x"], "from 1 to"),
+        (&["run", "--temp", "-1", "x"], "temp"),
+        (&["run", "--top-k", "-1", "x"], "invalid value '-1' for '--top-k"),
+        (&["run", "--top-p", "-1", "x"], "top-p"),
+        (&["run", "--seed", "-1", "x"], "invalid value '-1' for '--seed"),
+        (&["run", "-n", "-1", "x"], "at least 1"),
+        (&["run", "-c", "-1", "x"], "at least 1"),
         (&["run", "--device", "abacus", "x"], "abacus"),
         (&["run", "--dtype", "f8", "x"], "f16"),
         (&["run", "--quant", "q3", "x"], "q8_0"),
@@ -104,10 +112,41 @@ fn mistakes_are_usage_errors() {
 #[test]
 fn a_bad_environment_twin_is_a_usage_error() {
     let home = Home::new();
-    for (name, value) in [("CRANE_TEMP", "warm"), ("CRANE_CTX", "-4"), ("CRANE_OFFLINE", "maybe")] {
+    for (name, value) in [
+        ("CRANE_TEMP", "warm"),
+        ("CRANE_TEMP", "-1"),
+        ("CRANE_TOP_P", "1.5"),
+        ("CRANE_CTX", "-4"),
+        ("CRANE_OFFLINE", "maybe"),
+        ("CRANE_DEVICE", "abacus"),
+        ("CRANE_QUANT", "q3"),
+        ("CRANE_LOGIT_BIAS", "5"),
+    ] {
         let child = home.crane(["run", "x"]).env(name, value).spawn().unwrap();
-        super::support::finish(child).fails(2, &[value]);
+        super::support::finish(child).fails(2, &[value, &format!("the variable {name}")]);
     }
+    // What the command line says is not blamed on a variable.
+    let child = home.crane(["run", "x", "--temp", "hot"]).env("CRANE_TEMP", "0").spawn().unwrap();
+    let outcome = super::support::finish(child);
+    assert!(!outcome.stderr.contains("CRANE_TEMP"), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_empty_environment_twin_counts_as_unset() {
+    let home = Home::new();
+    let model = super::fixture::model("qwen2_tied");
+    let help = home.run(["run", "--help"]).ok();
+    let twins = help.split("[env: ").skip(1).filter_map(|rest| rest.split_once('='));
+    let mut command = home.crane(["run", &model, "Hello", "-n", "1", "--temp", "0"]);
+    let mut count = 0;
+    for (name, _) in twins {
+        command.env(name, "");
+        count += 1;
+    }
+    assert!(count > 20, "{help}");
+    let outcome = super::support::finish(command.spawn().unwrap());
+    assert!(!outcome.stderr.contains("warning"), "{}", outcome.stderr);
+    outcome.ok();
 }
 
 #[test]

@@ -10,10 +10,12 @@ use clap::{Args, ValueEnum};
 #[command(next_help_heading = "Generation")]
 pub(in crate::cli) struct GenerationArgs {
     /// Context size in tokens: prompt and reply together [default: the model's]
-    #[arg(short, long, env = "CRANE_CTX", value_name = "N", value_parser = positive)]
+    #[arg(short, long, env = "CRANE_CTX", value_name = "N", value_parser = positive,
+          allow_negative_numbers = true)]
     pub ctx: Option<usize>,
     /// Longest reply, in tokens [default: until the model ends or the context is full]
-    #[arg(short = 'n', long, env = "CRANE_MAX_TOKENS", value_name = "N", value_parser = positive)]
+    #[arg(short = 'n', long, env = "CRANE_MAX_TOKENS", value_name = "N", value_parser = positive,
+          allow_negative_numbers = true)]
     pub max_tokens: Option<usize>,
     /// System prompt [default: the one of the model's template]
     #[arg(long, env = "CRANE_SYSTEM", value_name = "TEXT")]
@@ -46,25 +48,31 @@ pub(in crate::cli) enum FullContext {
 #[command(next_help_heading = "Sampling")]
 pub(in crate::cli) struct SamplingArgs {
     /// Temperature; 0 always takes the most likely token
-    #[arg(long, env = "CRANE_TEMP", value_name = "X", visible_alias = "temperature")]
+    #[arg(
+        long,
+        env = "CRANE_TEMP",
+        value_name = "X",
+        visible_alias = "temperature",
+        allow_negative_numbers = true
+    )]
     pub temp: Option<f32>,
     /// Keep the K most likely tokens; 0 keeps all
-    #[arg(long, env = "CRANE_TOP_K", value_name = "K")]
+    #[arg(long, env = "CRANE_TOP_K", value_name = "K", allow_negative_numbers = true)]
     pub top_k: Option<usize>,
     /// Keep the most likely tokens whose probabilities add up to P; 1 keeps all
-    #[arg(long, env = "CRANE_TOP_P", value_name = "P")]
+    #[arg(long, env = "CRANE_TOP_P", value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f32>,
     /// Drop tokens less likely than P times the most likely one; 0 keeps all
-    #[arg(long, env = "CRANE_MIN_P", value_name = "P")]
+    #[arg(long, env = "CRANE_MIN_P", value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
     /// Keep the most typical tokens whose probabilities add up to P; 1 keeps all
-    #[arg(long, env = "CRANE_TYPICAL_P", value_name = "P")]
+    #[arg(long, env = "CRANE_TYPICAL_P", value_name = "P", allow_negative_numbers = true)]
     pub typical_p: Option<f32>,
     /// Divide the score of tokens that occurred (multiply a negative one); 1 is off
-    #[arg(long, env = "CRANE_REPEAT_PENALTY", value_name = "X")]
+    #[arg(long, env = "CRANE_REPEAT_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub repeat_penalty: Option<f32>,
     /// How many recent tokens the penalties look at
-    #[arg(long, env = "CRANE_REPEAT_LAST_N", value_name = "N")]
+    #[arg(long, env = "CRANE_REPEAT_LAST_N", value_name = "N", allow_negative_numbers = true)]
     pub repeat_last_n: Option<usize>,
     /// Subtract this from the score of tokens that occurred; 0 is off
     #[arg(long, env = "CRANE_PRESENCE_PENALTY", value_name = "X", allow_negative_numbers = true)]
@@ -73,7 +81,7 @@ pub(in crate::cli) struct SamplingArgs {
     #[arg(long, env = "CRANE_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
     /// Seed of the random generator: the same seed gives the same reply [default: random]
-    #[arg(long, env = "CRANE_SEED", value_name = "N")]
+    #[arg(long, env = "CRANE_SEED", value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Add BIAS to the score of token ID (ID=BIAS); repeatable or a comma list
     #[arg(long, env = "CRANE_LOGIT_BIAS", value_name = "ID=BIAS", value_delimiter = ',')]
@@ -105,8 +113,7 @@ impl FromStr for LogitBias {
 
 fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("at least 1".to_owned()),
-        Ok(n) => Ok(n),
-        Err(_) => Err("not a whole number".to_owned()),
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("a whole number of at least 1".to_owned()),
     }
 }

@@ -4,6 +4,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use crane_sdk::kernels::attention::KvType;
 
+use crate::cli::machine;
 use crate::device::DeviceChoice;
 
 /// Which model.
@@ -32,9 +33,9 @@ impl ModelArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub(in crate::cli) struct LoadArgs {
-    /// Threads to compute with [default: one for each core]
-    #[arg(short, long, env = "CRANE_THREADS", value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads to compute with [default: RAYON_NUM_THREADS, else one for each physical core]
+    #[arg(short, long, env = "CRANE_THREADS", value_name = "N", value_parser = threads,
+          allow_negative_numbers = true)]
     pub threads: Option<u16>,
     /// auto, cpu, metal, cuda or cuda:N
     #[arg(long, env = "CRANE_DEVICE", value_name = "DEVICE", default_value = "auto")]
@@ -48,6 +49,19 @@ pub(in crate::cli) struct LoadArgs {
     /// Number type of the key/value cache: f16 halves its memory, q8_0 quarters it
     #[arg(long, env = "CRANE_KV_TYPE", value_name = "TYPE", default_value = "f32", value_parser = kv_type())]
     pub kv_type: KvType,
+}
+
+/// More threads than this only take turns, and each costs memory.
+fn most_threads() -> usize {
+    (4 * machine::cores()).clamp(256, usize::from(u16::MAX))
+}
+
+fn threads(text: &str) -> Result<u16, String> {
+    let most = most_threads();
+    match text.parse::<u16>() {
+        Ok(count) if count > 0 && usize::from(count) <= most => Ok(count),
+        _ => Err(format!("a whole number from 1 to {most} (256, or four for each core)")),
+    }
 }
 
 fn kv_type() -> impl TypedValueParser<Value = KvType> {
