@@ -60,7 +60,7 @@ pub enum Error {
     },
     /// The network must not be used, and the model is not cached.
     #[error(
-        "{what} is not cached, and offline mode (--offline, HF_HUB_OFFLINE) forbids the network; run `crane pull` once while online"
+        "{what} is not cached, and offline mode (--offline, CRANE_OFFLINE, HF_HUB_OFFLINE) forbids the network; run `crane pull` once while online"
     )]
     Offline {
         /// The model or file.

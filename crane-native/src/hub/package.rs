@@ -157,6 +157,10 @@ impl PackageModel {
             .args(["--disable-pip-version-check", "--no-input", "--dest"])
             .arg(scratch)
             .arg(self.package)
+            // What pip unpacks goes with the rest of the scratch folder, even if it is killed.
+            .env("TMPDIR", scratch)
+            .env("TEMP", scratch)
+            .env("TMP", scratch)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(output);

