@@ -21,9 +21,14 @@ pub use error::{Error, Result};
 pub mod prelude {
     pub use crane_sdk::generate::GenerationConfig;
     pub use crane_sdk::pipeline::{
-        AutoModelForCausalLM, AutoTokenizer, Chat, Task, TextStreamer, pipeline,
+        AutoModelForCausalLM, AutoTokenizer, Chat, Task, TextGeneration, TextStreamer,
     };
     pub use crane_sdk::text::Message;
 
-    pub use crate::pretrained::{FromPretrained, FromPretrainedWith};
+    pub use crate::pretrained::{FromPretrained, FromPretrainedWith, pipeline};
 }
+
+/// The README's Rust is compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,11 +1,13 @@
 //! Loading by name, in the habits of transformers: `AutoTokenizer::from_pretrained("org/name")`.
 
-use crane_sdk::pipeline::{AutoModelBuilder, AutoModelForCausalLM, AutoTokenizer, Chat};
+use crane_sdk::pipeline::{
+    AutoModelBuilder, AutoModelForCausalLM, AutoTokenizer, Chat, PipelineTask, Task, TextGeneration,
+};
 use crane_sdk::source::Source;
 
 use crate::Result;
 use crate::hub::{Hub, TerminalProgress};
-use crate::resolve::resolve;
+use crate::resolve::{Resolved, resolve};
 
 /// What can be read from a model's files, and so by the model's name.
 ///
@@ -36,8 +38,8 @@ pub trait FromPretrained: Sized {
     /// # Errors
     /// As [`resolve`] and [`FromPretrained::read_from`].
     fn from_pretrained(model: &str) -> Result<Self> {
-        let resolved = resolve(model, &Hub::from_env()?, &TerminalProgress::new())?;
-        Ok(Self::read_from(&*resolved.source)?)
+        let resolved = find(model)?;
+        Self::read_from(&*resolved.source).map_err(|error| resolved.explain(error))
     }
 }
 
@@ -57,6 +59,35 @@ impl FromPretrained for Chat {
     fn read_from(source: &dyn Source) -> crane_sdk::Result<Self> {
         Self::from_source(source)
     }
+}
+
+impl FromPretrained for TextGeneration {
+    fn read_from(source: &dyn Source) -> crane_sdk::Result<Self> {
+        Task::TextGeneration.load(source)
+    }
+}
+
+/// Loads a model by its name for a task, with the options of its authors.
+///
+/// ```no_run
+/// use crane_native::prelude::*;
+///
+/// # fn main() -> crane_native::Result<()> {
+/// let mut generator = pipeline(Task::TextGeneration, "Qwen/Qwen2.5-0.5B-Instruct")?;
+/// println!("{}", generator.run("Why is the sky blue?")?.text);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`resolve`] and the task's own [`load`](PipelineTask::load).
+pub fn pipeline<T: PipelineTask>(task: T, model: &str) -> Result<T::Pipeline> {
+    let resolved = find(model)?;
+    task.load(&*resolved.source).map_err(|error| resolved.explain(error))
+}
+
+fn find(model: &str) -> Result<Resolved> {
+    resolve(model, &Hub::from_env()?, &TerminalProgress::new())
 }
 
 /// Loading a model by its name with options.
@@ -88,7 +119,8 @@ impl FromPretrainedWith for AutoModelForCausalLM {
         model: &str,
         options: impl FnOnce(AutoModelBuilder<'_>) -> AutoModelBuilder<'_>,
     ) -> Result<Self> {
-        let resolved = resolve(model, &Hub::from_env()?, &TerminalProgress::new())?;
-        Ok(options(Self::builder(&*resolved.source)).load()?)
+        let resolved = find(model)?;
+        let loaded = options(Self::builder(&*resolved.source)).load();
+        loaded.map_err(|error| resolved.explain(error))
     }
 }

@@ -52,6 +52,17 @@ impl Resolved {
 /// `org/name[@revision][:file]` on the Hub. A text that looks like a path and leads nowhere is an
 /// error. Nothing is asked of the network for a model that is cached; [`pull`] does ask.
 ///
+/// ```no_run
+/// use crane_native::hub::{Hub, Silent};
+/// use crane_native::resolve::resolve;
+///
+/// # fn main() -> crane_native::Result<()> {
+/// let model = resolve("Qwen/Qwen2.5-0.5B-Instruct", &Hub::from_env()?, &Silent)?;
+/// println!("{} lies in {}", model.name, model.path.display());
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Usage`] for a text that is no name at all,
 /// and those of [`Hub::get`].

@@ -20,3 +20,15 @@ fn options_reach_the_model() {
     let missing = AutoModelForCausalLM::from_pretrained("./no-such-model").unwrap_err();
     assert_eq!(missing.exit_code(), 3);
 }
+
+#[test]
+fn a_pipeline_loads_by_name() {
+    let mut generator = pipeline(Task::TextGeneration, TINY).unwrap();
+    generator.config.max_new_tokens = Some(4);
+    let by_task = generator.run("The quick brown fox").unwrap();
+    let mut generator = TextGeneration::from_pretrained(TINY).unwrap();
+    generator.config.max_new_tokens = Some(4);
+    assert_eq!(generator.run("The quick brown fox").unwrap().text, by_task.text);
+    let missing = pipeline(Task::TextGeneration, "./no-such-model");
+    assert_eq!(missing.map(|_| ()).unwrap_err().exit_code(), 3);
+}

@@ -14,6 +14,34 @@ use crate::{Error, Result};
 /// tokens are those that it would have chosen alone. The results are in the order of the sessions; an
 /// error among them ended that session's generation only.
 ///
+/// ```
+/// use std::sync::Arc;
+///
+/// use crane_sdk::generate::{CancelToken, GenerationConfig, Session, step_together};
+/// use crane_sdk::models::{LoadOptions, load};
+/// use crane_sdk::text::Tokenizer;
+/// # let file = |name: &str| std::fs::read(format!("tests/fixtures/qwen2_tied/{name}")).unwrap_or_default();
+/// # let source = crane_sdk::source::MemorySource::new("tiny")
+/// #     .with("config.json", file("config.json"))
+/// #     .with("model.safetensors", file("model.safetensors"))
+/// #     .with("tokenizer.json", file("tokenizer.json"));
+///
+/// let tokenizer = Arc::new(Tokenizer::from_source(&source)?);
+/// let model = load(&source, &LoadOptions::default())?.model;
+/// let config = GenerationConfig { max_new_tokens: Some(4), ..GenerationConfig::default() };
+/// let mut one = Session::new(model.clone(), tokenizer.clone(), 128)?;
+/// let mut two = Session::new(model, tokenizer.clone(), 128)?;
+/// one.begin(&tokenizer.encode("The quick", true)?, &config, &CancelToken::new())?;
+/// two.begin(&tokenizer.encode("Hello", true)?, &config, &CancelToken::new())?;
+/// while one.is_running() || two.is_running() {
+///     for step in step_together(&mut [&mut one, &mut two])? {
+///         step?;
+///     }
+/// }
+/// assert!(one.finish().is_some() && two.finish().is_some());
+/// # Ok::<(), crane_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::InvalidArgument`] if the sessions do not share one model; whatever the forward pass
 /// returns. Every session is then as it was before the call, still running.

@@ -6,6 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A flag that ends the generations it was given to; clones share it.
 ///
 /// It is looked at before each step: between two tokens, and between two chunks of a long prompt.
+///
+/// ```
+/// use crane_sdk::generate::CancelToken;
+///
+/// let cancel = CancelToken::new();
+/// let button = cancel.clone();
+/// std::thread::spawn(move || button.cancel()).join().ok();
+/// // A generation that was given `cancel` ends at its next step.
+/// assert!(cancel.is_cancelled());
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 

@@ -15,6 +15,33 @@ use crate::{Error, Result};
 /// Any number of sessions share one model. Each turn gives the whole conversation as its prompt; what
 /// the cache holds of its beginning is not evaluated again. A session stays of use whatever happens to
 /// a generation: cancelled, failed, or dropped midway.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use crane_sdk::generate::{CancelToken, GenerationConfig, Session};
+/// use crane_sdk::models::{LoadOptions, load};
+/// use crane_sdk::text::Tokenizer;
+/// # let file = |name: &str| std::fs::read(format!("tests/fixtures/qwen2_tied/{name}")).unwrap_or_default();
+/// # let source = crane_sdk::source::MemorySource::new("tiny")
+/// #     .with("config.json", file("config.json"))
+/// #     .with("model.safetensors", file("model.safetensors"))
+/// #     .with("tokenizer.json", file("tokenizer.json"));
+///
+/// let tokenizer = Arc::new(Tokenizer::from_source(&source)?);
+/// let model = load(&source, &LoadOptions::default())?.model;
+/// let mut session = Session::new(model, tokenizer.clone(), 512)?;
+/// let config = GenerationConfig { max_new_tokens: Some(4), ..GenerationConfig::default() };
+/// let cancel = CancelToken::new();
+///
+/// let prompt = tokenizer.encode("The quick brown fox", true)?;
+/// let first = session.generate(&prompt, &config, &cancel)?.complete()?;
+/// // The next turn begins with the one before, of which nothing is evaluated again.
+/// let longer = [session.tokens(), &tokenizer.encode(" and then", false)?].concat();
+/// let second = session.generate(&longer, &config, &cancel)?.complete()?;
+/// assert!(second.stats.cached_tokens >= first.stats.prompt_tokens);
+/// # Ok::<(), crane_sdk::Error>(())
+/// ```
 pub struct Session {
     model: Arc<dyn CausalLm>,
     tokenizer: Option<Arc<Tokenizer>>,

@@ -13,6 +13,14 @@ use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, model_gguf}
 use crate::weights::{Naming, Quantization, Weights};
 
 /// How weights are to be held.
+///
+/// ```
+/// use crane_sdk::models::LoadOptions;
+/// use crane_sdk::weights::Quantization;
+///
+/// let options = LoadOptions { quantize: Some(Quantization::Q8_0), ..LoadOptions::default() };
+/// assert!(options.device.is_cpu());
+/// ```
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// Where the model runs.
@@ -65,6 +73,20 @@ impl fmt::Debug for LoadedModel {
 }
 
 /// Loads the model of a source: `config.json` with safetensors, or a GGUF file.
+///
+/// ```
+/// use crane_sdk::models::{LoadOptions, load};
+/// # let file = |name: &str| std::fs::read(format!("tests/fixtures/qwen2_tied/{name}")).unwrap_or_default();
+/// # let source = crane_sdk::source::MemorySource::new("tiny")
+/// #     .with("config.json", file("config.json"))
+/// #     .with("model.safetensors", file("model.safetensors"))
+/// #     .with("tokenizer.json", file("tokenizer.json"));
+///
+/// let loaded = load(&source, &LoadOptions::default())?;
+/// assert_eq!(loaded.info.architecture, "Qwen2, Qwen2.5");
+/// assert_eq!(loaded.info.vocab_size, loaded.model.vocab_size());
+/// # Ok::<(), crane_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`crate::Error::NotFound`] if there is no config or a file is missing,
