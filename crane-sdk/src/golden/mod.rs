@@ -19,9 +19,9 @@ use record::Record;
 pub struct Check {
     /// The tensor's name in the record.
     pub name: String,
-    /// The largest |x − golden| met.
+    /// |x − golden| of the element that is furthest out of its tolerance (or closest to its edge).
     pub worst: f64,
-    /// The tolerance where x is furthest out of it (or closest to it).
+    /// The tolerance of the same element.
     pub allowed: f64,
     /// Whether every element is within its tolerance.
     pub passed: bool,
@@ -32,10 +32,12 @@ pub struct Check {
 /// Runs the model of `source` on every recorded input and compares every recorded tensor.
 ///
 /// # Errors
-/// What loading the model or the record may give. A tensor that is out of tolerance, or that no
-/// comparison knows, is no error but a [`Check`] that did not pass.
+/// What loading the model or the record may give. A tensor that is out of tolerance, that no
+/// comparison knows, or that is described and not recorded is no error but a [`Check`] that did not pass.
 pub fn compare(source: &dyn Source) -> Result<Vec<Check>> {
     let record = Record::open(source)?;
     let (decoder, _) = load_decoder(source, &LoadOptions::default())?;
-    cases::run(&decoder, &record)
+    let mut checks = cases::run(&decoder, &record)?;
+    checks.extend(record.absent());
+    Ok(checks)
 }

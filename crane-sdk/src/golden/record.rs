@@ -15,6 +15,8 @@ const MEANINGS: &str = "golden.json";
 /// The recorded tensors of a golden folder.
 pub(super) struct Record {
     entries: BTreeMap<String, Entry>,
+    /// Names that `golden.json` describes and that have no tensor.
+    absent: Vec<String>,
 }
 
 struct Entry {
@@ -78,7 +80,13 @@ impl Record {
             };
             entries.insert(name, Entry { shape: view.shape().to_vec(), data, about });
         }
-        Ok(Self { entries })
+        Ok(Self { entries, absent: tensors.into_keys().collect() })
+    }
+
+    /// A failure for each description without a tensor: what it promises was never compared.
+    pub(super) fn absent(&self) -> impl Iterator<Item = Check> {
+        let note = || format!("{MEANINGS} describes it, {TENSORS} does not have it");
+        self.absent.iter().map(move |name| exact(name, false, note))
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -133,18 +141,16 @@ impl Record {
             return check;
         }
         let Tolerance { atol, rtol } = about.tolerance;
-        let mut tightest = f64::NEG_INFINITY;
+        let mut furthest = f64::NEG_INFINITY;
         for (&value, &golden) in values.iter().zip(golden) {
             let error = (f64::from(value) - f64::from(golden)).abs();
             let allowed = atol + rtol * f64::from(golden).abs();
-            if error.is_nan() || error > allowed {
-                check.passed = false;
+            let excess = if error.is_nan() { f64::INFINITY } else { error - allowed };
+            if excess > furthest {
+                (furthest, check.worst, check.allowed) = (excess, error, allowed);
             }
-            if error - allowed > tightest {
-                (tightest, check.allowed) = (error - allowed, allowed);
-            }
-            check.worst = if error.is_nan() { f64::NAN } else { check.worst.max(error) };
         }
+        check.passed = furthest <= 0.0 || golden.is_empty();
         check
     }
 
@@ -159,4 +165,34 @@ impl Record {
 pub(super) fn exact(name: &str, passed: bool, note: impl FnOnce() -> String) -> Check {
     let note = if passed { String::new() } else { note() };
     Check { name: name.to_owned(), worst: 0.0, allowed: 0.0, passed, note }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(golden: Vec<f32>) -> Record {
+        let tolerance = Tolerance { atol: 0.1, rtol: 0.5 };
+        let about = About { desc: String::new(), tolerance };
+        let entry = Entry { shape: vec![golden.len()], data: Data::Floats(golden), about };
+        Record { entries: [("x".to_owned(), entry)].into(), absent: vec!["y".to_owned()] }
+    }
+
+    #[test]
+    fn error_and_tolerance_are_those_of_one_element() {
+        // The largest error is far within its tolerance; the small one is not.
+        let check = record(vec![100.0, 0.0]).check("x", &[110.0, 1.0]);
+        assert_eq!((check.worst, check.allowed, check.passed), (1.0, 0.1, false));
+        let check = record(vec![100.0, 0.0]).check("x", &[110.0, 0.05]);
+        assert!(check.passed && check.worst < check.allowed, "{check:?}");
+        let check = record(vec![1.0, 2.0, 3.0]).check("x", &[1.0, f32::NAN, 9.0]);
+        assert!(!check.passed && check.worst.is_nan(), "{check:?}");
+    }
+
+    #[test]
+    fn a_description_without_a_tensor_is_a_failure() {
+        let absent: Vec<Check> = record(Vec::new()).absent().collect();
+        assert_eq!(absent.len(), 1);
+        assert!(!absent[0].passed && absent[0].name == "y", "{absent:?}");
+    }
 }

@@ -19,8 +19,13 @@ pub fn run(source: &dyn Source) -> Outcome {
     let label = source.label();
     match compare(source) {
         Ok(checks) => describe(&label, &checks),
-        Err(error) => Outcome { text: format!("{label}: FAILED: {error}\n"), passed: false },
+        Err(error) => failed(&label, &error),
     }
+}
+
+/// A folder that could not be compared at all.
+pub fn failed(label: &str, error: &crane_sdk::Error) -> Outcome {
+    Outcome { text: format!("{label}: FAILED: {error}\n"), passed: false }
 }
 
 fn describe(label: &str, checks: &[Check]) -> Outcome {

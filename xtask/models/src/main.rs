@@ -14,7 +14,10 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
         ["golden", folders @ ..] if !folders.is_empty() => {
             let mut failed = 0;
             for folder in folders {
-                let outcome = golden::run(&FolderSource::open_path(folder)?);
+                let outcome = match FolderSource::open_path(folder) {
+                    Ok(source) => golden::run(&source),
+                    Err(error) => golden::failed(folder, &error),
+                };
                 println!("{}", outcome.text);
                 failed += usize::from(!outcome.passed);
             }
