@@ -42,10 +42,13 @@ pub(super) fn sets() -> &'static [Set] {
             isa::has_avx512().then_some(Set { name: "AVX-512", run: avx512 }),
             isa::has_avx2().then_some(Set { name: "AVX2", run: avx2_fma }),
         ];
+        #[cfg(target_arch = "aarch64")]
+        let fast = [isa::has_neon().then_some(Set { name: "NEON", run: neon })];
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         let fast = [Some(Set { name: "SIMD128", run: simd128 })];
         #[cfg(not(any(
             target_arch = "x86_64",
+            target_arch = "aarch64",
             all(target_arch = "wasm32", target_feature = "simd128")
         )))]
         let fast: [Option<Set>; 0] = [];
@@ -73,6 +76,8 @@ macro_rules! set {
 set!(avx512, isa::avx512::Avx512, "avx512f");
 #[cfg(target_arch = "x86_64")]
 set!(avx2_fma, isa::avx2::Avx2, "avx2,f16c,fma");
+#[cfg(target_arch = "aarch64")]
+set!(neon, isa::neon::Neon, "neon");
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 set!(simd128, isa::simd128::Simd128);
 set!(portable, isa::portable::Portable);

@@ -4,19 +4,28 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
 pub(super) mod portable;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(super) mod simd128;
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests;
 
 /// The environment variable that names the widest instruction set to use, for comparisons and bug reports.
 pub const VARIABLE: &str = "CRANE_ISA";
 
 /// What [`VARIABLE`] may say: on this kind of processor, the widest first.
-pub const NAMES: &[&str] =
-    if cfg!(target_arch = "x86_64") { &["avx512", "avx2", "portable"] } else { &["portable"] };
+pub const NAMES: &[&str] = if cfg!(target_arch = "x86_64") {
+    &["avx512", "avx2", "portable"]
+} else if cfg!(target_arch = "aarch64") {
+    &["dotprod", "neon", "portable"]
+} else {
+    &["portable"]
+};
 
 /// Whether the set called `name` is no wider than [`VARIABLE`] allows; a name that is not in [`NAMES`] allows all.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn allowed(name: &str) -> bool {
     let place = |name: &str| NAMES.iter().position(|other| *other == name);
     let widest = std::env::var(VARIABLE).ok().and_then(|name| place(&name));
@@ -36,4 +45,16 @@ pub(super) fn has_avx2() -> bool {
         && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("f16c")
         && is_x86_feature_detected!("fma")
+}
+
+/// Whether the processor has NEON with dot products of bytes, as all have since Armv8.4 and every Apple M.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn has_dotprod() -> bool {
+    allowed("dotprod") && has_neon() && std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+/// Whether the processor has NEON, as all 64-bit ones of a desktop, a phone or a server have.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn has_neon() -> bool {
+    allowed("neon") && std::arch::is_aarch64_feature_detected!("neon")
 }

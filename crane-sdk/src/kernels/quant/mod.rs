@@ -18,6 +18,8 @@ mod unpack;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod simd128;
 
@@ -52,10 +54,13 @@ fn sets() -> &'static [Set] {
     SETS.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
         let fast = [avx512::set(), avx2::set()].into_iter().flatten();
+        #[cfg(target_arch = "aarch64")]
+        let fast = [neon::dotprod_set(), neon::set()].into_iter().flatten();
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         let fast = [simd128::SET].into_iter();
         #[cfg(not(any(
             target_arch = "x86_64",
+            target_arch = "aarch64",
             all(target_arch = "wasm32", target_feature = "simd128")
         )))]
         let fast = std::iter::empty();

@@ -28,10 +28,13 @@ pub(super) fn sets() -> &'static [Set] {
     SETS.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
         let fast = [isa::has_avx512().then_some(AVX512), isa::has_avx2().then_some(AVX2)];
+        #[cfg(target_arch = "aarch64")]
+        let fast = [isa::has_neon().then_some(NEON)];
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         let fast = [Some(SIMD128)];
         #[cfg(not(any(
             target_arch = "x86_64",
+            target_arch = "aarch64",
             all(target_arch = "wasm32", target_feature = "simd128")
         )))]
         let fast: [Option<Set>; 0] = [];
@@ -75,6 +78,8 @@ macro_rules! set {
 set!(AVX512, "AVX-512", avx512, isa::avx512::Avx512, "avx512f");
 #[cfg(target_arch = "x86_64")]
 set!(AVX2, "AVX2", avx2, isa::avx2::Avx2, "avx2,f16c");
+#[cfg(target_arch = "aarch64")]
+set!(NEON, "NEON", neon, isa::neon::Neon, "neon");
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 set!(SIMD128, "SIMD128", simd128, isa::simd128::Simd128);
 set!(PORTABLE, "portable", portable, isa::portable::Portable);
