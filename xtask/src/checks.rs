@@ -1,10 +1,13 @@
 //! What must hold beside the tests: format, lints, documentation, README's tables, dependencies.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::process::{self, find_program};
 use crate::report::Report;
-use crate::{bench, models, wasm};
+use crate::{bench, models, wasm, wasm_std};
+
+/// The Arm target whose kernels are checked: its C compiler is in Debian.
+const ARM: &str = "aarch64-unknown-linux-gnu";
 
 /// `cargo xtask check`.
 pub fn run() -> ExitCode {
@@ -27,6 +30,13 @@ pub fn add(report: &mut Report) {
     }
     clippy_wasm.env_remove("RUSTFLAGS").args(["--target", wasm::TARGET, "--", "-D", "warnings"]);
     report.check("clippy for wasm32", &mut clippy_wasm);
+    match wasm_std::from_rustup(ARM) {
+        Ok(Some(_)) => report.check("clippy for aarch64", &mut clippy_for_arm()),
+        Ok(None) => {
+            println!("\n=== clippy for aarch64\nnot checked: `rustup target add {ARM}` first");
+        }
+        Err(error) => report.step("clippy for aarch64", || Err(error)),
+    }
     report.check(
         "documentation",
         process::cargo("doc --release --no-deps -p crane-sdk -p crane-native -p crane-wasm")
@@ -38,4 +48,16 @@ pub fn add(report: &mut Report) {
     } else {
         println!("\n=== dependencies\nnot checked: `cargo install cargo-deny` first");
     }
+}
+
+/// The library's NEON kernels, which no x86 build compiles.
+fn clippy_for_arm() -> Command {
+    let mut clippy = process::cargo("clippy --release --lib --package crane-sdk");
+    clippy.env_remove("RUSTFLAGS").args(["--target", ARM, "--", "-D", "warnings"]);
+    // A library in C is compiled on the way, but nothing is linked: without a cross compiler any will do.
+    let variable = "CC_aarch64_unknown_linux_gnu";
+    if std::env::var_os(variable).is_none() && find_program("aarch64-linux-gnu-gcc").is_none() {
+        clippy.env(variable, "cc").env("AR_aarch64_unknown_linux_gnu", "ar");
+    }
+    clippy
 }

@@ -38,7 +38,7 @@ enum Command {
     },
     /// `test` as CI runs it: missing weights fail instead of being skipped
     Ci,
-    /// Format, lints (native and wasm), documentation, README's model table, dependencies
+    /// Format, lints (native, wasm, aarch64), documentation, README's model table, dependencies
     Check,
     /// Build crane-wasm and its JavaScript bindings into the npm package
     Wasm {

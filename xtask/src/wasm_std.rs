@@ -23,33 +23,46 @@ const SUITES: [&str; 3] = ["trixie-backports", "sid", "trixie"];
 
 /// Sees to it that the active toolchain can build for wasm32.
 pub fn install() -> Result<Outcome> {
-    let sysroot = PathBuf::from(process::output(rustc().args(["--print", "sysroot"]))?);
-    let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
-    if has_std(&libraries) {
-        return Ok(Outcome::Present(libraries.display().to_string()));
-    }
-    if let Some(rustup) = find_program("rustup") {
-        process::succeeds_within(
-            process::command(rustup).args(["target", "add", TARGET]),
-            RUSTUP_LIMIT,
-        );
-        if has_std(&libraries) {
-            return Ok(Outcome::Installed(format!("{} (rustup)", libraries.display())));
-        }
+    if let Some(outcome) = from_rustup(TARGET)? {
+        return Ok(outcome);
     }
     println!(
         "rustup cannot add {TARGET} here; building its standard library from Debian's rust-src"
     );
     let scratch = process::target_dir()?.join("wasm-std");
-    let sources = sysroot.join("lib/rustlib/src/rust/library");
+    let sources = sysroot()?.join("lib/rustlib/src/rust/library");
     if !sources.join("Cargo.lock").is_file() {
         unpack_sources(&scratch, &sources)?;
     }
+    let libraries = libraries(TARGET)?;
     build(&scratch, &libraries)?;
     if !has_std(&libraries) {
         bail!("std was built, but {} holds no libstd", libraries.display());
     }
     Ok(Outcome::Installed(format!("{} (built)", libraries.display())))
+}
+
+/// The standard library of `target`, if the active toolchain has it or rustup can add it.
+pub fn from_rustup(target: &str) -> Result<Option<Outcome>> {
+    let libraries = libraries(target)?;
+    if has_std(&libraries) {
+        return Ok(Some(Outcome::Present(libraries.display().to_string())));
+    }
+    let Some(rustup) = find_program("rustup") else { return Ok(None) };
+    process::succeeds_within(
+        process::command(rustup).args(["target", "add", target]),
+        RUSTUP_LIMIT,
+    );
+    let installed = || Outcome::Installed(format!("{} (rustup)", libraries.display()));
+    Ok(has_std(&libraries).then(installed))
+}
+
+fn sysroot() -> Result<PathBuf> {
+    Ok(PathBuf::from(process::output(rustc().args(["--print", "sysroot"]))?))
+}
+
+fn libraries(target: &str) -> Result<PathBuf> {
+    Ok(sysroot()?.join("lib/rustlib").join(target).join("lib"))
 }
 
 fn rustc() -> Command {
