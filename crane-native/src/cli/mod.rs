@@ -15,6 +15,7 @@ mod machine;
 mod messages;
 mod open;
 mod output;
+mod perplexity;
 mod prompt;
 mod reply;
 mod run;
@@ -66,6 +67,7 @@ fn start(output: OutputArgs, command: Command) -> ExitCode {
         Command::Run(args) => Some(&args.load),
         Command::Chat(args) => Some(&args.load),
         Command::Bench(args) => Some(&args.load),
+        Command::Perplexity(args) => Some(&args.load),
         _ => None,
     };
     if let Some(load) = load {
@@ -115,6 +117,7 @@ fn perform(console: Console, command: Command) -> Result {
         Command::Bench(args) => bench::bench(console, args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Tokenize(args) => tokenize::tokenize(console, args),
+        Command::Perplexity(args) => perplexity::measure(console, args),
         Command::Completions(args) => completions::completions(args),
     }
 }

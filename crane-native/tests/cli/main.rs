@@ -10,6 +10,7 @@ mod flags;
 mod interrupt;
 mod machine;
 mod memory;
+mod perplexity;
 mod reference;
 mod run;
 mod show;

@@ -15,6 +15,7 @@ fn help_names_every_command_and_exit_code() {
         "bench",
         "doctor",
         "tokenize",
+        "perplexity",
         "completions",
         "130 interrupted",
     ] {

@@ -111,7 +111,7 @@ impl FromStr for LogitBias {
     }
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+pub(super) fn positive(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if n > 0 => Ok(n),
         _ => Err("a whole number of at least 1".to_owned()),

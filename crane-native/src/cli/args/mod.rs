@@ -51,6 +51,8 @@ pub(super) enum Command {
     Doctor(DoctorArgs),
     /// Turn text into token ids
     Tokenize(TokenizeArgs),
+    /// Measure how well a model foresees a text
+    Perplexity(PerplexityArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -216,6 +218,27 @@ pub(super) struct TokenizeArgs {
     pub add_special: bool,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+/// `crane perplexity`
+#[derive(Debug, Args)]
+pub(super) struct PerplexityArgs {
+    /// The model (same as -m)
+    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    pub name: Option<String>,
+    /// The text, a UTF-8 file (`-` for stdin)
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Tokens of a chunk; the first half of each gives context, the second half is counted
+    #[arg(short, long, value_name = "N", default_value_t = 512, value_parser = generation::positive)]
+    pub ctx: usize,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
 }
 
 /// `crane completions`
