@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig, Session};
+use crane_sdk::kernels::quant;
 use crane_sdk::models::{self, LoadOptions, ModelInfo};
 use crane_sdk::source::Source;
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
@@ -43,6 +44,7 @@ struct Info<'a> {
     vocabulary_size: usize,
     context_length: usize,
     has_chat_template: bool,
+    instruction_set: &'a str,
 }
 
 #[wasm_bindgen]
@@ -71,6 +73,7 @@ impl Model {
             vocabulary_size: info.vocab_size,
             context_length: self.session.context(),
             has_chat_template: self.template.is_some(),
+            instruction_set: quant::instruction_set(),
         })
     }
 

@@ -5,11 +5,15 @@ import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
 import { namedFiles } from "./sources.js";
 import { spawn } from "./spawn.js";
+import { fastestTier, moduleOf } from "./tiers.js";
 import type { LoadOptions, ModelSource } from "./types.js";
 
 /** Where the package's parts are, if not beside its module. */
 export interface CraneOptions {
-  /** The WebAssembly file; `wasm/crane_wasm_bg.wasm` of the package by default. */
+  /**
+   * The WebAssembly file; by default the package's `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known and
+   * `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs, elsewhere.
+   */
   wasmUrl?: string | URL;
   /** The worker's module; `dist/worker/main.js` of the package by default. */
   workerUrl?: string | URL;
@@ -38,8 +42,7 @@ export class Crane {
   /** Starts the worker and compiles the engine. */
   static async create(options: CraneOptions = {}): Promise<Crane> {
     checkOptions("Crane.create", options, TABLES.create);
-    // Bundlers find the file by this very expression.
-    const wasmUrl = options.wasmUrl === undefined ? new URL("../wasm/crane_wasm_bg.wasm", import.meta.url) : absolute(options.wasmUrl);
+    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier()) : absolute(options.wasmUrl);
     const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
     try {
       await channel.call("init", { wasmUrl: String(wasmUrl) });

@@ -57,6 +57,8 @@ export interface ModelInfo {
   contextLength: number;
   /** Whether the checkpoint brings a chat template. */
   hasChatTemplate: boolean;
+  /** The instructions that products with quantised weights use: "SIMD128" or "relaxed SIMD". */
+  instructionSet: string;
 }
 
 /** Sampling and stopping. What is left out has the value that the checkpoint's authors chose. */
