@@ -60,6 +60,12 @@ unsafe fn four(x: *const i8) -> v128 {
     unsafe { v128_load32_splat(x.cast()) }
 }
 
+/// Each byte shifted, as 16-bit numbers: x86 has no shift of bytes, and an engine's own way round it is longer.
+#[inline(always)]
+fn shift_right<const PLACES: u32>(x: v128) -> v128 {
+    v128_and(u16x8_shr(x, PLACES), u8x16_splat(0xff >> PLACES))
+}
+
 /// [`Lanes::dot`] of four rows, `half` of a panel's eight.
 #[inline(always)]
 unsafe fn long_dot<const N: usize>(
@@ -117,7 +123,8 @@ unsafe fn relaxed_dot<const N: usize>(
                 // A signed byte is its low seven bits less 128 times its highest.
                 let low = v128_and(w, u8x16_splat(127));
                 sums[half] = i32x4_relaxed_dot_i8x16_i7x16_add(x, low, sums[half]);
-                signs[half] = i32x4_relaxed_dot_i8x16_i7x16_add(x, u8x16_shr(w, 7), signs[half]);
+                signs[half] =
+                    i32x4_relaxed_dot_i8x16_i7x16_add(x, shift_right::<7>(w), signs[half]);
             } else {
                 sums[half] = i32x4_relaxed_dot_i8x16_i7x16_add(x, w, sums[half]);
             }
@@ -133,6 +140,7 @@ unsafe fn relaxed_dot<const N: usize>(
 
 impl<const RELAXED: bool> Lanes for Simd128Pair<RELAXED> {
     const BYTE_ZERO: Option<u32> = None;
+    const READS_AHEAD: bool = true;
     type Bytes = [v128; 2];
     type Ints = [v128; 2];
 
@@ -149,7 +157,7 @@ impl<const RELAXED: bool> Lanes for Simd128Pair<RELAXED> {
 
     #[inline(always)]
     unsafe fn high(x: [v128; 2]) -> [v128; 2] {
-        [u8x16_shr(x[0], 4), u8x16_shr(x[1], 4)]
+        [shift_right::<4>(x[0]), shift_right::<4>(x[1])]
     }
 
     #[inline(always)]
