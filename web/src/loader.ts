@@ -1,5 +1,5 @@
 /** The card that chooses a model and loads it. */
-import { Crane, CraneError, type Llm, type LoadProgress, type ModelSource } from "crane-wasm";
+import { Crane, CraneError, type Llm, type Progress, type ModelSource } from "crane-wasm";
 import { element } from "./elements.js";
 import { choices } from "./models.js";
 
@@ -15,6 +15,13 @@ const load = element("load", HTMLButtonElement);
 
 /** Tokens of conversation that are kept in memory. */
 const CONTEXT = 4096;
+
+const PHASES: Record<Progress["phase"], string> = {
+  download: "Loading",
+  copy: "Copying",
+  verify: "Checking what was loaded before",
+  build: "Building the model",
+};
 
 let engine: Promise<Crane> | undefined;
 
@@ -70,11 +77,11 @@ function setBusy(busy: boolean): void {
   for (const control of [load, picker, url, file]) control.disabled = busy;
 }
 
-function showProgress({ phase, loaded, total, bytesPerSecond }: LoadProgress): void {
+function showProgress({ phase, loaded, total, bytesPerSecond }: Progress): void {
   if (total === undefined) bar.removeAttribute("value");
   else bar.value = total === 0 ? 1 : loaded / total;
   const size = total === undefined ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`;
-  progressText.textContent = `${phase === "download" ? "Loading" : "Building the model"}: ${size}, ${megabytes(bytesPerSecond)}/s`;
+  progressText.textContent = `${PHASES[phase]}: ${size}, ${megabytes(bytesPerSecond)}/s`;
 }
 
 function megabytes(bytes: number): string {

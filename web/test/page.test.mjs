@@ -83,7 +83,7 @@ test("a missing model is told, and another address can be given", async () => {
   await page.getByRole("button", { name: "Load" }).click();
   const alert = page.getByRole("alert");
   await alert.waitFor();
-  assert.match(await alert.textContent(), /none\.gguf could not be fetched: status 404/);
+  assert.match(await alert.textContent(), /none\.gguf: status 404/);
   assert.ok(await page.getByRole("button", { name: "Load" }).isEnabled());
   await picture(page, "7-missing");
   await page.close();

@@ -10,7 +10,7 @@ const HERE = fileURLToPath(new URL("..", import.meta.url));
 /** Where the test weights are. */
 export const MODELS = process.env.CRANE_TEST_MODELS ?? join(homedir(), ".cache", "crane-test-models");
 
-const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/": join(HERE, "dist") };
+const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/fixture/": join(HERE, "../crane-sdk/tests/fixtures/qwen2_tied"), "/": join(HERE, "dist") };
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -19,7 +19,7 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Serves the built page at `/`, the npm package at `/npm/`, the weights at `/models/` and an empty page at `/blank`. */
+/** Serves the built page at `/`, the npm package at `/npm/`, the weights at `/models/`, a tiny checkpoint at `/fixture/` and an empty page at `/blank`. */
 export async function serve() {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
