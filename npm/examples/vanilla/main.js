@@ -2,7 +2,7 @@
 // `?model=` names another model: one on the Hub, or the address of a .gguf file.
 import { Crane } from "./node_modules/crane-wasm/dist/index.js";
 
-const model = new URLSearchParams(location.search).get("model") ?? "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF";
+const model = new URLSearchParams(location.search).get("model") ?? "HuggingFaceTB/SmolLM2-135M-Instruct";
 const answer = document.getElementById("answer");
 const form = document.getElementById("ask");
 
