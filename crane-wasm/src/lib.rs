@@ -3,6 +3,7 @@
 //! The exported classes are small and synchronous; the npm package runs them in a worker and gives
 //! them the face that a page uses.
 
+mod checksum;
 mod failure;
 mod files;
 mod generation;
@@ -10,6 +11,7 @@ mod model;
 mod options;
 mod panic;
 
+pub use checksum::Checksum;
 pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig, Session};
+use crane_sdk::kernels::quant;
 use crane_sdk::models::{self, LoadOptions, ModelInfo};
 use crane_sdk::source::Source;
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
@@ -30,6 +31,8 @@ pub struct Model {
 struct Options {
     /// The most tokens of prompt and answer together; the model's own length by default.
     context: Option<usize>,
+    /// The type that dense matrices are quantised to, tensor by tensor; as stored by default.
+    quantize: Option<String>,
 }
 
 /// What was loaded, as JavaScript sees it.
@@ -43,18 +46,19 @@ struct Info<'a> {
     vocabulary_size: usize,
     context_length: usize,
     has_chat_template: bool,
+    instruction_set: &'a str,
 }
 
 #[wasm_bindgen]
 impl Model {
     /// Loads a model from its files, which are let go of at the end, whether it succeeds or not.
-    /// `options`: `{ context?: number }`.
+    /// `options`: `{ context?: number, quantize?: string }`.
     ///
     /// # Errors
     /// Every failure of the library, as an `Error` with a `code`.
     pub fn load(files: FileSet, options: JsValue) -> Outcome<Model> {
-        let Options { context } = options::read("load", options)?;
-        load(&files, context).map_err(failure)
+        let options = options::read("load", options)?;
+        load(&files, options).map_err(failure)
     }
 
     /// What was loaded.
@@ -71,6 +75,7 @@ impl Model {
             vocabulary_size: info.vocab_size,
             context_length: self.session.context(),
             has_chat_template: self.template.is_some(),
+            instruction_set: quant::instruction_set(),
         })
     }
 
@@ -144,12 +149,14 @@ impl Model {
     }
 }
 
-fn load(files: &FileSet, context: Option<usize>) -> crane_sdk::Result<Model> {
+fn load(files: &FileSet, options: Options) -> crane_sdk::Result<Model> {
+    let Options { context, quantize } = options;
+    let quantize = quantize.map(|name| name.parse()).transpose()?;
     let source: &dyn Source = files;
     let tokenizer = Arc::new(Tokenizer::from_source(source)?);
     let template = ChatTemplate::from_source(source)?;
     let defaults = GenerationConfig::from_source(source, &tokenizer)?;
-    let loaded = models::load(source, &LoadOptions::default())?;
+    let loaded = models::load(source, &LoadOptions { quantize, ..LoadOptions::default() })?;
     let context = context.unwrap_or(loaded.info.context_length);
     let session = Session::new(loaded.model.clone(), tokenizer.clone(), context)?;
     Ok(Model { info: loaded.info, tokenizer, template, defaults, session })

@@ -3,22 +3,34 @@ import type { Generations } from "./generations.js";
 import { checkChat, checkOptions, TABLES } from "./options.js";
 import type { GenerationEnd, Piece } from "./protocol.js";
 import type {
+  AskOptions,
   ChatCompletion,
   ChatCompletionChunk,
+  ChatMessage,
   ChatParams,
   ChatParamsStreaming,
   ChatParamsWhole,
   RequestOptions,
 } from "./types.js";
 
-/** `llm.chat`, named as in OpenAI's client. */
-export class Chat {
+/** `llm.chat`: asks one question, or, named as in OpenAI's client, answers conversations. */
+export interface Chat {
+  /** Answers one question, without what was said before, and gives the whole text. */
+  (text: string, options?: AskOptions): Promise<string>;
   readonly completions: Completions;
+}
 
-  /** @internal */
-  constructor(generations: Generations, model: string) {
-    this.completions = new Completions(generations, model);
-  }
+/** Makes `llm.chat` of a model. */
+export function chatOf(generations: Generations, model: string): Chat {
+  const completions = new Completions(generations, model);
+  const ask = async (text: string, options: AskOptions = {}): Promise<string> => {
+    const { system, onText, signal, ...sampling } = checkOptions("chat", options, TABLES.ask) as AskOptions;
+    const messages: ChatMessage[] = [...(system === undefined ? [] : [{ role: "system" as const, content: system }]), { role: "user", content: text }];
+    const { request } = checkChat({ messages, ...sampling });
+    const { content } = await answer(generations.run({ messages }, request, signal), onText);
+    return content;
+  };
+  return Object.assign(ask, { completions });
 }
 
 /** `llm.chat.completions`. */
@@ -87,20 +99,27 @@ async function* chunks(pieces: Pieces, head: Head, includeUsage: boolean): Async
 }
 
 async function whole(pieces: Pieces, head: Head): Promise<ChatCompletion> {
+  const { content, end: { finishReason, usage, timings } } = await answer(pieces);
+  return {
+    ...head,
+    object: "chat.completion",
+    choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: finishReason, logprobs: null }],
+    usage,
+    timings,
+  };
+}
+
+async function answer(pieces: Pieces, onText: (text: string) => void = () => {}): Promise<{ content: string; end: GenerationEnd }> {
   let content = "";
-  for (;;) {
-    const next = await pieces.next();
-    if (!next.done) {
+  try {
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) return { content, end: next.value };
       content += next.value.text;
-      continue;
+      if (next.value.text !== "") onText(next.value.text);
     }
-    const { finishReason, usage, timings } = next.value;
-    return {
-      ...head,
-      object: "chat.completion",
-      choices: [{ index: 0, message: { role: "assistant", content }, finish_reason: finishReason, logprobs: null }],
-      usage,
-      timings,
-    };
+  } finally {
+    // `onText` may throw: the engine must not go on for nobody.
+    await pieces.return(undefined as never);
   }
 }

@@ -1,19 +1,40 @@
 /** The engine: one worker with one WebAssembly instance. */
+import { capabilitiesOf } from "./capabilities.js";
 import { Channel } from "./channel.js";
 import { CraneError } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
-import { namedFiles } from "./sources.js";
+import type { Settings } from "./protocol.js";
+import { placeOf } from "./sources.js";
 import { spawn } from "./spawn.js";
-import type { LoadOptions, ModelSource } from "./types.js";
+import { StoredModels } from "./stored_models.js";
+import { fastestTier, moduleOf } from "./tiers.js";
+import type { Capabilities, LoadOptions, ModelSource, PullOptions, StoredModel } from "./types.js";
 
-/** Where the package's parts are, if not beside its module. */
+/** Where models come from and stay, and where the package's parts are, if not beside its module. */
 export interface CraneOptions {
-  /** The WebAssembly file; `wasm/crane_wasm_bg.wasm` of the package by default. */
+  /**
+   * The WebAssembly file; by default the package's `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known and
+   * `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs, elsewhere.
+   */
   wasmUrl?: string | URL;
   /** The worker's module; `dist/worker/main.js` of the package by default. */
   workerUrl?: string | URL;
+  /** The Hub's address, or a mirror's; `https://huggingface.co` by default. */
+  hubUrl?: string | URL;
+  /** The Hub's token of the user, for gated and private models. It is sent to the Hub alone. */
+  hubToken?: string;
+  /** How often a transfer that brings nothing new is tried again before it counts as failed; 4 by default. */
+  retries?: number;
+  /**
+   * The folder in which Node keeps models, for one process at a time. Without it Node keeps none: each load reads
+   * anew. A page keeps them in its origin's private file system, and refuses this option.
+   */
+  cacheDir?: string;
 }
+
+const HUB = "https://huggingface.co";
+const RETRIES = 4;
 
 /**
  * The engine, in a worker of its own: the page never blocks.
@@ -29,40 +50,73 @@ export interface CraneOptions {
  * ```
  */
 export class Crane {
+  /** What this browser, or this Node, offers, as it was when the engine started. */
+  readonly capabilities: Capabilities;
+  /** The models that are kept between visits. */
+  readonly models: StoredModels;
   readonly #channel: Channel;
 
-  private constructor(channel: Channel) {
+  private constructor(channel: Channel, capabilities: Capabilities) {
     this.#channel = channel;
+    this.capabilities = capabilities;
+    this.models = new StoredModels(channel);
   }
 
   /** Starts the worker and compiles the engine. */
   static async create(options: CraneOptions = {}): Promise<Crane> {
     checkOptions("Crane.create", options, TABLES.create);
-    // Bundlers find the file by this very expression.
-    const wasmUrl = options.wasmUrl === undefined ? new URL("../wasm/crane_wasm_bg.wasm", import.meta.url) : absolute(options.wasmUrl);
+    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier()) : absolute(options.wasmUrl);
+    if (options.cacheDir !== undefined && typeof Worker === "function") {
+      throw new CraneError("unsupported", "cacheDir: a page has no folders of the disk", { hint: "leave it out: models are kept in the origin's private file system" });
+    }
+    const settings: Settings = {
+      wasmUrl: String(wasmUrl),
+      hubUrl: absolute(options.hubUrl ?? HUB).href.replace(/\/+$/, ""),
+      retries: options.retries ?? RETRIES,
+      ...(options.hubToken === undefined ? {} : { hubToken: options.hubToken }),
+      ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
+    };
     const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
     try {
-      await channel.call("init", { wasmUrl: String(wasmUrl) });
+      const storage = await channel.call("init", settings);
+      return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined));
     } catch (error) {
       channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
       throw error;
     }
-    return new Crane(channel);
   }
 
   /**
-   * Loads a model: a `.gguf` file, or the named files of a checkpoint (`config.json`, `tokenizer.json`,
-   * `model.safetensors`).
+   * Brings a model into the store, where `load` finds it without the network. What an earlier pull left is gone on with;
+   * bytes whose checksum the Hub knows are compared with it. Of a stored model nothing is asked for again: to follow a
+   * branch that has moved, remove the model first.
+   */
+  async pull(source: ModelSource, options: PullOptions = {}): Promise<StoredModel> {
+    checkOptions("pull", options, TABLES.pull);
+    const { name, sha256, signal, onProgress } = options;
+    const { place } = await placeOf(source, name);
+    if (name !== undefined && !place.id?.startsWith("local:")) {
+      throw new CraneError("invalid_argument", "name: the model has a name already", { hint: `its id is ${place.id}` });
+    }
+    if (sha256 !== undefined && (place.kind !== "files" || place.files.length !== 1 || place.id?.startsWith("local:"))) {
+      throw new CraneError("invalid_argument", "sha256: it is compared with what comes from a single URL", { hint: "leave it out: the Hub's own sums are compared anyway" });
+    }
+    return this.#channel.call("pull", { place, ...(sha256 === undefined ? {} : { sha256 }) }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+  }
+
+  /**
+   * Loads a model: a `.gguf` file, or the files of a checkpoint (`config.json`, `tokenizer.json`, `model.safetensors`).
    *
-   * A URL is fetched by the worker. A `Blob` or `File` is read piece by piece; an `ArrayBuffer` is copied.
+   * What comes from the network is pulled into the store first, unless it is there already. A `Blob` or `File` is read
+   * piece by piece; an `ArrayBuffer` is copied.
    */
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Llm> {
     checkOptions("load", options, TABLES.load);
-    const { files, label } = namedFiles(source);
-    const { context, signal, onProgress } = options;
+    const { context, quantize, store = true, signal, onProgress } = options;
+    const { place, label } = await placeOf(source);
     const { model, info } = await this.#channel.call(
       "load",
-      { files, label, ...(context === undefined ? {} : { context }) },
+      { place, label, store, ...(context === undefined ? {} : { context }), ...(quantize === undefined ? {} : { quantize }) },
       { signal, ...(onProgress ? { onEvent: onProgress } : {}) },
     );
     return new Llm(this.#channel, model, label, info);

@@ -22,8 +22,16 @@ export type CraneErrorCode =
   | "tokenizer"
   /** The browser (or the operating system) refused to read a file. */
   | "io"
-  /** A download failed on the way. */
+  /** A download failed on the way; a later pull goes on from there. */
   | "network"
+  /** The server demands a token, or that the model's terms are accepted. */
+  | "access_denied"
+  /** Bytes are not those whose checksum is known; they were thrown away. */
+  | "corrupt"
+  /** The origin's storage, or the disk, has no room for the model. */
+  | "quota_exceeded"
+  /** The model cannot fit into the memory that WebAssembly can have. */
+  | "too_large"
   /** An `AbortSignal` stopped the call. */
   | "aborted"
   /** The model or the engine was disposed before the call. */
@@ -79,7 +87,8 @@ export function toMessage(thrown: unknown): ErrorMessage {
 
 const CODES: ReadonlySet<string> = new Set<CraneErrorCode>([
   "not_found", "invalid_file", "unsupported", "invalid_weights", "invalid_argument", "context_overflow",
-  "out_of_memory", "template", "tokenizer", "io", "network", "aborted", "disposed", "worker", "crashed", "internal",
+  "out_of_memory", "template", "tokenizer", "io", "network", "access_denied", "corrupt", "quota_exceeded", "too_large",
+  "aborted", "disposed", "worker", "crashed", "internal",
 ]);
 
 function isCode(code: unknown): code is CraneErrorCode {

@@ -81,8 +81,11 @@ export class Generations {
     const before = this.#turn;
     let free: () => void = () => {};
     this.#turn = new Promise((resolve) => (free = resolve));
-    const stopped = new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+    const waiting = new AbortController();
+    const stopped = new Promise<void>((resolve) => stop.addEventListener("abort", () => resolve(), { once: true, signal: waiting.signal }));
     await Promise.race([before, stopped]);
+    // The signal outlives this turn: what listens to it must not pile up.
+    waiting.abort();
     if (stop.aborted) {
       void before.then(free);
       throw aborted(stop);

@@ -1,6 +1,6 @@
 /** A loaded model. */
 import type { Channel } from "./channel.js";
-import { Chat } from "./chat.js";
+import { chatOf, type Chat } from "./chat.js";
 import { CraneError } from "./errors.js";
 import { Generations } from "./generations.js";
 import { checkedMessages, checkGenerate, checkIds, checkOptions, TABLES } from "./options.js";
@@ -8,7 +8,7 @@ import type { ChatMessage, GenerateOptions, ModelInfo } from "./types.js";
 
 /** A loaded model: chat, plain generation, its tokenizer. */
 export class Llm {
-  /** OpenAI's `chat.completions.create`. */
+  /** `llm.chat(text)` answers one question; `llm.chat.completions.create` is OpenAI's. */
   readonly chat: Chat;
   /** What was loaded. */
   readonly info: ModelInfo;
@@ -27,7 +27,7 @@ export class Llm {
     this.#generations = new Generations(channel, model, () => this.#checkAlive());
     this.name = name;
     this.info = info;
-    this.chat = new Chat(this.#generations, name);
+    this.chat = chatOf(this.#generations, name);
   }
 
   /**

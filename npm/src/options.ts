@@ -1,7 +1,7 @@
 /** Checks of what a caller passes: every name and value acts, or is refused by name. */
 import { CraneError } from "./errors.js";
 import type { GenerationRequest } from "./protocol.js";
-import type { ChatMessage, ChatParams, GenerateOptions, SamplingOptions } from "./types.js";
+import type { AskOptions, ChatMessage, ChatParams, GenerateOptions, LoadOptions, PullOptions, SamplingOptions } from "./types.js";
 
 type Check = (name: string, value: unknown) => void;
 
@@ -51,6 +51,16 @@ const callback: Check = (name, value) => {
 const text: Check = (name, value) => {
   if (typeof value !== "string") refuse(name, `${show(value)} is not a text`);
 };
+
+const sha256: Check = (name, value) => {
+  if (typeof value !== "string" || !/^[0-9a-f]{64}$/.test(value)) refuse(name, `${show(value)} is not a SHA-256: 64 digits of 0-9 and a-f`);
+};
+
+function oneOf(...names: string[]): Check {
+  return (name, value) => {
+    if (!names.includes(value as string)) refuse(name, `${show(value)} is none of ${names.join(", ")}`);
+  };
+}
 
 const SAMPLING: Record<keyof SamplingOptions, Check> = {
   max_tokens: number(1, Number.MAX_SAFE_INTEGER, true),
@@ -115,11 +125,20 @@ export function checkOptions(where: string, options: unknown, table: Readonly<Re
 
 /** Tables of the calls that take options. */
 export const TABLES = {
-  create: { wasmUrl: urlLike, workerUrl: urlLike },
-  load: { context: number(1, Number.MAX_SAFE_INTEGER, true), signal, onProgress: callback },
+  create: { wasmUrl: urlLike, workerUrl: urlLike, hubUrl: urlLike, hubToken: text, retries: number(0, 100, true), cacheDir: text },
+  pull: { name: text, sha256, signal, onProgress: callback } satisfies Record<keyof PullOptions, Check>,
+  load: {
+    context: number(1, Number.MAX_SAFE_INTEGER, true),
+    quantize: oneOf("q8_0", "q4_0", "q4_k", "q5_k", "q6_k"),
+    store: boolean,
+    signal,
+    onProgress: callback,
+  } satisfies Record<keyof LoadOptions, Check>,
+  verify: { signal, onProgress: callback },
   tokenize: { addSpecialTokens: boolean },
   detokenize: { skipSpecialTokens: boolean },
   request: { signal },
+  ask: { ...SAMPLING, system: text, onText: callback, signal } satisfies Record<keyof AskOptions, Check>,
   generate: { ...SAMPLING, ignore_eos: boolean, signal } satisfies Record<keyof GenerateOptions, Check>,
   chat: CHAT,
 } as const;

@@ -6,7 +6,8 @@
  * so that a generation does not run ahead of its reader.
  */
 import type { ErrorMessage } from "./errors.js";
-import type { ChatMessage, FinishReason, LoadProgress, ModelInfo, Timings, Usage } from "./types.js";
+import type { HubId } from "./hub_id.js";
+import type { Capabilities, ChatMessage, FinishReason, ModelInfo, Progress, Quantization, StoredModel, Timings, Usage } from "./types.js";
 
 /** How many pieces a generation may be ahead of its reader. */
 export const WINDOW = 32;
@@ -15,6 +16,23 @@ export const WINDOW = 32;
 export interface ModelFile {
   name: string;
   source: string | Blob | ArrayBuffer;
+}
+
+/** Where a model is, and the id under which the store keeps it, if it may. */
+export type Place =
+  | { kind: "hub"; hub: HubId; id: string }
+  | { kind: "files"; files: ModelFile[]; id?: string }
+  | { kind: "stored"; id: string };
+
+/** What the worker is started with. */
+export interface Settings {
+  wasmUrl: string;
+  /** The address of the Hub, without a slash at the end. */
+  hubUrl: string;
+  hubToken?: string;
+  retries: number;
+  /** The folder of the store, in Node. */
+  cacheDir?: string;
 }
 
 /** Sampling and stopping, as the engine spells it; fields that are left out have the checkpoint's own value. */
@@ -50,12 +68,16 @@ export interface GenerationEnd {
 
 /** Every request: its parameters, the events that may come before its result, its result. */
 export interface Calls {
-  init: { params: { wasmUrl: string }; event: never; result: null };
+  init: { params: Settings; event: never; result: Capabilities["storage"] };
+  pull: { params: { place: Place; sha256?: string }; event: Progress; result: StoredModel };
   load: {
-    params: { files: ModelFile[]; label: string; context?: number };
-    event: LoadProgress;
+    params: { place: Place; label: string; context?: number; quantize?: Quantization; store: boolean };
+    event: Progress;
     result: { model: number; info: ModelInfo };
   };
+  list: { params: Record<string, never>; event: never; result: StoredModel[] };
+  remove: { params: { id: string }; event: never; result: boolean };
+  verify: { params: { id: string }; event: Progress; result: null };
   tokenize: { params: { model: number; text: string; addSpecialTokens: boolean }; event: never; result: number[] };
   detokenize: { params: { model: number; ids: number[]; skipSpecialTokens: boolean }; event: never; result: string };
   tokenizeChat: { params: { model: number; messages: ChatMessage[] }; event: never; result: number[] };

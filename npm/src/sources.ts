@@ -1,13 +1,35 @@
-/** What a caller names as a model, as a list of named files. */
+/** What a caller names as a model: where it is, and under which id the store keeps it. */
 import { CraneError } from "./errors.js";
-import type { ModelFile } from "./protocol.js";
+import { parseHubId, spellHubId } from "./hub_id.js";
+import type { ModelFile, Place } from "./protocol.js";
 import type { ModelSource } from "./types.js";
 
 /** A file of a single-file model that has no name of its own. */
 const SINGLE = "model.gguf";
 
+/** The ids of models that came from this machine begin so. */
+const LOCAL = "local:";
+
+/** What of a folder a model may consist of. */
+const PARTS = /\.(gguf|safetensors|json|jinja|txt)$/;
+
+/** Where the model is, and what to call it in messages. `name` names files that have no address. */
+export async function placeOf(source: ModelSource, name?: string): Promise<{ place: Place; label: string }> {
+  if (typeof source === "string") {
+    if (source.startsWith(LOCAL)) return { place: { kind: "stored", id: source }, label: source.slice(LOCAL.length) };
+    const hub = parseHubId(source);
+    if (hub) {
+      const id = spellHubId(hub);
+      return { place: { kind: "hub", hub, id }, label: id };
+    }
+  }
+  const named = isFolder(source) ? { files: await filesIn(source), label: source.name } : namedFiles(source);
+  const id = storeId(source, named, name);
+  return { place: { kind: "files", files: named.files, ...(id === undefined ? {} : { id }) }, label: named.label };
+}
+
 /** The model's files and what to call the model in messages. */
-export function namedFiles(source: ModelSource): { files: ModelFile[]; label: string } {
+export function namedFiles(source: Exclude<ModelSource, FileSystemDirectoryHandle>): { files: ModelFile[]; label: string } {
   if (isSingle(source)) {
     const name = nameOf(source);
     // A lone file must be GGUF, whatever the address is called: the other formats have several files.
@@ -19,7 +41,7 @@ export function namedFiles(source: ModelSource): { files: ModelFile[]; label: st
       ? Object.entries(source)
       : [];
   if (entries.length === 0) {
-    throw new CraneError("invalid_argument", "source: a URL, an ArrayBuffer, a Blob or File, or named files are wanted");
+    throw new CraneError("invalid_argument", "source: a name on the Hub, a URL, an ArrayBuffer, a Blob or File, a folder, or named files are wanted");
   }
   const files = entries.map(([name, file]) => {
     if (!isSingle(file)) {
@@ -28,6 +50,27 @@ export function namedFiles(source: ModelSource): { files: ModelFile[]; label: st
     return { name, source: toSource(file) };
   });
   return { files, label: files.length === 1 && files[0] ? files[0].name : `${files.length} files` };
+}
+
+/** A single URL of the network is its own id; what has no address has the id of its name. */
+function storeId(source: ModelSource, { files, label }: { files: ModelFile[]; label: string }, name: string | undefined): string | undefined {
+  const [file] = files;
+  if (isSingle(source) && typeof file?.source === "string" && /^https?:/.test(file.source)) return file.source;
+  if (name !== undefined) return LOCAL + name;
+  return isFolder(source) || (source instanceof Blob && "name" in source) ? LOCAL + label : undefined;
+}
+
+async function filesIn(folder: FileSystemDirectoryHandle): Promise<ModelFile[]> {
+  const files: ModelFile[] = [];
+  for await (const entry of (folder as unknown as { values(): AsyncIterable<FileSystemHandle> }).values()) {
+    if (entry.kind === "file" && PARTS.test(entry.name)) files.push({ name: entry.name, source: await (entry as FileSystemFileHandle).getFile() });
+  }
+  if (files.length > 0) return files.sort((a, b) => (a.name < b.name ? -1 : 1));
+  throw new CraneError("not_found", `the folder ${folder.name} holds no files of a model`, { hint: "choose the folder that holds config.json, or a .gguf file" });
+}
+
+function isFolder(source: unknown): source is FileSystemDirectoryHandle {
+  return typeof FileSystemDirectoryHandle === "function" && source instanceof FileSystemDirectoryHandle;
 }
 
 type Single = string | URL | ArrayBuffer | Blob;
@@ -45,8 +88,8 @@ function address(source: string | URL): URL {
   try {
     return new URL(source, globalThis.location?.href);
   } catch (cause) {
-    throw new CraneError("invalid_argument", `source: ${JSON.stringify(source)} is not a URL`, {
-      hint: "outside a page a URL must be absolute: https:… or file:…",
+    throw new CraneError("invalid_argument", `source: ${JSON.stringify(source)} is neither a name on the Hub nor a URL`, {
+      hint: "names on the Hub are org/name; outside a page a URL must be absolute: https:… or file:…",
       cause,
     });
   }

@@ -11,7 +11,7 @@ export interface WorkerPort {
   terminate(): void;
 }
 
-const HINT = "workerUrl must point at dist/worker/main.js of the package, on the page's own origin";
+const HINT = "workerUrl must point at dist/worker/main.js of the package; another origin must allow this page (CORS), and a CSP must allow worker-src blob:";
 
 /** Starts the worker whose module is at `url`; the package's own by default. */
 export async function spawn(url: string | URL | undefined): Promise<WorkerPort> {
@@ -19,12 +19,25 @@ export async function spawn(url: string | URL | undefined): Promise<WorkerPort> 
   return spawnInNode(url);
 }
 
+/** Where the worker's module is, said so that no bundler takes it for a file of its own: they know the expression below. */
+function own(url: string | URL | undefined): URL {
+  const [base, module] = [import.meta.url, "./worker/main.js"];
+  return new URL(url ?? module, base);
+}
+
 function spawnInPage(url: string | URL | undefined): WorkerPort {
-  // Bundlers find the worker by this very expression.
+  const options = { type: "module", name: "crane" } as const;
+  const there = own(url);
+  // A worker's module must be of the page's origin; of another one it can be imported where that allows it (CORS).
+  const foreign = there.protocol.startsWith("http") && there.origin !== globalThis.location.origin;
+  const bootstrap = foreign ? URL.createObjectURL(new Blob([`import ${JSON.stringify(there.href)};`], { type: "text/javascript" })) : undefined;
   const worker =
-    url === undefined
-      ? new Worker(new URL("./worker/main.js", import.meta.url), { type: "module", name: "crane" })
-      : new Worker(url, { type: "module", name: "crane" });
+    bootstrap !== undefined
+      ? new Worker(/* @vite-ignore */ bootstrap, options)
+      : url !== undefined
+        ? new Worker(/* @vite-ignore */ url, options)
+        : // Bundlers find the worker by this very expression.
+          new Worker(new URL("./worker/main.js", import.meta.url), { type: "module", name: "crane" });
   return {
     post: (message) => worker.postMessage(message),
     onMessage: (listener) => worker.addEventListener("message", (event) => listener(event.data as ToPage)),
@@ -39,7 +52,7 @@ function spawnInPage(url: string | URL | undefined): WorkerPort {
 async function spawnInNode(url: string | URL | undefined): Promise<WorkerPort> {
   const threads = "node:worker_threads";
   const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ threads)) as typeof import("node:worker_threads");
-  const worker = new Worker(new URL(url ?? "./worker/main.js", import.meta.url));
+  const worker = new Worker(own(url));
   // An idle engine must not keep the process alive; a call under way holds a reference (see `post`).
   const waiting = new Set<number>();
   worker.unref();

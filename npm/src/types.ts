@@ -8,37 +8,112 @@ export interface ChatMessage {
   name?: string;
 }
 
-/** Where a model's bytes come from: a URL, a buffer, a `Blob` or `File`; or several named files. */
+/**
+ * Where a model's bytes come from:
+ *
+ * - a name on the Hub, `org/name`, `org/name:file.gguf` or `org/name:Q4_K_M`, each with `@revision` where wanted;
+ * - the `id` of a stored model;
+ * - the URL of a `.gguf` file;
+ * - a `File`, `Blob` or `ArrayBuffer` that is a `.gguf` file;
+ * - the files of a checkpoint: a list, a folder's handle, or an object of names and any of the above.
+ */
 export type ModelSource =
   | string
   | URL
   | ArrayBuffer
   | Blob
   | readonly File[]
+  | FileSystemDirectoryHandle
   | { readonly [name: string]: string | URL | ArrayBuffer | Blob };
 
-/** Numbers about a load that is under way. */
-export interface LoadProgress {
-  /** `download` while bytes arrive, `build` while the model is made of them. */
-  phase: "download" | "build";
+/** Numbers about a pull or a load that is under way. */
+export interface Progress {
+  /**
+   * `download` while bytes arrive, `copy` while files of this machine are stored, `verify` while what an earlier try left
+   * is summed up, `build` while the model is made.
+   */
+  phase: "download" | "copy" | "verify" | "build";
   /** The file that is being worked on. */
   file: string;
-  /** Bytes of all files so far. */
+  /** Bytes of all files so far, those of an earlier try included. */
   loaded: number;
   /** Bytes of all files; `undefined` while a server has not said. */
   total: number | undefined;
-  /** The mean speed of this phase. */
+  /** The mean speed of this phase; bytes of an earlier try do not count. */
   bytesPerSecond: number;
 }
+
+/** Options of `crane.pull`. */
+export interface PullOptions {
+  /** What to call files that have no address; the file's or folder's own name by default. Their id is `local:NAME`. */
+  name?: string;
+  /** The SHA-256 that a single file must have, in hexadecimal; the Hub's own sums are compared anyway. */
+  sha256?: string;
+  /** Stops the pull; what has come is kept, and a later pull goes on from there. */
+  signal?: AbortSignal;
+  /** Called with numbers, about 20 times a second. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** Types to which dense matrices can be quantised while a model is loaded. */
+export type Quantization = "q8_0" | "q4_0" | "q4_k" | "q5_k" | "q6_k";
 
 /** Options of `crane.load`. */
 export interface LoadOptions {
   /** The most tokens of prompt and answer together; the model's own length by default. */
   context?: number;
+  /** Quantises dense matrices tensor by tensor while they are read; as they are stored by default. */
+  quantize?: Quantization;
+  /** Whether a model from the network is kept in the store, where there is one; `true` by default. */
+  store?: boolean;
   /** Stops the load. */
   signal?: AbortSignal;
   /** Called with numbers, about 20 times a second. */
-  onProgress?: (progress: LoadProgress) => void;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** A model in the store, whole or begun. */
+export interface StoredModel {
+  /** What `crane.load` takes: the name on the Hub, the URL, or `local:NAME`. */
+  id: string;
+  /** The commit on the Hub that it is of. */
+  commit?: string;
+  files: { name: string; size: number | undefined }[];
+  /** Bytes that are stored. */
+  storedBytes: number;
+  /** Bytes of the whole model; `undefined` while a server has not said. */
+  totalBytes: number | undefined;
+  /** Whether all of it is there; what is not whole is gone on with by `crane.pull`. */
+  complete: boolean;
+}
+
+/** What this browser, or this Node, offers to the engine. */
+export interface Capabilities {
+  /** Whether WebAssembly has 128-bit vectors; without them there is no engine. */
+  simd: boolean;
+  /** Whether it has relaxed SIMD. */
+  relaxedSimd: boolean;
+  /** Whether it has shared memory and atomics, and this page may use them. */
+  threads: boolean;
+  /** Whether the page is isolated from other origins (COOP and COEP headers), on which shared memory depends. */
+  crossOriginIsolated: boolean;
+  /** The build of the engine that runs, and why this one. */
+  tier: { name: "simd128" | "relaxed-simd" | "custom"; reason: string };
+  memory: {
+    /** The most that WebAssembly's 32-bit addresses reach. */
+    wasmLimitBytes: number;
+    /** What the machine has, as roughly as the browser says it; `undefined` where it does not. */
+    deviceBytes: number | undefined;
+  };
+  storage: {
+    /** Where models are kept: in the origin's private file system, in a folder of the disk, or nowhere. */
+    kind: "opfs" | "disk" | "none";
+    /** Why there is no storage. */
+    reason?: string;
+    /** Bytes in use and at most, as they were when the engine started; `undefined` where that is not said. */
+    usageBytes: number | undefined;
+    quotaBytes: number | undefined;
+  };
 }
 
 /** What was loaded. */
@@ -57,6 +132,8 @@ export interface ModelInfo {
   contextLength: number;
   /** Whether the checkpoint brings a chat template. */
   hasChatTemplate: boolean;
+  /** The instructions that products with quantised weights use: "SIMD128" or "relaxed SIMD". */
+  instructionSet: string;
 }
 
 /** Sampling and stopping. What is left out has the value that the checkpoint's authors chose. */
@@ -94,6 +171,16 @@ export interface GenerateOptions extends SamplingOptions {
   /** Goes on past the end-of-sequence token. */
   ignore_eos?: boolean;
   /** Stops the generation. */
+  signal?: AbortSignal;
+}
+
+/** Options of `llm.chat(text)`. */
+export interface AskOptions extends SamplingOptions {
+  /** What the model is told before the question. */
+  system?: string;
+  /** Called with each piece of the answer as it comes. */
+  onText?: (text: string) => void;
+  /** Stops the answer. */
   signal?: AbortSignal;
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Channel } from "../dist/channel.js";
-import { Chat } from "../dist/chat.js";
+import { chatOf } from "../dist/chat.js";
 import { CraneError } from "../dist/errors.js";
 import { Generations } from "../dist/generations.js";
 import { WINDOW } from "../dist/protocol.js";
@@ -130,7 +130,7 @@ test("a generation that waits can be aborted, and those behind it still get thei
 
 test("chat completions have OpenAI's shape, streamed and whole", async () => {
   const { port, generations } = line();
-  const { completions } = new Chat(generations, "m.gguf");
+  const { completions } = chatOf(generations, "m.gguf");
   const messages = [{ role: "user", content: "Hi" }];
   const serve = async (index) => {
     await settle();

@@ -1,13 +1,17 @@
 /** Downloads against a real server, as the worker makes them. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { openFiles } from "../dist/worker/open_files.js";
+import { metered, openFiles } from "../dist/worker/open_files.js";
+import { initSync } from "../wasm/crane_wasm.js";
+
+// Downloads are summed up by the engine.
+initSync({ module: readFileSync(new URL("../wasm/crane_wasm_bg.wasm", import.meta.url)) });
 
 const BYTES = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31) % 251);
 const routes = {
@@ -37,7 +41,7 @@ after(() => {
   server.close();
 });
 
-const open = (source, report = () => {}, signal = new AbortController().signal) => openFiles([{ name: "f.gguf", source }], signal, report);
+const open = (source, report = () => {}, signal = new AbortController().signal) => openFiles([{ name: "f.gguf", source }], { signal, report, retries: 1 });
 const rejects = (source, code) => assert.rejects(open(address + source), (error) => error.code === code && error.message.length > 0);
 
 async function checkBytes(source) {
@@ -45,6 +49,8 @@ async function checkBytes(source) {
   assert.equal(file.size, BYTES.length);
   assert.deepEqual(file.read(0, 10), BYTES.slice(0, 10));
   assert.deepEqual(file.read(90_000, 10_000), BYTES.slice(90_000));
+  assert.deepEqual(file.read(0, BYTES.length), BYTES);
+  file.close();
 }
 
 test("a body of known size", () => checkBytes(`${address}/plain`));
@@ -65,7 +71,8 @@ test("a file on disk", async () => {
 
 test("progress ends at the total, phase by phase", async () => {
   const reports = [];
-  const [file] = await open(`${address}/plain`, (report) => reports.push(report));
+  const report = (numbers) => reports.push(numbers);
+  const [file] = metered(await open(`${address}/plain`, report), report);
   assert.deepEqual(
     { ...reports.at(-1), bytesPerSecond: 0 },
     { phase: "build", file: "f.gguf", loaded: 0, total: BYTES.length, bytesPerSecond: 0 },

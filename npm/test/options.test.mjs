@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkChat, checkGenerate, checkIds, checkOptions, TABLES } from "../dist/options.js";
-import { namedFiles } from "../dist/sources.js";
+import { parseHubId, spellHubId } from "../dist/hub_id.js";
+import { planFiles, shardsOf } from "../dist/worker/hub_files.js";
+import { namedFiles, placeOf } from "../dist/sources.js";
 
 const messages = [{ role: "user", content: "Hi" }];
 const refused = (name, code = "invalid_argument") => (error) => {
@@ -85,11 +87,14 @@ test("generate takes ids and its own options", () => {
 });
 
 test("options of create and load are checked", () => {
-  assert.throws(() => checkOptions("load", { quantize: "q8_0" }, TABLES.load), refused("quantize", "unsupported"));
+  assert.throws(() => checkOptions("load", { dtype: "f16" }, TABLES.load), refused("dtype", "unsupported"));
   assert.throws(() => checkOptions("load", { context: 0 }, TABLES.load), refused("context"));
   assert.throws(() => checkOptions("load", { onProgress: 1 }, TABLES.load), refused("onProgress"));
   assert.throws(() => checkOptions("Crane.create", { wasmUrl: 5 }, TABLES.create), refused("wasmUrl"));
   assert.throws(() => checkOptions("load", [], TABLES.load), refused("load"));
+  assert.throws(() => checkOptions("load", { quantize: "q2_k" }, TABLES.load), refused("quantize"));
+  assert.throws(() => checkOptions("pull", { sha256: "abc" }, TABLES.pull), refused("sha256"));
+  assert.throws(() => checkOptions("Crane.create", { retries: -1 }, TABLES.create), refused("retries"));
 });
 
 test("sources become named files", () => {
@@ -104,4 +109,48 @@ test("sources become named files", () => {
   for (const bad of [undefined, null, 5, [], {}, [5], { a: 5 }, "no address"]) {
     assert.throws(() => namedFiles(bad), refused("source"), String(bad));
   }
+});
+
+test("names on the Hub are read as the native program reads them", () => {
+  const id = (text) => parseHubId(text);
+  assert.deepEqual(id("a/b"), { repo: "a/b", revision: "main" });
+  assert.deepEqual(id("a/b@refs/pr/3"), { repo: "a/b", revision: "refs/pr/3" });
+  assert.deepEqual(id("a/b:q/x.gguf@r"), { repo: "a/b", revision: "r", file: "q/x.gguf" });
+  assert.deepEqual(id("https://huggingface.co/a/b"), { repo: "a/b", revision: "main" });
+  assert.equal(spellHubId(id("a/b:Q4_0@r")), "a/b@r:Q4_0");
+  for (const bad of ["", "a", "a/b/c", "/a/b", "../b", "a/..", "a/b@", "a/b:", "a/b:../x", "a/b@r@s", "https://host/a/b", "a--b/c", "models/x.gguf", "./a/b"]) {
+    assert.equal(id(bad), undefined, bad);
+  }
+});
+
+test("the files of a repository are chosen as the native program chooses them", () => {
+  const hub = { repo: "a/b", revision: "main" };
+  const chosen = (files, file) => planFiles(file === undefined ? hub : { ...hub, file }, files);
+  const published = ["README.md", "config.json", "consolidated.safetensors", "merges.txt", "model.safetensors", "onnx/model.onnx", "pytorch_model.bin", "pytorch_model.bin.index.json", "tokenizer.json"];
+  assert.deepEqual(chosen(published).files, ["config.json", "merges.txt", "tokenizer.json", "model.safetensors"]);
+  assert.deepEqual(chosen(["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]), {
+    files: ["config.json", "model.safetensors.index.json"],
+    index: "model.safetensors.index.json",
+  });
+  assert.deepEqual(shardsOf("i", { weight_map: { b: "2.safetensors", a: "1.safetensors", c: "1.safetensors" } }), ["1.safetensors", "2.safetensors"]);
+  for (const bad of [{}, null, { weight_map: {} }, { weight_map: { a: "../x" } }]) assert.throws(() => shardsOf("i", bad), { code: "invalid_file" });
+  const ggufs = ["m-Q8_0.gguf", "m-q4_0.gguf", "m.Q4_K_M.gguf", "mmproj-f16.gguf", "config.json"];
+  assert.deepEqual(chosen(ggufs).files, ["m.Q4_K_M.gguf"]);
+  assert.deepEqual(chosen(ggufs, "q8_0").files, ["m-Q8_0.gguf"]);
+  assert.deepEqual(chosen(ggufs, "m-q4_0.gguf").files, ["m-q4_0.gguf"]);
+  const parts = ["q/m-q4_k_m-00001-of-00002.gguf", "q/m-q4_k_m-00002-of-00002.gguf"];
+  for (const wanted of [undefined, "Q4_K_M", parts[1]]) assert.deepEqual(chosen([...parts, "m-q8_0.gguf"], wanted).files, parts);
+  assert.throws(() => chosen(["a-q4_0.gguf", "b-q4_0.gguf"]), (error) => error.code === "invalid_argument" && error.hint.includes("a/b:a-q4_0.gguf"));
+  assert.throws(() => chosen(["m-q4_0.gguf"], "q2_k"), (error) => error.code === "not_found" && error.hint.includes("m-q4_0.gguf"));
+  assert.throws(() => chosen(["README.md", "pytorch_model.bin"]), { code: "not_found" });
+});
+
+test("places have the ids under which they are kept", async () => {
+  const place = async (...source) => (await placeOf(...source)).place;
+  assert.deepEqual(await place("a/b:Q4_0"), { kind: "hub", hub: { repo: "a/b", revision: "main", file: "Q4_0" }, id: "a/b:Q4_0" });
+  assert.deepEqual(await place("local:x"), { kind: "stored", id: "local:x" });
+  assert.equal((await place("https://host/x.gguf")).id, "https://host/x.gguf");
+  assert.equal((await place(new File([], "x.gguf"))).id, "local:x.gguf");
+  assert.equal((await place(new Blob([]))).id, undefined);
+  assert.equal((await place(new Blob([]), "own")).id, "local:own");
 });

@@ -1,50 +1,85 @@
-/** The conversation: what was said, and its view. */
-import type { ChatMessage, Timings } from "crane-wasm";
+/** The conversation's view: messages, and what can be done with each. */
+import type { Timings } from "crane-wasm";
 import { element } from "./elements.js";
+import { renderMarkdown } from "./markdown.js";
 
 const log = element("log", HTMLOListElement);
 const empty = element("empty", HTMLParagraphElement);
 
 /** A message on the page. */
 export interface MessageView {
-  /** Adds to the text. */
-  append(text: string): void;
+  /** Shows the text so far. */
+  show(text: string): void;
   /** Says that no more comes, and what the answer cost or why it failed. */
   finish(note: string, failed?: boolean): void;
 }
 
+/** What a person can do with a message besides reading it. */
+export type Actions = Record<string, () => void>;
+
 /** Puts a message at the end of the log. */
-export function addMessage({ role, content }: ChatMessage): MessageView {
+export function addMessage(role: "user" | "assistant", content: string, actions: Actions, busy = false): MessageView {
   const item = document.createElement("li");
   item.className = `message ${role}`;
-  const who = paragraph("who", role === "user" ? "You" : "Crane");
-  const text = paragraph("text", content);
-  item.append(who, text);
-  if (role === "assistant") {
+  const text = document.createElement("div");
+  text.className = "text";
+  const foot = document.createElement("div");
+  foot.className = "foot";
+  item.append(paragraph("who", role === "user" ? "You" : "Crane"), text, foot);
+  const render = (now: string): void => {
+    if (role === "user") text.textContent = now;
+    else renderMarkdown(text, now);
+  };
+  render(content);
+  const addActions = (): void => {
+    for (const [name, act] of Object.entries(actions)) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "quiet small";
+      button.textContent = name;
+      button.addEventListener("click", act);
+      foot.append(button);
+    }
+  };
+  if (busy) {
     item.classList.add("busy");
     // The answer is read out when it is complete, not syllable by syllable.
     item.setAttribute("aria-busy", "true");
+  } else {
+    addActions();
   }
   log.append(item);
   empty.hidden = true;
   scrollToEnd(true);
+
+  let latest = content;
+  let frame = 0;
+  const paint = (): void => {
+    frame = 0;
+    const follow = nearEnd();
+    render(latest);
+    scrollToEnd(follow);
+  };
   return {
-    append: (more) => {
-      const follow = nearEnd();
-      text.append(more);
-      scrollToEnd(follow);
+    show: (now) => {
+      latest = now;
+      // Tokens may come faster than pictures.
+      frame ||= requestAnimationFrame(paint);
     },
     finish: (note, failed = false) => {
+      if (frame) cancelAnimationFrame(frame);
       const follow = nearEnd();
+      render(latest);
       item.classList.remove("busy");
       item.removeAttribute("aria-busy");
-      if (note) item.append(paragraph(failed ? "failure" : "figures", note));
+      if (note) foot.before(paragraph(failed ? "failure" : "figures", note));
+      addActions();
       scrollToEnd(follow);
     },
   };
 }
 
-/** Empties the log. */
+/** Takes all messages from the log. */
 export function clearMessages(): void {
   log.replaceChildren();
   empty.hidden = false;

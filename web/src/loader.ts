@@ -1,84 +1,143 @@
-/** The card that chooses a model and loads it. */
-import { Crane, CraneError, type Llm, type LoadProgress, type ModelSource } from "crane-wasm";
+/** The card that chooses a model, brings it into the browser and loads it. */
+import { Crane, CraneError, type Llm, type ModelSource, type Progress } from "crane-wasm";
 import { element } from "./elements.js";
-import { choices } from "./models.js";
+import { choices, idOf, megabytes, type Choice } from "./models.js";
+import { recall, remember } from "./memory.js";
+import { workOffline } from "./offline.js";
+import { chosen, lockChoices, showChoices } from "./picker.js";
 
 const form = element("loader", HTMLFormElement);
-const picker = element("model", HTMLSelectElement);
 const url = element("url", HTMLInputElement);
 const file = element("file", HTMLInputElement);
 const bar = element("bar", HTMLProgressElement);
 const progressText = element("progress-text", HTMLLabelElement);
 const failure = element("load-failure", HTMLParagraphElement);
-const cancel = element("cancel-load", HTMLButtonElement);
+const pause = element("pause-load", HTMLButtonElement);
 const load = element("load", HTMLButtonElement);
 
 /** Tokens of conversation that are kept in memory. */
 const CONTEXT = 4096;
 
+const PHASES: Record<Progress["phase"], string> = {
+  download: "Loading",
+  copy: "Copying",
+  verify: "Checking what was loaded before",
+  build: "Building the model",
+};
+
+const offline = workOffline();
 let engine: Promise<Crane> | undefined;
 
+/** The engine; `?hub=` of the page's address names a mirror of the Hub. */
+function start(): Promise<Crane> {
+  const hub = new URLSearchParams(location.search).get("hub");
+  engine ??= offline.then(() => Crane.create(hub === null ? {} : { hubUrl: hub }));
+  // One that could not start must not stand in the way of the next try.
+  engine.catch(() => (engine = undefined));
+  return engine;
+}
+
 /** Shows the card; calls `onLoaded` when a model is there. */
-export function startLoader(onLoaded: (llm: Llm) => void): void {
-  const offered = choices(location.search);
-  picker.replaceChildren(...offered.map(({ id, label }) => new Option(label, id)));
-  const showFields = (): void => {
-    element("url-field", HTMLDivElement).hidden = picker.value !== "url";
-    element("file-field", HTMLDivElement).hidden = picker.value !== "file";
-    url.required = picker.value === "url";
-    file.required = picker.value === "file";
-  };
-  picker.addEventListener("change", showFields);
-  showFields();
+export async function startLoader(onLoaded: (llm: Llm) => void): Promise<void> {
+  form.addEventListener("change", showFields);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const source = picker.value === "url" ? url.value : picker.value === "file" ? file.files?.[0] : offered.find(({ id }) => id === picker.value)?.url;
-    if (source !== undefined) void run(source, onLoaded);
+    const entry = chosen();
+    const source = entry === "url" ? url.value.trim() : entry === "file" ? file.files?.[0] : entry?.source;
+    if (source) void run(source, onLoaded);
   });
+  // Shown at once, and again when it is known what is stored.
+  show([]);
+  await refresh();
 }
 
 /** Shows the card again. */
-export function showLoader(): void {
+export async function showLoader(): Promise<void> {
   form.hidden = false;
-  picker.focus();
+  await refresh();
+  form.querySelector<HTMLInputElement>("input:checked")?.focus();
+}
+
+async function refresh(): Promise<void> {
+  try {
+    const crane = await start();
+    show(crane.capabilities.storage.kind === "none" ? [] : await crane.models.list());
+  } catch (error) {
+    tell(describe(error));
+  }
+}
+
+function show(stored: Parameters<typeof choices>[1]): void {
+  const offered = choices(location.search, stored);
+  const named = new URLSearchParams(location.search).get("model");
+  showChoices(offered, named === null ? recall("model") : idOf(named), (choice) => void remove(choice));
+  showFields();
+}
+
+async function remove({ source }: Choice): Promise<void> {
+  try {
+    await (await start()).models.remove(source);
+  } catch (error) {
+    tell(describe(error));
+  }
+  await refresh();
+}
+
+function showFields(): void {
+  const entry = chosen();
+  element("url-field", HTMLDivElement).hidden = entry !== "url";
+  element("file-field", HTMLDivElement).hidden = entry !== "file";
+  url.required = entry === "url";
+  file.required = entry === "file";
+  const stored = typeof entry === "object" ? entry.stored : undefined;
+  load.textContent = stored === undefined ? "Load" : stored.complete ? "Start" : "Resume";
 }
 
 async function run(source: ModelSource, onLoaded: (llm: Llm) => void): Promise<void> {
   const stop = new AbortController();
-  cancel.onclick = () => stop.abort();
+  pause.onclick = () => stop.abort();
   setBusy(true);
   failure.hidden = true;
   progressText.textContent = "Starting…";
   bar.removeAttribute("value");
   try {
-    engine ??= Crane.create();
-    const llm = await (await engine).load(source, { signal: stop.signal, onProgress: showProgress, context: CONTEXT });
+    const llm = await (await start()).load(source, { signal: stop.signal, onProgress: showProgress, context: CONTEXT });
+    if (typeof source === "string") remember("model", idOf(source));
     form.hidden = true;
     onLoaded(llm);
   } catch (error) {
     if (error instanceof CraneError && (error.code === "crashed" || error.code === "worker")) engine = undefined;
-    failure.textContent = stop.signal.aborted ? "" : describe(error);
-    failure.hidden = stop.signal.aborted;
+    if (!stop.signal.aborted) tell(describe(error));
+    await refresh();
   } finally {
     setBusy(false);
   }
 }
 
+function tell(what: string): void {
+  failure.textContent = what;
+  failure.hidden = false;
+}
+
 function setBusy(busy: boolean): void {
   element("progress", HTMLDivElement).hidden = !busy;
-  cancel.hidden = !busy;
-  for (const control of [load, picker, url, file]) control.disabled = busy;
+  pause.hidden = !busy;
+  load.hidden = busy;
+  for (const control of [url, file]) control.disabled = busy;
+  lockChoices(busy);
 }
 
-function showProgress({ phase, loaded, total, bytesPerSecond }: LoadProgress): void {
+function showProgress({ phase, loaded, total, bytesPerSecond }: Progress): void {
   if (total === undefined) bar.removeAttribute("value");
   else bar.value = total === 0 ? 1 : loaded / total;
+  pause.textContent = phase === "build" ? "Cancel" : "Pause";
   const size = total === undefined ? megabytes(loaded) : `${megabytes(loaded)} of ${megabytes(total)}`;
-  progressText.textContent = `${phase === "download" ? "Loading" : "Building the model"}: ${size}, ${megabytes(bytesPerSecond)}/s`;
+  const left = total !== undefined && bytesPerSecond > 0 && phase === "download" ? `, ${minutes((total - loaded) / bytesPerSecond)} left` : "";
+  progressText.textContent = `${PHASES[phase]}: ${size}, ${megabytes(bytesPerSecond)}/s${left}`;
 }
 
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(0)} MB`;
+function minutes(seconds: number): string {
+  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 }
 
 /** An error as a person reads it. */

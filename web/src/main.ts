@@ -1,8 +1,10 @@
 /** The page: load a model, then talk to it. */
-import type { ChatMessage, ChatParamsStreaming, Llm, Timings } from "crane-wasm";
-import { addMessage, clearMessages, figures } from "./conversation.js";
+import type { ChatParamsStreaming, Llm, Timings } from "crane-wasm";
+import { addMessage, clearMessages, figures, type Actions, type MessageView } from "./conversation.js";
 import { element } from "./elements.js";
 import { describe, showLoader, startLoader } from "./loader.js";
+import { recall, remember } from "./memory.js";
+import { sampling, startSettings, systemMessage } from "./settings.js";
 
 const status = element("status", HTMLParagraphElement);
 const chat = element("chat", HTMLElement);
@@ -11,25 +13,36 @@ const prompt = element("prompt", HTMLTextAreaElement);
 const send = element("send", HTMLButtonElement);
 const stop = element("stop", HTMLButtonElement);
 const newChat = element("new-chat", HTMLButtonElement);
-const temperature = element("temperature", HTMLInputElement);
-const maxTokens = element("max-tokens", HTMLInputElement);
+const settings = element("settings-dialog", HTMLDialogElement);
+
+interface Message {
+  role: "user" | "assistant";
+  content: string;
+}
 
 let llm: Llm | undefined;
-let messages: ChatMessage[] = [];
+let messages: Message[] = recall("messages") ?? [];
 let answering: AbortController | undefined;
 
-startLoader((loaded) => {
+startSettings();
+void startLoader((loaded) => {
   llm = loaded;
   status.textContent = `${loaded.name}, ${(loaded.info.parameters / 1e6).toFixed(0)} million weights (${loaded.info.precision})`;
   chat.hidden = composer.hidden = false;
   newChat.disabled = false;
-  startOver();
+  redraw();
+  prompt.focus();
 });
 
 composer.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = prompt.value.trim();
-  if (text !== "" && !answering) void answer(text);
+  if (text === "" || answering) return;
+  prompt.value = "";
+  // A question that got no answer must not stand in the way of the next: templates want them in turns.
+  if (messages.at(-1)?.role === "user") cut(messages.length - 1);
+  say({ role: "user", content: text });
+  void answer();
 });
 
 prompt.addEventListener("keydown", (event) => {
@@ -39,57 +52,80 @@ prompt.addEventListener("keydown", (event) => {
 });
 
 stop.addEventListener("click", () => answering?.abort());
-newChat.addEventListener("click", startOver);
+newChat.addEventListener("click", () => {
+  cut(0);
+  prompt.focus();
+});
+element("open-settings", HTMLButtonElement).addEventListener("click", () => settings.showModal());
 element("change-model", HTMLButtonElement).addEventListener("click", () => {
-  startOver();
+  answering?.abort();
   void llm?.dispose();
   llm = undefined;
   chat.hidden = composer.hidden = true;
   newChat.disabled = true;
   status.textContent = "No model is loaded.";
-  showLoader();
+  settings.close();
+  void showLoader();
 });
 
-function startOver(): void {
+/** Ends the conversation after its first `length` messages. */
+function cut(length: number): void {
   answering?.abort();
-  messages = [];
-  clearMessages();
-  prompt.focus();
+  messages = messages.slice(0, length);
+  remember("messages", messages);
+  redraw();
 }
 
-async function answer(text: string): Promise<void> {
-  if (!llm) return;
-  const asked: ChatMessage = { role: "user", content: text };
-  const conversation = messages;
-  conversation.push(asked);
-  addMessage(asked);
-  prompt.value = "";
+function redraw(): void {
+  clearMessages();
+  for (const [index, message] of messages.entries()) addMessage(message.role, message.content, actionsOf(index));
+}
 
-  const view = addMessage({ role: "assistant", content: "" });
+function say(message: Message): void {
+  messages.push(message);
+  remember("messages", messages);
+  addMessage(message.role, message.content, actionsOf(messages.length - 1));
+}
+
+function actionsOf(index: number): Actions {
+  if (messages[index]?.role === "user") {
+    return {
+      Edit: () => {
+        const { content = "" } = messages[index] ?? {};
+        cut(index);
+        prompt.value = content;
+        prompt.focus();
+      },
+    };
+  }
+  return {
+    Copy: () => void navigator.clipboard.writeText(messages[index]?.content ?? ""),
+    Regenerate: () => {
+      cut(index);
+      void answer();
+    },
+  };
+}
+
+/** Answers the conversation, whose last message is a question. */
+async function answer(): Promise<void> {
+  if (!llm) return;
+  const conversation = messages;
+  const view = addMessage("assistant", "", actionsOf(conversation.length), true);
   const stopper = new AbortController();
   answering = stopper;
   showAnswering(true);
-  let answered = "";
-  let failed = false;
-  let timings: Timings | undefined;
-  let tokens = 0;
+  const answered: Message = { role: "assistant", content: "" };
   try {
-    const stream = await llm.chat.completions.create(request(conversation), { signal: stopper.signal });
-    for await (const chunk of stream) {
-      const piece = chunk.choices[0]?.delta.content ?? "";
-      answered += piece;
-      view.append(piece);
-      timings = chunk.timings ?? timings;
-      tokens = chunk.usage?.completion_tokens ?? tokens;
-    }
-    view.finish(timings ? figures(timings, tokens) : "");
+    await stream(llm, conversation, answered, view, stopper.signal);
   } catch (error) {
-    failed = !stopper.signal.aborted;
-    view.finish(failed ? describe(error) : "Stopped.", failed);
+    if (stopper.signal.aborted) view.finish("Stopped.");
+    else view.finish(describe(error), true);
   } finally {
-    // A message that could not be answered must not stand in the way of the next.
-    if (failed) conversation.pop();
-    else conversation.push({ role: "assistant", content: answered });
+    if (conversation === messages && answered.content !== "") {
+      messages.push(answered);
+      remember("messages", messages);
+    }
     if (answering === stopper) {
       answering = undefined;
       showAnswering(false);
@@ -97,14 +133,22 @@ async function answer(text: string): Promise<void> {
   }
 }
 
-function request(conversation: ChatMessage[]): ChatParamsStreaming {
-  return {
-    messages: conversation,
+async function stream(llm: Llm, conversation: Message[], answered: Message, view: MessageView, signal: AbortSignal): Promise<void> {
+  const body: ChatParamsStreaming = {
+    messages: [...systemMessage(), ...conversation],
     stream: true,
     stream_options: { include_usage: true },
-    max_tokens: maxTokens.valueAsNumber,
-    ...(temperature.value === "" ? {} : { temperature: temperature.valueAsNumber }),
+    ...sampling(),
   };
+  let timings: Timings | undefined;
+  let tokens = 0;
+  for await (const chunk of await llm.chat.completions.create(body, { signal })) {
+    answered.content += chunk.choices[0]?.delta.content ?? "";
+    view.show(answered.content);
+    timings = chunk.timings ?? timings;
+    tokens = chunk.usage?.completion_tokens ?? tokens;
+  }
+  view.finish(timings ? figures(timings, tokens) : "");
 }
 
 function showAnswering(busy: boolean): void {

@@ -1,23 +1,49 @@
-/** The models that the picker offers. */
+/** The models that the page offers, with what this browser has of each. */
+import type { StoredModel } from "crane-wasm";
 
-/** One entry of the picker. */
+/** A model that can be chosen. */
 export interface Choice {
-  /** The option's value. */
+  /** The spelling under which the store keeps it. */
   id: string;
+  /** What `crane.load` takes. */
+  source: string;
   /** What a person reads. */
-  label: string;
-  /** Where the file is; missing where the person says so. */
-  url?: string;
+  title: string;
+  /** Its size in bytes, if that is known. */
+  bytes: number | undefined;
+  stored: StoredModel | undefined;
 }
 
-/** What the page offers; `?model=ADDRESS` of the page's own address comes first. */
-export function choices(search: string): Choice[] {
+const OFFERED = [
+  { source: "HuggingFaceTB/SmolLM2-135M-Instruct", title: "SmolLM2 135M Instruct", bytes: 272e6 },
+  { source: "Qwen/Qwen2.5-0.5B-Instruct-GGUF:Q4_K_M", title: "Qwen2.5 0.5B Instruct", bytes: 491e6 },
+];
+
+/** What is offered: `?model=` of the page's address first, then the page's own list, then what else is stored. */
+export function choices(search: string, stored: readonly StoredModel[]): Choice[] {
   const named = new URLSearchParams(search).get("model");
-  return [
-    ...(named ? [{ id: "named", label: decodeURIComponent(named.split("/").at(-1) ?? named), url: named }] : []),
-    { id: "smollm2", label: "SmolLM2 135M Instruct — 98 MB", url: "/models/smollm2-135m-instruct-q4_1.gguf" },
-    { id: "qwen", label: "Qwen2.5 Coder 0.5B Instruct — 491 MB", url: "/models/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf" },
-    { id: "url", label: "From an address…" },
-    { id: "file", label: "From a file on this machine…" },
-  ];
+  const first = named === null ? [] : [{ source: named, title: titleOf(named), bytes: undefined }];
+  const offered = [...first, ...OFFERED].map((model) => ({ ...model, id: idOf(model.source) }));
+  const others = stored
+    .filter(({ id }) => !offered.some((model) => model.id === id))
+    .map(({ id }) => ({ source: id, title: titleOf(id), bytes: undefined, id }));
+  return [...offered, ...others].map(({ source, title, bytes, id }) => {
+    const found = stored.find((model) => model.id === id);
+    return { id, source, title, bytes: found?.totalBytes ?? bytes, stored: found };
+  });
+}
+
+/** The spelling under which the store keeps a model: an address is kept whole. */
+export function idOf(source: string): string {
+  return /^(\.{0,2}\/|https?:)/.test(source) ? new URL(source, location.href).href : source;
+}
+
+function titleOf(source: string): string {
+  if (/^(\.{0,2}\/|https?:)/.test(source)) return decodeURIComponent(source.split("/").at(-1) ?? source);
+  return source.replace(/^local:/, "");
+}
+
+/** Bytes as a person reads them. */
+export function megabytes(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e6).toFixed(0)} MB`;
 }

@@ -171,7 +171,7 @@ test("SmolLM2 in a tab", async (t) => {
         missing: await load("/models/none.gguf"),
         damaged: await load(new TextEncoder().encode("GGML, not GGUF at all").buffer),
         empty: await load(new Blob([])),
-        unsupported: await load("/models/x", { quantize: "q4_k" }),
+        unsupported: await load("/models/x", { dtype: "f16" }),
         aborted: await load(llm.name && `/models/${llm.name}`, { signal: again.signal, onProgress: () => again.abort() }),
         long: await caught(llm.chat.completions.create({ messages: [{ role: "user", content: "word ".repeat(3000) }] })),
         vocabulary: await caught(Array.fromAsync(llm.generate([4_000_000]))),

@@ -1,9 +1,12 @@
 /** The page, driven as a person would. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { serveHub } from "../../npm/test/hub_server.mjs";
 import { launch } from "./browser.mjs";
-import { serve } from "./serve.mjs";
-import { lacksWeights, references } from "./weights.mjs";
+import { MODELS, serve } from "./serve.mjs";
+import { lacksWeights, references, SMOLLM2 } from "./weights.mjs";
 
 let server, browser;
 before(async () => {
@@ -21,71 +24,153 @@ async function picture(page, name) {
   if (folder) await page.screenshot({ path: `${folder}/${name}.png` });
 }
 
-test("load, ask, stop, start over", async (t) => {
-  if (lacksWeights(t)) return;
-  const page = await browser.newPage({ viewport: { width: 1100, height: 800 } });
+/** A page of a profile, whose faults are collected. */
+async function visit(context, search) {
+  const page = await context.newPage();
   const faults = [];
   page.on("pageerror", (error) => faults.push(String(error)));
   page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
-  await page.goto(server.address);
+  await page.goto(`${server.address}/${search}`);
+  return { page, faults };
+}
+
+const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+const answers = (page) => page.getByRole("log").locator(".assistant");
+const texts = (page) => answers(page).locator(".text").allTextContents().then((all) => all.map((text) => text.trim()));
+const finished = (page, index) => answers(page).nth(index).getByText("a second").waitFor({ timeout: 60_000 });
+
+test("load, ask, stop, edit, regenerate, come back without a network", async (t) => {
+  if (lacksWeights(t)) return;
+  const context = await browser.newContext({ viewport: { width: 1100, height: 800 } });
+  const { page, faults } = await visit(context, `?model=/models/${SMOLLM2}`);
+  await page.getByRole("radio", { name: SMOLLM2 }).waitFor();
   await picture(page, "1-choose");
 
-  await page.getByLabel("Model", { exact: true }).selectOption({ index: 0 });
   await page.getByRole("button", { name: "Load" }).click();
-  await page.getByRole("button", { name: "Cancel" }).waitFor();
+  await page.getByRole("button", { name: /Pause|Cancel/ }).waitFor();
   await picture(page, "2-loading");
   const message = page.getByLabel("Message", { exact: true });
-  await message.waitFor({ timeout: 120_000 });
+  await message.waitFor({ timeout: 60_000 });
   assert.match(await page.getByRole("status").textContent(), /smollm2.*135 million weights/);
 
-  await page.getByText("Settings").click();
-  await page.getByLabel("Temperature").fill("0");
+  await page.getByRole("button", { name: "Settings" }).click();
   await picture(page, "3-settings");
-  await page.getByText("Settings").click();
+  await page.getByLabel("Temperature").fill("0");
+  await page.getByRole("button", { name: "Done" }).click();
 
   const [{ messages }] = references();
   await message.fill(messages[0].content);
   await message.press("Enter");
-  const answers = page.getByRole("log").locator(".assistant");
-  await answers.nth(0).getByText("a second").waitFor({ timeout: 120_000 });
-  assert.equal(await answers.nth(0).locator(".text").textContent(), "The capital of France is Paris.");
+  await finished(page, 0);
+  assert.deepEqual(await texts(page), ["The capital of France is Paris."]);
   assert.equal(await message.inputValue(), "");
 
   await message.fill("Tell me a long story about a heron.");
   await page.getByRole("button", { name: "Send" }).click();
-  await page.waitForFunction(() => (document.querySelectorAll(".assistant .text")[1]?.textContent?.length ?? 0) > 40, undefined, { timeout: 120_000 });
+  await page.waitForFunction(() => (document.querySelectorAll(".assistant .text")[1]?.textContent?.length ?? 0) > 60, undefined, { timeout: 60_000 });
   await picture(page, "4-answering");
   await page.getByRole("button", { name: "Stop" }).click();
-  await answers.nth(1).getByText("Stopped.").waitFor();
+  await answers(page).nth(1).getByText("Stopped.").waitFor();
   await picture(page, "5-stopped");
 
   await page.emulateMedia({ colorScheme: "dark" });
   await page.setViewportSize({ width: 390, height: 780 });
   await picture(page, "6-phone-dark");
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(overflow, 0, "the page is wider than a phone");
+  assert.equal(await overflow(page), 0, "the page is wider than a phone");
 
-  await page.getByRole("button", { name: "New chat" }).click();
-  assert.equal(await page.locator(".message").count(), 0);
-  await message.fill(messages[0].content);
-  await page.getByRole("button", { name: "Send" }).click();
-  await answers.nth(0).getByText("a second").waitFor({ timeout: 120_000 });
-  assert.equal(await answers.nth(0).locator(".text").textContent(), "The capital of France is Paris.");
+  await page.getByRole("button", { name: "Edit" }).nth(1).click();
+  assert.match(await message.inputValue(), /heron/);
+  assert.equal((await texts(page)).length, 1);
+  await page.getByRole("button", { name: "Regenerate" }).click();
+  await finished(page, 0);
+  assert.deepEqual(await texts(page), ["The capital of France is Paris."]);
   assert.deepEqual(faults, []);
   await page.close();
+
+  await context.setOffline(true);
+  const again = await visit(context, "");
+  await again.page.locator(".state", { hasText: "in this browser" }).waitFor();
+  await picture(again.page, "7-come-back");
+  await again.page.getByRole("button", { name: "Start" }).click();
+  await again.page.getByLabel("Message", { exact: true }).waitFor({ timeout: 60_000 });
+  assert.deepEqual(await texts(again.page), ["The capital of France is Paris."]);
+  await again.page.getByRole("button", { name: "New chat" }).click();
+  assert.equal(await again.page.locator(".message").count(), 0);
+  await again.page.getByLabel("Message", { exact: true }).fill(messages[0].content);
+  await again.page.getByRole("button", { name: "Send" }).click();
+  await finished(again.page, 0);
+  assert.deepEqual(await texts(again.page), ["The capital of France is Paris."]);
+  await context.close();
+});
+
+test("a download is paused, gone on with after a reload, and removed", async (t) => {
+  if (lacksWeights(t)) return;
+  const hub = await serveHub();
+  const bytes = readFileSync(join(MODELS, SMOLLM2));
+  hub.repos["org/smol"] = { commit: "1", files: { "m-q4_1.gguf": bytes } };
+  hub.faults["m-q4_1.gguf"] = [`stall:${bytes.length / 2}`];
+  const context = await browser.newContext({ viewport: { width: 390, height: 780 } });
+  try {
+    const { page, faults } = await visit(context, `?model=org/smol&hub=${hub.address}`);
+    await page.getByRole("button", { name: "Load" }).click();
+    await page.getByText(/Loading: 4\d MB of \d\d MB/).waitFor();
+    await picture(page, "8-phone-loading");
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("paused").waitFor();
+    await picture(page, "9-phone-paused");
+    await page.reload();
+    await page.getByText("paused").waitFor();
+    await page.getByRole("button", { name: "Resume" }).click();
+    await page.getByLabel("Message", { exact: true }).waitFor({ timeout: 60_000 });
+    assert.match(hub.log.at(-1).range, /^bytes=[1-9]\d+-$/);
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByRole("button", { name: "Change model" }).click();
+    await page.getByRole("button", { name: "Remove org/smol from this browser" }).click();
+    await page.getByRole("button", { name: "Load" }).waitFor();
+    assert.equal(await page.locator(".state", { hasText: "in this browser" }).count(), 0);
+    assert.equal(await overflow(page), 0);
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+    await hub.close();
+  }
+});
+
+test("an answer's Markdown is shown, and cannot run or fetch anything", async (t) => {
+  if (lacksWeights(t)) return;
+  const context = await browser.newContext();
+  const evil = '<img src="/x" onerror="alert(1)"><script>alert(1)</script><style>*{display:none}</style>[a](javascript:alert(1)) [b](https://host/)';
+  const kept = [
+    { role: "user", content: evil },
+    { role: "assistant", content: `# Head\n\n**bold** \`code\`\n\n\`\`\`js\nlet a = 1;\n\`\`\`\n\n| x | y |\n| - | - |\n| 1 | 2 |\n\n${evil}` },
+  ];
+  await context.addInitScript((kept) => localStorage.setItem("crane:messages", kept), JSON.stringify(kept));
+  const { page, faults } = await visit(context, `?model=/models/${SMOLLM2}`);
+  await page.getByRole("button", { name: "Load" }).click();
+  await answers(page).waitFor({ timeout: 60_000 });
+  await picture(page, "11-markdown");
+  assert.equal(await page.locator(".user .text").textContent(), evil);
+  const found = await answers(page).locator(".text").evaluate((text) => ({
+    tags: [...new Set([...text.querySelectorAll("*")].map(({ tagName }) => tagName.toLowerCase()))].sort(),
+    links: [...text.querySelectorAll("a")].map((link) => link.getAttribute("href")),
+  }));
+  assert.deepEqual(found.tags, ["a", "code", "h1", "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr"]);
+  assert.deepEqual(found.links, [null, "https://host/"]);
+  assert.deepEqual(faults, []);
+  await context.close();
 });
 
 test("a missing model is told, and another address can be given", async () => {
   const page = await browser.newPage({ viewport: { width: 390, height: 780 } });
   await page.goto(server.address);
-  await page.getByLabel("Model", { exact: true }).selectOption("From an address…");
-  await page.getByLabel("Address of a GGUF file").fill(`${server.address}/models/none.gguf`);
+  await page.getByRole("radio", { name: "Another model…" }).check();
+  await page.getByLabel("Name on the Hub, or address of a GGUF file").fill(`${server.address}/models/none.gguf`);
   await page.getByRole("button", { name: "Load" }).click();
   const alert = page.getByRole("alert");
   await alert.waitFor();
-  assert.match(await alert.textContent(), /none\.gguf could not be fetched: status 404/);
+  assert.match(await alert.textContent(), /none\.gguf: status 404/);
   assert.ok(await page.getByRole("button", { name: "Load" }).isEnabled());
-  await picture(page, "7-missing");
+  await picture(page, "10-missing");
   await page.close();
 });
 

@@ -10,7 +10,7 @@ const HERE = fileURLToPath(new URL("..", import.meta.url));
 /** Where the test weights are. */
 export const MODELS = process.env.CRANE_TEST_MODELS ?? join(homedir(), ".cache", "crane-test-models");
 
-const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/": join(HERE, "dist") };
+const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/fixture/": join(HERE, "../crane-sdk/tests/fixtures/qwen2_tied"), "/": join(HERE, "dist") };
 
 const TYPES = {
   ".html": "text/html; charset=utf-8",
@@ -19,15 +19,20 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-/** Serves the built page at `/`, the npm package at `/npm/`, the weights at `/models/` and an empty page at `/blank`. */
-export async function serve() {
+/**
+ * Serves the built page (or another folder, `root`) at `/`, the npm package at `/npm/`, the weights at `/models/`, a tiny checkpoint at `/fixture/` and
+ * an empty page at `/blank`. `headers` go with every answer.
+ */
+export async function serve({ root = FOLDERS["/"], headers = {} } = {}) {
+  const folders = { ...FOLDERS, "/": root };
   const server = createServer((request, response) => {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     if (path === "/blank") {
       response.writeHead(200, { "content-type": TYPES[".html"] }).end("<!doctype html><title>blank</title><link rel=icon href=data:,>");
       return;
     }
-    const [prefix, folder] = Object.entries(FOLDERS).find(([start]) => path.startsWith(start));
+    const [prefix, folder] = Object.entries(folders).find(([start]) => path.startsWith(start));
     const inside = normalize(path.slice(prefix.length) || "index.html");
     const name = join(folder, inside);
     const file = inside.startsWith("..") ? undefined : statSync(name, { throwIfNoEntry: false });

@@ -28,7 +28,8 @@ pub fn add(report: &mut Report) {
     for package in wasm::PACKAGES {
         clippy_wasm.args(["--package", package]);
     }
-    clippy_wasm.env_remove("RUSTFLAGS").args(["--target", wasm::TARGET, "--", "-D", "warnings"]);
+    clippy_wasm.env_remove("RUSTFLAGS").args(["--features", wasm::FEATURES]);
+    clippy_wasm.args(["--target", wasm::TARGET, "--", "-D", "warnings"]);
     report.check("clippy for wasm32", &mut clippy_wasm);
     match wasm_std::from_rustup(ARM) {
         Ok(Some(_)) => report.check("clippy for aarch64", &mut clippy_for_arm()),

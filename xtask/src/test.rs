@@ -21,9 +21,9 @@ pub fn all(strict: bool) -> ExitCode {
         Ok(command)
     };
     report.suite("native tests", || demand_weights(native_tests()));
-    // One compilation for both modules.
+    // What all modules share is compiled once.
     report.step("wasm modules", || {
-        wasm::compile(&["crane-wasm", golden::PACKAGE])?;
+        wasm::compile(&["crane-wasm", golden::PACKAGE], "")?;
         wasm::package(false)
     });
     report.suite("golden tensors in wasm", golden::fixtures_in_wasm);

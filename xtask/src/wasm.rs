@@ -1,8 +1,8 @@
-//! Building for the browser: the wasm module, its JavaScript bindings, and wasm-opt for releases.
+//! Building for the browser: the wasm modules, their JavaScript bindings, and wasm-opt for releases.
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::process;
 
@@ -12,30 +12,58 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// The packages that compile for [`TARGET`].
 pub const PACKAGES: &[&str] = &["crane-sdk", "crane-wasm", "xtask-models"];
 
-/// Where the npm package expects the module and its bindings.
+/// The features that lints see: a build with them holds everything that one without them does.
+pub const FEATURES: &str = "crane-wasm/relaxed-simd";
+
+/// Where the npm package expects the modules and their bindings.
 const PACKAGE_FOLDER: &str = "npm/wasm";
+
+/// The builds of crane-wasm: features, and what the module is called. An engine refuses a module with an
+/// instruction that it does not know, so what only some engines have is a build of its own.
+const BUILDS: [(&str, &str); 2] =
+    [(FEATURES, "crane_wasm_relaxed_bg.wasm"), ("", "crane_wasm_bg.wasm")];
 
 /// `cargo xtask wasm`: crane-wasm, into the npm package.
 pub fn package(optimize: bool) -> Result<()> {
     let out = process::root().join(PACKAGE_FOLDER);
-    compile(&["crane-wasm"])?;
-    bind("crane-wasm", &out)?;
-    let module = out.join("crane_wasm_bg.wasm");
-    if optimize {
-        shrink(&module)?;
+    let mut bindings: Option<Vec<u8>> = None;
+    for (features, name) in BUILDS {
+        let scratch = process::target_dir()?.join("wasm-package");
+        compile(&["crane-wasm"], features)?;
+        bind("crane-wasm", &scratch)?;
+        let module = scratch.join("crane_wasm_bg.wasm");
+        if optimize {
+            shrink(&module)?;
+        }
+        let size = std::fs::metadata(&module).context("reading the module's size")?;
+        println!("{PACKAGE_FOLDER}/{name}: {:.2} MB", size.len() as f64 / 1e6);
+        std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+        copy(&module, &out.join(name))?;
+        // One JavaScript file serves all builds.
+        let script = std::fs::read(scratch.join("crane_wasm.js")).context("reading bindings")?;
+        if bindings.as_ref().is_some_and(|other| *other != script) {
+            bail!("{name} needs other bindings than the builds before it");
+        }
+        bindings = Some(script);
+        for file in ["crane_wasm.js", "crane_wasm.d.ts", "crane_wasm_bg.wasm.d.ts"] {
+            copy(&scratch.join(file), &out.join(file))?;
+        }
     }
-    let size =
-        std::fs::metadata(&module).with_context(|| format!("reading {}", module.display()))?;
-    println!("{PACKAGE_FOLDER}/crane_wasm_bg.wasm: {:.2} MB", size.len() as f64 / 1e6);
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::copy(from, to).with_context(|| format!("writing {}", to.display()))?;
     Ok(())
 }
 
 /// Builds packages for wasm32, together, so that what they share is compiled once.
-pub fn compile(packages: &[&str]) -> Result<()> {
+pub fn compile(packages: &[&str], features: &str) -> Result<()> {
     let mut cargo = process::cargo("build --release --lib");
     for package in packages {
         cargo.args(["--package", package]);
     }
+    cargo.args(["--features", features]);
     // RUSTFLAGS would displace the flags of `.cargo/config.toml`.
     process::run(cargo.env_remove("RUSTFLAGS").args(["--target", TARGET]))
 }

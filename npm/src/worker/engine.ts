@@ -1,10 +1,11 @@
 /** The worker's side of every call: the WebAssembly instance and the models in it. */
 import { CraneError, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type ToPage, type ToWorker } from "../protocol.js";
-import type { ModelInfo } from "../types.js";
+import type { ModelInfo, Progress, Quantization } from "../types.js";
 import init, { FileSet, Model, reportPanics, type InitOutput } from "../../wasm/crane_wasm.js";
+import { Models } from "./models.js";
 import { nextTask } from "./next_task.js";
-import { openFiles } from "./open_files.js";
+import { metered, type OpenFile } from "./open_files.js";
 import { readBytes } from "./read_bytes.js";
 
 /** What a call under way can see of the page. */
@@ -29,6 +30,7 @@ export class Engine {
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
   #nextModel = 1;
   #wasm: InitOutput | undefined;
+  #sources: Models | undefined;
   #panic: string | undefined;
 
   constructor(send: (message: ToPage) => void) {
@@ -74,17 +76,26 @@ export class Engine {
   }
 
   readonly #handlers: Handlers = {
-    init: async ({ wasmUrl }) => {
-      this.#wasm = await init({ module_or_path: await moduleSource(wasmUrl) });
+    init: async (settings) => {
+      this.#wasm = await init({ module_or_path: await moduleSource(settings.wasmUrl) });
       reportPanics((message: string) => (this.#panic = message));
-      return null;
+      this.#sources = await Models.open(settings);
+      return this.#sources.storage;
     },
 
-    load: async ({ files, label, context: length }, context) => {
-      const opened = await openFiles(files, context.signal, (event) => this.#send({ id: context.id, event }));
-      const set = new FileSet(label);
-      for (const { name, size, read } of opened) set.add(name, size, read);
-      const model = Model.load(set, length === undefined ? {} : { context: length });
+    pull: async ({ place, sha256 }, context) => this.#from.pull(place, sha256, this.#progressOf(context)),
+
+    load: async ({ place, label, context: length, quantize, store }, context) => {
+      const progress = this.#progressOf(context);
+      const { files, stored } = await this.#from.open(place, quantize, store, progress);
+      let model: Model;
+      try {
+        model = build(metered(files, progress.report), label, { context: length, quantize });
+      } catch (thrown) {
+        // What is wrong with a stored model may be the disk's fault: then that is said, and the model is not kept.
+        if (stored && place.id !== undefined && isAboutFiles(thrown)) await this.#from.store.verify(place.id, progress);
+        throw thrown;
+      }
       await nextTask();
       if (context.signal.aborted) {
         model.free();
@@ -93,6 +104,15 @@ export class Engine {
       const number = this.#nextModel++;
       this.#models.set(number, { model, turn: Promise.resolve() });
       return { model: number, info: model.info() as ModelInfo };
+    },
+
+    list: async () => this.#from.store.list(),
+
+    remove: async ({ id }) => this.#from.store.remove(id),
+
+    verify: async ({ id }, context) => {
+      await this.#from.store.verify(id, this.#progressOf(context));
+      return null;
     },
 
     tokenize: async ({ model, text, addSpecialTokens }) => Array.from(this.#model(model).encode(text, addSpecialTokens)),
@@ -156,6 +176,16 @@ export class Engine {
     }
   }
 
+  get #from(): Models {
+    if (!this.#sources) throw new CraneError("worker", "the engine has not started");
+    return this.#sources;
+  }
+
+  /** How a call under way is stopped, and where its numbers go. */
+  #progressOf({ id, signal }: Context): { signal: AbortSignal; report: (progress: Progress) => void } {
+    return { signal, report: (event) => this.#send({ id, event }) };
+  }
+
   #entry(number: number): { model: Model; turn: Promise<void> } {
     const entry = this.#models.get(number);
     if (!entry) throw new CraneError("disposed", "the model was disposed");
@@ -165,6 +195,22 @@ export class Engine {
   #model(number: number): Model {
     return this.#entry(number).model;
   }
+}
+
+/** Makes a model of its files, which are closed at the end, whether it succeeds or not. */
+function build(files: OpenFile[], label: string, options: { context: number | undefined; quantize: Quantization | undefined }): Model {
+  try {
+    const set = new FileSet(label);
+    for (const { name, size, read } of files) set.add(name, size, read);
+    return Model.load(set, Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
+  } finally {
+    for (const { close } of files) close();
+  }
+}
+
+/** Whether an error says that the bytes of a model are not what they should be. */
+function isAboutFiles(thrown: unknown): boolean {
+  return ["invalid_file", "invalid_weights", "tokenizer", "template", "unsupported"].includes(toMessage(thrown).code);
 }
 
 /** The module as a response to compile while it streams in, or its bytes where `fetch` cannot read files. */

@@ -5,15 +5,25 @@
  */
 import { CraneError } from "../errors.js";
 import type { ModelFile } from "../protocol.js";
-import type { LoadProgress } from "../types.js";
+import type { Progress } from "../types.js";
+import { MemoryFile } from "./memory_file.js";
 import { Meter } from "./meter.js";
 import { openLocal } from "./read_bytes.js";
+import { Transfer, type Remote } from "./transfer.js";
 
 /** A file that can be read. */
 export interface OpenFile {
   name: string;
   size: number;
   read: (offset: number, length: number) => Uint8Array;
+  close: () => void;
+}
+
+/** How files are to be opened. */
+export interface OpenContext {
+  signal: AbortSignal;
+  report: (progress: Progress) => void;
+  retries: number;
 }
 
 /** What workers of a page have to read a blob synchronously; Node has not. */
@@ -21,34 +31,59 @@ declare const FileReaderSync: (new () => { readAsArrayBuffer(blob: Blob): ArrayB
 
 type Range = Omit<OpenFile, "name">;
 
-/** Opens all files, downloading those that are URLs; afterwards each read is reported as progress of the build. */
-export async function openFiles(files: ModelFile[], signal: AbortSignal, report: (progress: LoadProgress) => void): Promise<OpenFile[]> {
-  const download = new Meter("download", report);
+/** Opens all files; those of the network are downloaded into memory. */
+export async function openFiles(files: (ModelFile | Remote)[], context: OpenContext): Promise<OpenFile[]> {
+  const meters = { download: new Meter("download", context.report), verify: new Meter("verify", context.report) };
   const opened: OpenFile[] = [];
-  for (const { name, source } of files) {
-    opened.push({ name, ...(await open(name, source, signal, download)) });
+  try {
+    for (const file of files) {
+      if ("source" in file && !isRemote(file)) opened.push({ name: file.name, ...(await openHere(file.source)) });
+      else opened.push({ name: file.name, ...(await download("url" in file ? file : toRemote(file), context, meters)) });
+    }
+  } catch (cause) {
+    for (const { close } of opened) close();
+    throw cause;
   }
+  return opened;
+}
+
+/** Reports each read as progress of the build. */
+export function metered(files: OpenFile[], report: (progress: Progress) => void): OpenFile[] {
   const build = new Meter("build", report);
-  for (const { name, size } of opened) build.expect(name, size);
-  return opened.map(({ name, size, read }) => ({
-    name,
-    size,
+  build.plan(files.map(({ name, size }) => ({ name, size, loaded: 0 })));
+  return files.map((file) => ({
+    ...file,
     read: (offset, length) => {
-      build.add(name, length);
-      return read(offset, length);
+      build.add(file.name, length);
+      return file.read(offset, length);
     },
   }));
 }
 
-async function open(name: string, source: ModelFile["source"], signal: AbortSignal, meter: Meter): Promise<Range> {
+/** Whether the bytes have to be asked for over the network. */
+export function isRemote({ source }: ModelFile): boolean {
+  return typeof source === "string" && !source.startsWith("file:");
+}
+
+/** A file of the network that nothing but its address is known of. */
+export function toRemote({ name, source }: ModelFile): Remote {
+  return { name, url: String(source) };
+}
+
+/** Opens a file of this machine. */
+export async function openHere(source: ModelFile["source"]): Promise<Range> {
   if (source instanceof ArrayBuffer) return fromBuffer(new Uint8Array(source));
   if (source instanceof Blob) return fromBlob(source);
-  if (source.startsWith("file:")) return fromDisk(source);
-  return download(name, source, signal, meter);
+  try {
+    return await openLocal(new URL(source));
+  } catch (cause) {
+    const missing = (cause as { code?: unknown }).code === "ENOENT";
+    throw new CraneError(missing ? "not_found" : "io", `cannot read ${source}: ${String(cause)}`, { hint: "check the address", cause });
+  }
 }
 
 function fromBuffer(bytes: Uint8Array): Range {
-  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length) };
+  return { size: bytes.length, read: (offset, length) => bytes.subarray(offset, offset + length), close: () => {} };
 }
 
 async function fromBlob(blob: Blob): Promise<Range> {
@@ -57,96 +92,20 @@ async function fromBlob(blob: Blob): Promise<Range> {
   return {
     size: blob.size,
     read: (offset, length) => new Uint8Array(reader.readAsArrayBuffer(blob.slice(offset, offset + length))),
+    close: () => {},
   };
 }
 
-async function fromDisk(url: string): Promise<Range> {
+async function download(remote: Remote, { signal, retries }: OpenContext, meters: { download: Meter; verify: Meter }): Promise<Range> {
+  const file = new MemoryFile();
   try {
-    return await openLocal(url);
+    const { size } = await new Transfer(remote, file, undefined, { signal, retries, ...meters, note: async () => {} }).complete();
+    return { size, read: (offset, length) => file.read(offset, length), close: () => file.close() };
   } catch (cause) {
-    const missing = (cause as { code?: unknown }).code === "ENOENT";
-    throw new CraneError(missing ? "not_found" : "io", `cannot read ${url}: ${String(cause)}`, { hint: "check the address", cause });
-  }
-}
-
-async function download(name: string, url: string, signal: AbortSignal, meter: Meter): Promise<Range> {
-  const response = await request(url, signal);
-  const size = announcedSize(response);
-  meter.expect(name, size);
-  try {
-    return size === undefined ? await collect(name, chunksOf(response), meter) : fromBuffer(await fill(name, chunksOf(response), size, meter));
-  } catch (cause) {
-    if (signal.aborted || cause instanceof CraneError) throw cause;
+    file.close();
     if (cause instanceof RangeError) {
-      throw new CraneError("out_of_memory", `${name}: ${size} bytes cannot be had: ${cause.message}`, { hint: "choose a smaller model", cause });
+      throw new CraneError("out_of_memory", `${remote.name} cannot be held in memory: ${cause.message}`, { hint: "choose a smaller model", cause });
     }
-    throw new CraneError("network", `${url}: the connection was lost: ${String(cause)}`, { hint: "load it again", cause });
+    throw cause;
   }
-}
-
-async function request(url: string, signal: AbortSignal): Promise<Response> {
-  let response: Response;
-  try {
-    response = await fetch(url, { signal });
-  } catch (cause) {
-    if (signal.aborted) throw cause;
-    throw new CraneError("network", `${url} could not be fetched: ${String(cause)}`, {
-      hint: "check the address and the connection; another origin must allow this page (CORS)",
-      cause,
-    });
-  }
-  if (!response.ok) {
-    const code = response.status === 404 || response.status === 410 ? "not_found" : "network";
-    throw new CraneError(code, `${url} could not be fetched: status ${response.status}`, { hint: "check the address" });
-  }
-  if (response.headers.get("content-type")?.startsWith("text/html")) {
-    await response.body?.cancel();
-    throw new CraneError("not_found", `${url} is a page, not a model file`, { hint: "check the address; some servers answer a missing file with a page" });
-  }
-  return response;
-}
-
-/** The number of bytes to come; unknown if the body is compressed on the way. */
-function announcedSize(response: Response): number | undefined {
-  const length = response.headers.get("content-length");
-  const encoding = response.headers.get("content-encoding") ?? "identity";
-  return length !== null && /^\d+$/.test(length) && encoding === "identity" ? Number(length) : undefined;
-}
-
-type Chunks = AsyncIterable<Uint8Array<ArrayBuffer>>;
-
-/** The body's chunks; not every browser iterates over a stream itself. */
-async function* chunksOf(response: Response): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-  const reader = response.body?.getReader();
-  for (;;) {
-    const next = await reader?.read();
-    if (!next || next.done) return;
-    yield next.value;
-  }
-}
-
-/** Reads a body of known size into one buffer. */
-async function fill(name: string, chunks: Chunks, size: number, meter: Meter): Promise<Uint8Array> {
-  const bytes = new Uint8Array(size);
-  let have = 0;
-  for await (const chunk of chunks) {
-    if (have + chunk.length > size) throw new CraneError("network", `${name}: more than the announced ${size} bytes came`);
-    bytes.set(chunk, have);
-    have += chunk.length;
-    meter.add(name, chunk.length);
-  }
-  if (have < size) {
-    throw new CraneError("network", `${name}: only ${have} of ${size} bytes came`, { hint: "load it again" });
-  }
-  return bytes;
-}
-
-/** Reads a body of unknown size; the browser may keep a `Blob` outside memory. */
-async function collect(name: string, chunks: Chunks, meter: Meter): Promise<Range> {
-  const parts: Blob[] = [];
-  for await (const chunk of chunks) {
-    parts.push(new Blob([chunk]));
-    meter.add(name, chunk.length);
-  }
-  return fromBlob(new Blob(parts));
 }

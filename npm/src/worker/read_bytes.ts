@@ -7,7 +7,13 @@ export interface LocalFile {
   close: () => void;
 }
 
-async function fileSystem(): Promise<typeof import("node:fs")> {
+/** Whether this worker is one of Node's. */
+export function inNode(): boolean {
+  return typeof process === "object" && typeof globalThis.postMessage !== "function";
+}
+
+/** Node's file system. */
+export async function fileSystem(): Promise<typeof import("node:fs")> {
   const name = "node:fs";
   return (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as typeof import("node:fs");
 }
@@ -18,10 +24,10 @@ export async function readBytes(url: string): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(readFileSync(new URL(url)));
 }
 
-/** Opens the file at a `file:` URL for reading by ranges. */
-export async function openLocal(url: string): Promise<LocalFile> {
+/** Opens the file at a path or a `file:` URL for reading by ranges. */
+export async function openLocal(place: string | URL): Promise<LocalFile> {
   const { openSync, fstatSync, readSync, closeSync } = await fileSystem();
-  const handle = openSync(new URL(url), "r");
+  const handle = openSync(place, "r");
   return {
     size: fstatSync(handle).size,
     read: (offset, length) => {

@@ -36,11 +36,11 @@ impl Vector for Simd128 {
     #[inline(always)]
     unsafe fn read_f16(at: *const f16) -> v128 {
         // SAFETY: the caller's pointer is good for eight bytes.
-        let x = unsafe { u32x4_load_extend_u16x4(at.cast()) };
-        // The exponent's bias changes from 15 to 127: a product with 2^112, exact for all finite values.
-        let magnitude = u32x4_shl(v128_and(x, u32x4_splat(0x7fff)), 13);
-        let magnitude = f32x4_mul(magnitude, f32x4_splat(f32::from_bits(0x7780_0000)));
-        v128_or(magnitude, u32x4_shl(v128_and(x, u32x4_splat(0x8000)), 16))
+        let x = unsafe { i32x4_load_extend_i16x4(at.cast()) };
+        // The sign stays at the top; of its copies below, only those above the exponent have to go. Then the
+        // exponent's bias changes from 15 to 127: a product with 2^112, exact for all finite values.
+        let x = v128_and(i32x4_shl(x, 13), u32x4_splat(0x8fff_ffff));
+        f32x4_mul(x, f32x4_splat(f32::from_bits(0x7780_0000)))
     }
 
     #[inline(always)]

@@ -12,6 +12,8 @@ use crate::kernels::vector::Vector;
 pub(super) trait Lanes: Vector {
     /// log₂ of what [`Lanes::dot`] adds to each 8-bit number, for instructions that want them unsigned.
     const BYTE_ZERO: Option<u32>;
+    /// Whether a weight is asked for ahead by reading it, where there is no instruction for asking.
+    const READS_AHEAD: bool = false;
     /// Four columns of every row.
     type Bytes: Copy;
     /// A 32-bit integer for every row.

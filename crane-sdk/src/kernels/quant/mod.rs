@@ -57,7 +57,12 @@ fn sets() -> &'static [Set] {
         #[cfg(target_arch = "aarch64")]
         let fast = [neon::dotprod_set(), neon::set()].into_iter().flatten();
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let fast = [simd128::SET].into_iter();
+        let fast = [
+            #[cfg(feature = "relaxed-simd")]
+            simd128::RELAXED_SET,
+            simd128::SET,
+        ]
+        .into_iter();
         #[cfg(not(any(
             target_arch = "x86_64",
             target_arch = "aarch64",

@@ -338,11 +338,23 @@ macro_rules! each_group {
 /// Asks for the `len` bytes that come [`AHEAD`] of `at`: what is read once comes from far away, and the
 /// processor by itself does not look beyond a page.
 #[inline(always)]
-unsafe fn ask_ahead<L: Lanes>(at: *const u8, len: usize) {
+unsafe fn ask_ahead<L: Lanes>(work: &Work<'_>, at: *const u8, len: usize) {
+    let ahead = at.wrapping_add(AHEAD);
+    let end = work.panels.wrapping_add(work.count * work.panel_bytes);
+    if L::READS_AHEAD && ahead.wrapping_add(len) > end {
+        return;
+    }
     let mut line = 0;
     while line < len {
-        // SAFETY: a prefetch may go anywhere.
-        unsafe { L::prefetch(at.wrapping_add(AHEAD + line)) };
+        let ahead = ahead.wrapping_add(line);
+        // SAFETY: a prefetch may go anywhere; what is read lies in the panels. Volatile, since nobody uses it.
+        unsafe {
+            if L::READS_AHEAD {
+                ahead.read_volatile();
+            } else {
+                L::prefetch(ahead);
+            }
+        }
         line += 64;
     }
 }
@@ -360,7 +372,7 @@ unsafe fn one_token<L: Lanes, F: Format>(
         let mut sum = [L::splat(0.0)];
         let group_bytes = F::LAYOUT.group_bytes(L::LANES);
         each_group!(L, F, 1, weights, work, |index, groups| {
-            ask_ahead::<L>(weights.wrapping_add(index * group_bytes), group_bytes);
+            ask_ahead::<L>(work, weights.wrapping_add(index * group_bytes), group_bytes);
             let at = index * work.tokens + token;
             sum = accumulate::<L, F, 1>(&groups, &work.x, at, sum);
         });
@@ -392,7 +404,7 @@ unsafe fn many_tokens<L: Lanes, F: Format, const P: usize>(
             let mut p = 0;
             while p < P {
                 let panel = weights.wrapping_add(p * work.panel_bytes);
-                ask_ahead::<L>(panel.wrapping_add(index * group_bytes), group_bytes);
+                ask_ahead::<L>(work, panel.wrapping_add(index * group_bytes), group_bytes);
                 p += 1;
             }
             let at = index * work.tokens + first;

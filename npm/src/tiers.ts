@@ -1,0 +1,32 @@
+/** Which build of the engine this machine's WebAssembly runs, the fastest first. */
+
+/** What sets the builds apart. */
+export type Tier = "relaxed-simd" | "simd128";
+
+/**
+ * A function that is one `i32x4.relaxed_dot_i8x16_i7x16_add_s`. An engine that does not know the instruction
+ * refuses a module that holds it anywhere, so the question has to be asked before the engine is fetched.
+ */
+const RELAXED_DOT = Uint8Array.of(
+  ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // "\0asm", version 1
+  ...[0x01, 0x04, 0x01, 0x60, 0x00, 0x00], // one type: () -> ()
+  ...[0x03, 0x02, 0x01, 0x00], // one function of it
+  ...[0x0a, 0x14, 0x01, 0x12, 0x00], // its body, without locals
+  ...[0x41, 0x00, 0xfd, 0x0f], // i8x16.splat(0), three times
+  ...[0x41, 0x00, 0xfd, 0x0f],
+  ...[0x41, 0x00, 0xfd, 0x0f],
+  ...[0xfd, 0x93, 0x02, 0x1a, 0x0b], // the instruction, drop, end
+);
+
+/** The fastest build that runs here. */
+export function fastestTier(): Tier {
+  return WebAssembly.validate(RELAXED_DOT) ? "relaxed-simd" : "simd128";
+}
+
+/** Where the package keeps a build. */
+export function moduleOf(tier: Tier): URL {
+  // Bundlers find the files by these very expressions.
+  return tier === "relaxed-simd"
+    ? new URL("../wasm/crane_wasm_relaxed_bg.wasm", import.meta.url)
+    : new URL("../wasm/crane_wasm_bg.wasm", import.meta.url);
+}
