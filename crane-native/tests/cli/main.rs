@@ -15,4 +15,5 @@ mod run;
 mod show;
 mod support;
 mod tokenize;
+mod tts;
 mod usage;

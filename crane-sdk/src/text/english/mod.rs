@@ -16,7 +16,7 @@ mod token;
 mod tokenize;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read as _;
 
 use serde::de::DeserializeOwned;
@@ -138,6 +138,16 @@ impl English {
     /// As [`English::phonemes`].
     pub fn spell(&self, word: &str) -> Result<String> {
         self.reader.spell(word)
+    }
+
+    /// Whether phonemes have a sound: marks and stress alone have none.
+    pub fn has_sound(phonemes: &str) -> bool {
+        phonemes.contains(|c| stress::is_vowel(c) || stress::is_consonant(c))
+    }
+
+    /// The letters of a text that have no reading here and are left out.
+    pub fn unreadable(&self, text: &str) -> BTreeSet<char> {
+        text.chars().filter(|c| c.is_alphabetic() && !self.reader.knows_letter(*c)).collect()
     }
 
     fn tokens(&self, text: &str, tokens: &mut Vec<Token>) -> Result<()> {

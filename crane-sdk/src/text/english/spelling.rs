@@ -73,6 +73,10 @@ impl Speller {
         })
     }
 
+    pub(super) fn knows(&self, letter: char) -> bool {
+        self.ids.contains_key(letter.encode_utf8(&mut [0; 4]) as &str)
+    }
+
     /// The phonemes of a word; letters outside of the alphabet are left out.
     pub(super) fn spell(&self, word: &str) -> Result<String> {
         let ids: Vec<usize> = word

@@ -84,6 +84,10 @@ impl WordReader {
         self.speller.spell(word)
     }
 
+    pub(super) fn knows_letter(&self, letter: char) -> bool {
+        letter.is_ascii() || self.speller.knows(letter)
+    }
+
     /// Words as lists of parts: camel case, digits, hyphens and apostrophes divide them.
     fn take_apart(&self, tokens: Vec<Token>) -> Result<Vec<Vec<Token>>> {
         let mut words: Vec<Vec<Token>> = Vec::new();

@@ -125,3 +125,37 @@ fn undoubled(stem: &str) -> Option<&str> {
     let doubled = last == before && "bcdgklmnprstvxz".contains(last);
     (doubled || stem.ends_with("ck")).then_some(shorter)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lexicon(accent: Accent) -> Lexicon {
+        let words = r#"{"cat": "kˈæt", "wish": "wˈɪʃ", "try": "tɹˈI", "stop": "stˈɑp", "wait": "wˈAt", "make": "mˈAk"}"#;
+        let dictionary = |json| serde_json::from_str(json).unwrap();
+        Lexicon { gold: dictionary(words), silver: dictionary("{}"), accent }
+    }
+
+    #[test]
+    fn endings_take_their_sounds() {
+        let lexicon = lexicon(Accent::American);
+        let s = |word| lexicon.with_s(word, None, None, None);
+        assert_eq!(s("cats").as_deref(), Some("kˈæts"));
+        assert_eq!(s("wishes").as_deref(), Some("wˈɪʃᵻz"));
+        assert_eq!(s("tries").as_deref(), Some("tɹˈIz"));
+        assert_eq!(s("cat's").as_deref(), Some("kˈæts"));
+        assert_eq!(s("dogs"), None);
+        assert_eq!(lexicon.with_ed("waited", None, None, None).as_deref(), Some("wˈAɾᵻd"));
+        assert_eq!(lexicon.with_ed("wished", None, None, None).as_deref(), Some("wˈɪʃt"));
+        assert_eq!(lexicon.with_ing("stopping", None, None, None).as_deref(), Some("stˈɑpɪŋ"));
+        assert_eq!(lexicon.with_ing("making", None, None, None).as_deref(), Some("mˈAkɪŋ"));
+    }
+
+    #[test]
+    fn british_english_has_other_vowels_and_no_flap() {
+        let lexicon = lexicon(Accent::British);
+        assert_eq!(lexicon.with_s("wishes", None, None, None).as_deref(), Some("wˈɪʃɪz"));
+        assert_eq!(lexicon.with_ed("waited", None, None, None).as_deref(), Some("wˈAtɪd"));
+        assert_eq!(lexicon.with_ing("waiting", None, None, None).as_deref(), Some("wˈAtɪŋ"));
+    }
+}
