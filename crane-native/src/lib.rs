@@ -1,7 +1,7 @@
 //! Crane on this machine: devices, hub downloads, memory-mapped weights and the command line.
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
-//! files ([`folder`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
+//! files ([`folder`], [`wheel`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
 //! ([`resolve`], [`pretrained`]), devices, threads and memory ([`device`], [`threads`], [`memory`]), and the command line ([`cli`]).
 
 pub mod cli;
@@ -14,6 +14,7 @@ pub mod pretrained;
 pub mod resolve;
 pub mod store;
 pub mod threads;
+pub mod wheel;
 
 pub use error::{Error, Result};
 
@@ -22,6 +23,7 @@ pub mod prelude {
     pub use crane_sdk::generate::GenerationConfig;
     pub use crane_sdk::pipeline::{
         AutoModelForCausalLM, AutoTokenizer, Chat, Task, TextGeneration, TextStreamer,
+        TextToSpeech, Voice,
     };
     pub use crane_sdk::text::Message;
 

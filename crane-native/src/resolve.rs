@@ -8,12 +8,15 @@ use crane_sdk::source::{Source, check_model};
 use crate::folder::FolderSource;
 use crate::hub::{Event, Hub, ModelId, PackageModel, Progress, Snapshot, expand};
 use crate::store::Store;
+use crate::wheel::WheelSource;
 use crate::{Error, Result};
 
 /// The model that answers when none is named.
 pub const DEFAULT_MODEL: &str = "Qwen/Qwen2.5-0.5B-Instruct";
 /// The short name of the model that answers where the Hub cannot be reached.
 pub const FALLBACK_MODEL: &str = "smollm2";
+/// The short name of the model that speaks when none is named.
+pub const DEFAULT_VOICE: &str = "hibari";
 
 /// A model whose files are on this machine.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ impl Resolved {
 
 /// Finds the files of a model, fetching them if they are not on this machine.
 ///
-/// `model` is, in the order in which it is tried: a folder or `.gguf` file that exists; the short
+/// `model` is, in the order in which it is tried: a folder, `.gguf` file or `.whl` package that exists; the short
 /// name of a known package ([`crate::hub::PACKAGES`]); a name that [`Store::list`] shows, or its last part;
 /// `org/name[@revision][:file]` on the Hub. A text that looks like a path and leads nowhere is an
 /// error. Nothing is asked of the network for a model that is cached; [`pull`] does ask.
@@ -173,7 +176,7 @@ fn looks_like_path(model: &str) -> bool {
     let path = Path::new(model);
     path.is_absolute()
         || model.starts_with(['.', '~', '\\'])
-        || (path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
+        || (path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf") || end == "whl")
             && !model.contains(':'))
 }
 
@@ -189,21 +192,31 @@ fn no_such_model(model: &str) -> Error {
     }
 }
 
+fn is_wheel(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|end| end == "whl")
+}
+
 fn from_path(path: &Path) -> Result<Resolved> {
-    let source = FolderSource::open_path(path)?;
-    // A folder with a tokenizer alone can tokenize.
-    if !source.contains("tokenizer.json")? {
-        check_model(&source)?;
+    let source: Arc<dyn Source> = match is_wheel(path) {
+        true => Arc::new(WheelSource::open(path)?),
+        false => Arc::new(FolderSource::open_path(path)?),
+    };
+    // A folder with a tokenizer alone can tokenize, one with voices can speak.
+    if !source.contains("tokenizer.json")? && !source.contains("voices.json")? {
+        check_model(source.as_ref())?;
     }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
-    Ok(Resolved { source: Arc::new(source), name, path: path.to_owned(), cached_as: None })
+    Ok(Resolved { source, name, path: path.to_owned(), cached_as: None })
 }
 
 fn from_package(package: &PackageModel, path: &Path) -> Result<Resolved> {
-    let source = FolderSource::file(path)?;
+    let source: Arc<dyn Source> = match is_wheel(path) {
+        true => Arc::new(WheelSource::open(path)?),
+        false => Arc::new(FolderSource::file(path)?),
+    };
     Ok(Resolved {
-        source: Arc::new(source),
+        source,
         name: package.title.to_owned(),
         path: path.to_owned(),
         cached_as: Some(package.name.to_owned()),

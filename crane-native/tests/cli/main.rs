@@ -16,4 +16,5 @@ mod run;
 mod show;
 mod support;
 mod tokenize;
+mod tts;
 mod usage;

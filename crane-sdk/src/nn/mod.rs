@@ -8,6 +8,7 @@ pub mod linear;
 pub mod mlp;
 pub mod norm;
 pub mod rope;
+pub(crate) mod slices;
 pub mod spec;
 mod views;
 

@@ -26,12 +26,14 @@ mod reply;
 mod task;
 mod text_generation;
 mod text_streamer;
+mod text_to_speech;
 
 pub use auto_model::{AutoModelBuilder, AutoModelForCausalLM};
 pub use auto_tokenizer::AutoTokenizer;
 pub use chat::Chat;
 pub use prompt::Prompt;
 pub use reply::Reply;
-pub use task::{PipelineTask, Task, TextGenerationTask, pipeline};
+pub use task::{PipelineTask, Task, TextGenerationTask, TextToSpeechTask, pipeline};
 pub use text_generation::TextGeneration;
 pub use text_streamer::TextStreamer;
+pub use text_to_speech::{Speech, TextToSpeech, Voice};

@@ -1,6 +1,6 @@
 //! Tasks by name, each with the pipeline that does it.
 
-use super::{AutoModelForCausalLM, AutoTokenizer, TextGeneration};
+use super::{AutoModelForCausalLM, AutoTokenizer, TextGeneration, TextToSpeech};
 use crate::Result;
 use crate::generate::GenerationConfig;
 use crate::source::Source;
@@ -16,6 +16,8 @@ pub struct Task;
 impl Task {
     /// Text or messages in, text out.
     pub const TextGeneration: TextGenerationTask = TextGenerationTask;
+    /// Text in, sound out.
+    pub const TextToSpeech: TextToSpeechTask = TextToSpeechTask;
 }
 
 /// A task that a checkpoint can be loaded for.
@@ -41,6 +43,18 @@ impl PipelineTask for TextGenerationTask {
         let tokenizer = AutoTokenizer::from_source(source)?;
         let config = GenerationConfig::from_source(source, &tokenizer)?;
         TextGeneration::new(&AutoModelForCausalLM::from_source(source)?, tokenizer, config)
+    }
+}
+
+/// The task of [`Task::TextToSpeech`].
+#[derive(Debug, Clone, Copy)]
+pub struct TextToSpeechTask;
+
+impl PipelineTask for TextToSpeechTask {
+    type Pipeline = TextToSpeech;
+
+    fn load(self, source: &dyn Source) -> Result<TextToSpeech> {
+        TextToSpeech::from_source(source)
     }
 }
 

@@ -37,6 +37,7 @@ mod weight;
 
 pub use logprobs::{LogprobsOf, TokenLogprob};
 pub use params::SamplingParams;
+pub(crate) use rng::Normals;
 pub use rng::SEED_VERSION;
 pub use sampler::{Sampled, Sampler};
 pub use weight::UNIT;

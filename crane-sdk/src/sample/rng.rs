@@ -34,6 +34,32 @@ impl Draws {
     }
 }
 
+/// Normal numbers of a seed, in pairs.
+///
+/// `normal-1`: the generator of `chacha8-1`; each pair takes two output words a and b (Box and Muller 1958): with
+/// u = (⌊a / 2⁸⌋ + 1) / 2²⁴ and r = sqrt(−2 ln u) it is r · cos(2πb / 2³²), r · sin(2πb / 2³²).
+#[derive(Debug, Clone)]
+pub(crate) struct Normals(Draws);
+
+impl Normals {
+    /// The stream that belongs to `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Draws::new(seed))
+    }
+
+    /// Writes pairs; a last number without a partner stays as it is.
+    pub(crate) fn fill(&mut self, pairs: &mut [f32]) {
+        for pair in pairs.as_chunks_mut::<2>().0 {
+            let word = self.0.rng.next_u64();
+            let radius = (((word as u32 >> 8) + 1) as f32 / (1 << 24) as f32).ln();
+            let angle = (word >> 32) as f32 * (std::f32::consts::TAU / (1u64 << 32) as f32);
+            let (sin, cos) = angle.sin_cos();
+            let radius = (-2.0 * radius).sqrt();
+            *pair = [radius * cos, radius * sin];
+        }
+    }
+}
+
 /// A seed from the system's (or the browser's) entropy.
 pub(super) fn fresh_seed() -> Result<u64> {
     let mut bytes = [0; 8];
@@ -55,6 +81,15 @@ mod tests {
         let first: Vec<u64> = (0..4).map(|_| draws.below(1_000_000_007)).collect();
         assert_eq!(SEED_VERSION, "chacha8-1");
         assert_eq!(first, [348_254_470, 285_698_573, 493_472_467, 367_892_292]);
+    }
+
+    #[test]
+    fn normals_are_normal() {
+        let mut numbers = vec![0f32; 100_000];
+        Normals::new(3).fill(&mut numbers);
+        let moment = |power| numbers.iter().map(|x| f64::from(*x).powi(power)).sum::<f64>() / 1e5;
+        assert!(moment(1).abs() < 0.02 && (moment(2) - 1.0).abs() < 0.02);
+        assert!(moment(3).abs() < 0.05 && (moment(4) - 3.0).abs() < 0.1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod checkpoint;
 mod gguf;
 mod memory;
 mod model;
+mod onnx;
 mod safetensors;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ pub use checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
 pub use gguf::{Gguf, Metadata, Value, find_gguf};
 pub use memory::MemorySource;
 pub use model::{check_model, model_gguf};
+pub use onnx::OnnxCheckpoint;
 pub use safetensors::SafetensorsCheckpoint;
 
 /// A set of named files that make up a model: a folder, a single GGUF file, blobs in memory.

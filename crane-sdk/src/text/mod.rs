@@ -2,6 +2,7 @@
 
 mod bpe;
 mod decoder;
+pub mod english;
 mod from_gguf;
 mod from_json;
 mod message;

@@ -2,6 +2,7 @@
 
 mod generation;
 mod model;
+mod speech;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
 pub(super) use model::{LoadArgs, ModelArgs, NumberType, QuantType};
+pub(super) use speech::{Format, TtsArgs};
 
 /// Run open language models on this machine, from their original checkpoints.
 #[derive(Debug, Parser)]
@@ -36,6 +38,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Talk to a model
     Chat(ChatArgs),
+    /// Read a text aloud: text in, a sound file or PCM out
+    Tts(TtsArgs),
     /// Download a model into the cache
     Pull(PullArgs),
     /// List the models on this machine

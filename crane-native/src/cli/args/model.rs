@@ -56,7 +56,7 @@ fn most_threads() -> usize {
     (4 * machine::cores()).clamp(256, usize::from(u16::MAX))
 }
 
-fn threads(text: &str) -> Result<u16, String> {
+pub(super) fn threads(text: &str) -> Result<u16, String> {
     let most = most_threads();
     match text.parse::<u16>() {
         Ok(count) if count > 0 && usize::from(count) <= most => Ok(count),

@@ -15,6 +15,8 @@ pub(super) struct Set {
     pub norm: unsafe fn(&NormRow),
     /// As [`loops::silu_mul`].
     pub silu_mul: unsafe fn(*const f32, *const f32, *mut f32, usize),
+    /// As [`loops::gelu`].
+    pub gelu: unsafe fn(*mut f32, usize),
 }
 
 /// The fastest loops that this processor runs.
@@ -67,10 +69,18 @@ macro_rules! set {
                 // SAFETY: as the caller says.
                 unsafe { loops::silu_mul::<$vector>(gate, up, out, len) }
             }
+
+            /// # Safety
+            /// As [`loops::gelu`] says.
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn gelu(x: *mut f32, len: usize) {
+                // SAFETY: as the caller says.
+                unsafe { loops::gelu::<$vector>(x, len) }
+            }
         }
 
         const $set: Set =
-            Set { name: $name, norm: $module::norm, silu_mul: $module::silu_mul };
+            Set { name: $name, norm: $module::norm, silu_mul: $module::silu_mul, gelu: $module::gelu };
     };
 }
 

@@ -1,0 +1,68 @@
+//! What `crane tts` accepts.
+
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+use super::model::threads;
+
+/// `crane tts`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "crane tts [OPTIONS] [MODEL] TEXT -o FILE\n       crane tts [OPTIONS] [MODEL] - --stream - < FILE | PLAYER"
+)]
+pub(in crate::cli) struct TtsArgs {
+    /// The text, or a model and a text; `-` reads the text from stdin
+    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
+    pub words: Vec<String>,
+    /// The model: a folder or wheel with voices.json, or hibari [default: hibari]
+    #[arg(short, long, value_name = "MODEL", help_heading = "Model")]
+    pub model: Option<String>,
+    /// Use only what is on this machine
+    #[arg(long, env = "CRANE_OFFLINE", value_parser = BoolishValueParser::new(), help_heading = "Model")]
+    pub offline: bool,
+    /// Threads to compute with [default: RAYON_NUM_THREADS, else one for each physical core]
+    #[arg(short, long, env = "CRANE_THREADS", value_name = "N", value_parser = threads,
+          allow_negative_numbers = true, help_heading = "Model")]
+    pub threads: Option<u16>,
+    /// The file to write; it appears when it is whole
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "stream",
+        help_heading = "Output"
+    )]
+    pub output: Option<PathBuf>,
+    /// Write raw PCM while it is made, to a file or `-` for stdout
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "format"], help_heading = "Output")]
+    pub stream: Option<PathBuf>,
+    /// The file's format [default: pcm for .pcm and .raw, else wav]
+    #[arg(long, value_enum, help_heading = "Output")]
+    pub format: Option<Format>,
+    /// Who speaks [default: the model's own choice]
+    #[arg(long, value_name = "NAME", help_heading = "Speech")]
+    pub voice: Option<String>,
+    /// How fast, from 0.5 to 2
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        allow_negative_numbers = true,
+        help_heading = "Speech"
+    )]
+    pub speed: f32,
+    /// The same seed gives the same samples
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Speech")]
+    pub seed: u64,
+}
+
+/// A sound file's format: mono, 16 bits, at the model's rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Format {
+    /// RIFF WAVE
+    Wav,
+    /// Little-endian samples without a header
+    Pcm,
+}

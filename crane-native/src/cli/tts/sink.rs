@@ -1,0 +1,149 @@
+//! Where samples go: a file that appears when it is whole, or a stream of PCM.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::cli::args::Format;
+use crate::cli::exit::{Failure, Result};
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A file, under its name only once it is whole.
+    Whole(Format, PathBuf),
+    /// PCM into a file (a pipe, a device) as it is made.
+    Stream(PathBuf),
+    /// PCM to stdout as it is made.
+    Stdout,
+}
+
+/// An open target.
+pub(super) enum Sink {
+    Wav(hound::WavWriter<BufWriter<File>>, Partial),
+    Pcm(BufWriter<File>, Partial),
+    Stream(File, PathBuf),
+    Stdout(io::Stdout),
+}
+
+/// A file under another name until it is whole; removed if it never is.
+pub(super) struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+    whole: bool,
+}
+
+impl Sink {
+    pub(super) fn open(target: Target, sample_rate: u32) -> Result<Self> {
+        let (format, path) = match target {
+            Target::Stdout => return Ok(Sink::Stdout(io::stdout())),
+            Target::Stream(path) => {
+                let file = File::create(&path).map_err(|error| cannot("open", &path, error))?;
+                return Ok(Sink::Stream(file, path));
+            }
+            Target::Whole(format, path) => (format, path),
+        };
+        if path.is_dir() {
+            return Err(Failure::Usage(format!(
+                "-o {}: it is a folder; name a file",
+                path.display()
+            )));
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let partial = path.with_file_name(format!(".{name}.{}.incomplete", std::process::id()));
+        let file = File::create(&partial).map_err(|error| cannot("create", &path, error))?;
+        let partial = Partial { path, partial, whole: false };
+        let file = BufWriter::new(file);
+        Ok(match format {
+            Format::Pcm => Sink::Pcm(file, partial),
+            Format::Wav => {
+                let spec = hound::WavSpec {
+                    channels: 1,
+                    sample_rate,
+                    bits_per_sample: 16,
+                    sample_format: hound::SampleFormat::Int,
+                };
+                let writer =
+                    hound::WavWriter::new(file, spec).map_err(|error| partial.failed(error))?;
+                Sink::Wav(writer, partial)
+            }
+        })
+    }
+
+    /// Writes samples, held to −1..1.
+    pub(super) fn write(&mut self, samples: &[f32]) -> Result {
+        let samples = samples.iter().map(|sample| (sample.clamp(-1.0, 1.0) * 32767.0) as i16);
+        let bytes = |samples: &mut dyn Iterator<Item = i16>| {
+            samples.flat_map(i16::to_le_bytes).collect::<Vec<u8>>()
+        };
+        match self {
+            Sink::Wav(writer, partial) => {
+                for sample in samples {
+                    writer.write_sample(sample).map_err(|error| partial.failed(error))?;
+                }
+                Ok(())
+            }
+            Sink::Pcm(file, partial) => {
+                let mut samples = samples;
+                file.write_all(&bytes(&mut samples))
+                    .map_err(|error| cannot("write", &partial.path, error))
+            }
+            Sink::Stream(file, path) => {
+                let mut samples = samples;
+                match file.write_all(&bytes(&mut samples)) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                        Err(Failure::BrokenPipe)
+                    }
+                    result => result.map_err(|error| cannot("write", path, error)),
+                }
+            }
+            Sink::Stdout(stdout) => {
+                let mut samples = samples;
+                let mut stdout = stdout.lock();
+                let bytes = bytes(&mut samples);
+                stdout.write_all(&bytes).and_then(|()| stdout.flush()).map_err(Failure::stdout)
+            }
+        }
+    }
+
+    /// Gives a whole file its name.
+    pub(super) fn finish(self) -> Result {
+        match self {
+            Sink::Wav(writer, partial) => {
+                writer.finalize().map_err(|error| partial.failed(error))?;
+                partial.into_place()
+            }
+            Sink::Pcm(mut file, partial) => {
+                file.flush().map_err(|error| cannot("write", &partial.path, error))?;
+                partial.into_place()
+            }
+            Sink::Stream(..) | Sink::Stdout(_) => Ok(()),
+        }
+    }
+}
+
+impl Partial {
+    fn into_place(mut self) -> Result {
+        fs::rename(&self.partial, &self.path)
+            .map_err(|error| cannot("create", &self.path, error))?;
+        self.whole = true;
+        Ok(())
+    }
+
+    fn failed(&self, error: hound::Error) -> Failure {
+        Failure::Other(format!("cannot write {}: {error}", self.path.display()))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.whole {
+            // It is an error already that brought us here.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+fn cannot(what: &str, path: &Path, error: io::Error) -> Failure {
+    Failure::Other(format!("cannot {what} {}: {error}", path.display()))
+}

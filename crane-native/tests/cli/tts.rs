@@ -1,0 +1,123 @@
+//! `crane tts`: sound files and streams, and what is refused without leaving a part of a file behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use super::reference::weights;
+use super::support::Home;
+
+/// The folder of the voice hibari.
+fn voice() -> Option<PathBuf> {
+    Some(weights("hibari/hibari.onnx")?.parent()?.to_owned())
+}
+
+/// The samples of a mono 16-bit wav at 24 kHz.
+fn samples(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap();
+    assert_eq!((&bytes[..4], &bytes[8..16]), (b"RIFF" as &[u8], b"WAVEfmt " as &[u8]));
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    assert_eq!((number(16), number(20), number(24)), (16, 1 << 16 | 1, 24_000));
+    assert_eq!((&bytes[36..40], number(40) as usize), (b"data" as &[u8], bytes.len() - 44));
+    bytes[44..].to_vec()
+}
+
+fn loudness(samples: &[u8]) -> f64 {
+    let values =
+        samples.as_chunks::<2>().0.iter().map(|bytes| f64::from(i16::from_le_bytes(*bytes)));
+    (values.map(|value| value * value).sum::<f64>() / (samples.len() / 2) as f64).sqrt()
+}
+
+#[test]
+fn files_and_streams_hold_the_same_samples() {
+    let Some(voice) = voice() else { return };
+    let (home, voice) = (Home::new(), voice.to_str().unwrap().to_owned());
+    let text = "Hello there. The train leaves at 9:30.";
+    let path = |name: &str| home.path().join(name);
+    let wav = path("a.wav");
+    let outcome = home.run(["tts", &voice, text, "-o", wav.to_str().unwrap()]);
+    for part in ["(heart)", "real-time factor", "first sound after"] {
+        assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
+    }
+    assert_eq!(outcome.ok(), "");
+    let expected = samples(&wav);
+    assert!((2 * 24_000 * 2..2 * 24_000 * 6).contains(&expected.len()), "{} bytes", expected.len());
+    assert!((300.0..10_000.0).contains(&loudness(&expected)), "{}", loudness(&expected));
+
+    let pcm = path("a.pcm");
+    home.run_with(["tts", "-m", &voice, "-", "-o", pcm.to_str().unwrap()], text).ok();
+    assert_eq!(std::fs::read(&pcm).unwrap(), expected);
+    home.run(["tts", &voice, text, "--format", "wav", "-o", pcm.to_str().unwrap()]).ok();
+    assert_eq!(samples(&pcm), expected);
+    let output = home
+        .crane(["tts", &voice, text, "--stream", "-", "--quiet"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!((output.stdout, output.stderr.len()), (expected.clone(), 0));
+
+    let other = |flag: &str, value: &str| {
+        home.run(["tts", &voice, text, flag, value, "-o", wav.to_str().unwrap()]).ok();
+        samples(&wav)
+    };
+    let seeded = other("--seed", "1");
+    assert!(seeded.len() == expected.len() && seeded != expected);
+    assert!(other("--speed", "2").len() * 3 < expected.len() * 2);
+    assert_eq!(other("--voice", "Heart"), expected);
+}
+
+#[test]
+fn what_cannot_be_said_leaves_no_file() {
+    let Some(voice) = voice() else { return };
+    let (home, voice) = (Home::new(), voice.to_str().unwrap().to_owned());
+    let damaged = home.path().join("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    for file in std::fs::read_dir(&voice).unwrap().flatten() {
+        let bytes = std::fs::read(file.path()).unwrap();
+        let end = if file.file_name() == "hibari.onnx" { bytes.len() / 2 } else { bytes.len() };
+        std::fs::write(damaged.join(file.file_name()), &bytes[..end]).unwrap();
+    }
+    let damaged = damaged.to_str().unwrap().to_owned();
+    let folder = home.path().join("out");
+    std::fs::create_dir(&folder).unwrap();
+    let out = folder.join("a.wav").to_str().unwrap().to_owned();
+    let refused: [(&[&str], i32, &str); 9] = [
+        (&["tts", &voice, "", "-o", &out], 2, "no text"),
+        (&["tts", &voice, "?!... --", "-o", &out], 2, "nothing in it"),
+        (&["tts", &voice, "中文", "-o", &out], 2, "nothing in it"),
+        (&["tts", &voice, "Hi.", "-o", &out, "--voice", "nobody"], 2, "here are: heart"),
+        (&["tts", &voice, "Hi.", "-o", &out, "--voice", "emma"], 2, "the weights of emma are not"),
+        (&["tts", &voice, "Hi.", "-o", &out, "--speed", "0.1"], 2, "--speed"),
+        (&["tts", &voice, "Hi."], 2, "--output"),
+        (&["tts", &voice, "Hi.", "-o", folder.to_str().unwrap()], 2, "it is a folder"),
+        (&["tts", &damaged, "Hi.", "-o", &out], 3, "truncated"),
+    ];
+    for (arguments, code, message) in refused {
+        let outcome = home.run(arguments);
+        assert_eq!(outcome.code, Some(code), "{arguments:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(message), "{arguments:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn letters_without_sounds_are_named() {
+    let Some(voice) = voice() else { return };
+    let home = Home::new();
+    let out = home.path().join("a.wav");
+    let outcome =
+        home.run(["tts", voice.to_str().unwrap(), "Hello 中文.", "-o", out.to_str().unwrap()]);
+    assert!(outcome.stderr.contains("中文"), "{}", outcome.stderr);
+    outcome.ok();
+    assert!(samples(&out).len() > 24_000 / 2);
+}
+
+#[test]
+fn a_model_that_does_not_speak_says_so() {
+    let home = Home::new();
+    let model = super::fixture::model("qwen2_tied");
+    let out = home.path().join("a.wav");
+    let outcome = home.run(["tts", &model, "Hi.", "-o", out.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("voices.json") && !out.exists(), "{}", outcome.stderr);
+}

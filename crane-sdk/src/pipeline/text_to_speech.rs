@@ -1,0 +1,255 @@
+//! Text in, sound out.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::models::hibari::{Hibari, SAMPLE_RATE, Utterance, check_speed};
+use crate::source::{OnnxCheckpoint, Source};
+use crate::text::english::{Accent, English};
+use crate::{Error, Result};
+
+/// The most phonemes of a sentence that are said at a time; longer ones are cut after clauses.
+const MOST_PHONEMES: usize = 400;
+
+/// Who speaks, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Voice {
+    /// One of [`TextToSpeech::voices`]; the model's own choice if there is none.
+    pub name: Option<String>,
+    /// From 0.5 (slow) to 2 (fast).
+    pub speed: f32,
+    /// Chooses the noise in breath and fricatives: the same seed gives the same samples. The n-th piece of a text that is
+    /// said at a time takes the seed plus n.
+    pub seed: u64,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self { name: None, speed: 1.0, seed: 0 }
+    }
+}
+
+/// A speech model with its voices and its way to read text: hibari.
+///
+/// ```no_run
+/// # fn example(source: &dyn crane_sdk::source::Source) -> crane_sdk::Result<()> {
+/// use crane_sdk::pipeline::{Task, Voice, pipeline};
+///
+/// let tts = pipeline(Task::TextToSpeech, source)?;
+/// for chunk in tts.speak("Hello there. How are you?", &Voice::default())? {
+///     let samples: Vec<f32> = chunk?; // mono, 24 kHz
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TextToSpeech {
+    label: String,
+    /// In the order of the file; `None` for those whose weights are not there.
+    voices: Vec<(String, Option<Speaker>)>,
+    default: usize,
+}
+
+#[derive(Debug)]
+struct Speaker {
+    network: Hibari,
+    english: Arc<English>,
+}
+
+/// What `voices.json` says of a voice.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    file: String,
+    #[serde(default)]
+    british: bool,
+    #[serde(default)]
+    bundled: bool,
+}
+
+impl TextToSpeech {
+    /// Loads every voice of `voices.json` whose weights are in the source, there or below `voices/`, and the tables of
+    /// their English.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a source without `voices.json`, [`Error::NotFound`] if another file is missing or no
+    /// voice's weights are there; those of [`OnnxCheckpoint::read`],
+    /// [`Hibari::new`] and [`English::from_source`].
+    pub fn from_source(source: &dyn Source) -> Result<Self> {
+        if !source.contains("voices.json")? {
+            return Err(Error::Unsupported {
+                what: format!("speech from {}", source.label()),
+                hint: "it has no voices.json; the model that speaks is hibari".to_owned(),
+            });
+        }
+        let listed: Map<String, Value> = json(source, "voices.json")?;
+        let vocabulary: HashMap<char, usize> = json(source, "vocab.json")?;
+        let (mut american, mut british) = (None, None);
+        let (mut voices, mut default) = (Vec::new(), None);
+        for (name, value) in listed {
+            let Listed { file, british: is_british, bundled } = serde_json::from_value(value)
+                .map_err(|error| Error::invalid_file("voices.json", error))?;
+            let places = [file.clone(), format!("voices/{file}")];
+            let mut speaker = None;
+            for place in places {
+                if speaker.is_none() && source.contains(&place)? {
+                    let (accent, english) = match is_british {
+                        true => (Accent::British, &mut british),
+                        false => (Accent::American, &mut american),
+                    };
+                    let english = match english {
+                        Some(english) => Arc::clone(english),
+                        None => Arc::clone(
+                            english.insert(Arc::new(English::from_source(source, accent)?)),
+                        ),
+                    };
+                    let weights = OnnxCheckpoint::read(source.open(&place)?.as_ref())?;
+                    speaker = Some(Speaker {
+                        network: Hibari::new(&weights, vocabulary.clone())?,
+                        english,
+                    });
+                }
+            }
+            if speaker.is_some() && (default.is_none() || bundled) {
+                default = Some(voices.len());
+            }
+            voices.push((name, speaker));
+        }
+        let default = default.ok_or_else(|| Error::NotFound {
+            what: "the weights of any voice that voices.json lists".to_owned(),
+            place: source.label(),
+            hint: "put a voice's .onnx file beside voices.json".to_owned(),
+        })?;
+        Ok(Self { label: source.label(), voices, default })
+    }
+
+    /// Samples a second.
+    pub fn sample_rate(&self) -> u32 {
+        SAMPLE_RATE
+    }
+
+    /// The names of the voices whose weights are here.
+    pub fn voices(&self) -> Vec<&str> {
+        let here = self.voices.iter().filter(|(_, speaker)| speaker.is_some());
+        here.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The voice that speaks if none is named.
+    pub fn default_voice(&self) -> &str {
+        self.voices.get(self.default).map_or("", |(name, _)| name)
+    }
+
+    /// Begins to read a text aloud. Samples come in pieces while they are made, sentence by sentence and within each;
+    /// nothing is computed before the first one is asked for but the first sentence's melody.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a voice that is not here, a speed out of range, or a text without anything that
+    /// the voice can say.
+    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech<'_>> {
+        check_speed(voice.speed)?;
+        let speaker = self.speaker(voice.name.as_deref())?;
+        let mut speech = Speech {
+            speaker,
+            sentences: speaker.english.sentences(text).into(),
+            pieces: VecDeque::new(),
+            utterance: None,
+            speed: voice.speed,
+            seed: voice.seed,
+        };
+        speech.utterance = speech.next_utterance()?;
+        if speech.utterance.is_none() {
+            let reason = "there is nothing in it that the voice can say: it reads English words, numbers and dates";
+            return Err(Error::argument("text", reason));
+        }
+        Ok(speech)
+    }
+
+    /// Letters of a text that a voice has no sounds for, such as those of Chinese: they are left out.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a voice that is not here.
+    pub fn unreadable(&self, text: &str, voice: &Voice) -> Result<BTreeSet<char>> {
+        Ok(self.speaker(voice.name.as_deref())?.english.unreadable(text))
+    }
+
+    fn speaker(&self, name: Option<&str>) -> Result<&Speaker> {
+        let index = match name {
+            None => Some(self.default),
+            Some(name) => {
+                self.voices.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))
+            }
+        };
+        let here = self.voices().join(", ");
+        match index.and_then(|index| self.voices.get(index)) {
+            Some((_, Some(speaker))) => Ok(speaker),
+            Some((name, None)) => Err(Error::argument(
+                "voice",
+                format_args!("the weights of {name} are not in {}; here are: {here}", self.label),
+            )),
+            None => Err(Error::argument(
+                "voice",
+                format_args!("{:?} is unknown; here are: {here}", name.unwrap_or_default()),
+            )),
+        }
+    }
+}
+
+/// A text being read aloud: samples in pieces, mono, about −0.5 to 0.5, at [`TextToSpeech::sample_rate`].
+#[derive(Debug)]
+pub struct Speech<'a> {
+    speaker: &'a Speaker,
+    sentences: VecDeque<String>,
+    /// Phonemes of the sentence that is being said.
+    pieces: VecDeque<String>,
+    utterance: Option<Utterance<'a>>,
+    speed: f32,
+    seed: u64,
+}
+
+impl<'a> Speech<'a> {
+    fn next_utterance(&mut self) -> Result<Option<Utterance<'a>>> {
+        loop {
+            while let Some(phonemes) = self.pieces.pop_front() {
+                // Marks alone have no sound.
+                if !English::has_sound(&phonemes) {
+                    continue;
+                }
+                let utterance = self.speaker.network.say(&phonemes, self.speed, self.seed)?;
+                self.seed = self.seed.wrapping_add(1);
+                return Ok(Some(utterance));
+            }
+            let Some(sentence) = self.sentences.pop_front() else { return Ok(None) };
+            self.pieces = self.speaker.english.clauses(&sentence, MOST_PHONEMES)?.into();
+        }
+    }
+}
+
+impl Iterator for Speech<'_> {
+    type Item = Result<Vec<f32>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(samples) = self.utterance.as_mut()?.next() {
+                if samples.is_err() {
+                    self.utterance = None;
+                }
+                return Some(samples);
+            }
+            match self.next_utterance() {
+                Ok(next) => self.utterance = next,
+                Err(error) => {
+                    self.utterance = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn json<T: serde::de::DeserializeOwned>(source: &dyn Source, name: &str) -> Result<T> {
+    let blob = source.open(name)?;
+    serde_json::from_slice(&blob.read_all()?)
+        .map_err(|error| Error::invalid_file(blob.label(), error))
+}

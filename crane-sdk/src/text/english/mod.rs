@@ -1,0 +1,183 @@
+//! English text to phonemes, for voices that speak misaki's alphabet (hibari, Kokoro).
+//!
+//! A sentence is normalised, cut into words, tagged with parts of speech and read from its end: dictionaries first, then
+//! endings and numbers, and a small network for words that are in none. The tables are files beside the voice: Apache-2.0
+//! lexicons of misaki and MIT tables of spaCy, named in the NOTICE that comes with them.
+
+mod lexicon;
+mod normalize;
+mod number_words;
+mod pattern;
+mod sentences;
+mod spelling;
+mod stress;
+mod tagger;
+mod token;
+mod tokenize;
+mod words;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Read as _;
+
+use serde::de::DeserializeOwned;
+
+use crate::source::{OnnxCheckpoint, Source};
+use crate::{Error, Result};
+pub use lexicon::Accent;
+use lexicon::Lexicon;
+use normalize::Normalizer;
+use pattern::Pattern;
+use spelling::Speller;
+use tagger::Tagger;
+use token::Token;
+use tokenize::WordSplitter;
+use words::WordReader;
+
+/// The largest table once unpacked: a hundred times what is published.
+const MAX_TABLE: u64 = 1 << 29;
+
+/// Reads English aloud, on paper.
+///
+/// ```no_run
+/// # fn example(source: &dyn crane_sdk::source::Source) -> crane_sdk::Result<()> {
+/// use crane_sdk::text::english::{Accent, English};
+///
+/// let english = English::from_source(source, Accent::American)?;
+/// assert_eq!(english.phonemes("Hello there.")?, "həlˈO ðˈɛɹ.");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct English {
+    normalizer: Normalizer,
+    splitter: WordSplitter,
+    tagger: Tagger,
+    reader: WordReader,
+    override_link: Pattern,
+}
+
+impl English {
+    /// Reads `normalize.json`, `tokenizer_exceptions.json`, `tagger.json.gz` and, for American English,
+    /// `lexicon_us_gold.json.gz`, `lexicon_us_silver.json.gz`, `oov.json` and `oov.onnx`; for British English
+    /// `lexicon_gb_gold.json.gz`, `lexicon_gb_silver.json.gz`, `oov_gb.json` and `oov_gb.onnx`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a missing file, [`Error::InvalidFile`] and [`Error::Weights`] for a damaged one.
+    pub fn from_source(source: &dyn Source, accent: Accent) -> Result<Self> {
+        let (variety, network) = match accent {
+            Accent::American => ("us", "oov"),
+            Accent::British => ("gb", "oov_gb"),
+        };
+        let dictionary = |kind| table(source, &format!("lexicon_{variety}_{kind}.json.gz"));
+        let lexicon = Lexicon { gold: dictionary("gold")?, silver: dictionary("silver")?, accent };
+        let weights = OnnxCheckpoint::read(source.open(&format!("{network}.onnx"))?.as_ref())?;
+        let speller = Speller::new(&weights, table(source, &format!("{network}.json"))?)?;
+        let special: HashMap<String, Vec<String>> = table(source, "tokenizer_exceptions.json")?;
+        let words = source.open("normalize.json")?;
+        Ok(Self {
+            normalizer: Normalizer::new(&words.read_all()?)?
+                .map_err(|error| Error::invalid_file("normalize.json", error))?,
+            splitter: WordSplitter::new(special)?,
+            tagger: table(source, "tagger.json.gz")?,
+            reader: WordReader::new(lexicon, speller)?,
+            override_link: Pattern::new(r"\[([^\]]+)\]\(([^\)]*)\)")?,
+        })
+    }
+
+    /// The sentences of a text.
+    pub fn sentences(&self, text: &str) -> Vec<String> {
+        sentences::split(text, |word| self.normalizer.is_title(word))
+    }
+
+    /// A sentence with its numbers, dates, units and abbreviations as words where the lexicon does not read them itself.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a pattern fails on the text.
+    pub fn normalize(&self, sentence: &str) -> Result<String> {
+        self.normalizer.normalize(sentence)
+    }
+
+    /// The phonemes of a sentence, with its punctuation. `[word](/phonemes/)` says how a word sounds. Empty if there is
+    /// nothing to say.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if a pattern fails on the text.
+    pub fn phonemes(&self, sentence: &str) -> Result<String> {
+        let text = self.normalize(sentence)?;
+        let mut tokens = Vec::new();
+        let mut done = 0;
+        for link in self.override_link.parts(&text)? {
+            let (start, end) = link.range();
+            self.tokens(text.get(done..start).unwrap_or_default(), &mut tokens)?;
+            let target = link.part(2).strip_prefix('/').and_then(|target| target.strip_suffix('/'));
+            tokens.push(Token {
+                text: link.part(1).to_owned(),
+                tag: "NN".to_owned(),
+                spaced: text.get(end..).is_some_and(|rest| rest.starts_with(char::is_whitespace)),
+                phonemes: target.map(str::to_owned),
+                is_head: true,
+                ..Token::default()
+            });
+            done = end;
+        }
+        self.tokens(text.get(done..).unwrap_or_default(), &mut tokens)?;
+        self.reader.read(tokens)
+    }
+
+    /// The phonemes of a sentence in pieces of at most `most` characters, cut after clauses.
+    ///
+    /// # Errors
+    /// As [`English::phonemes`].
+    pub fn clauses(&self, sentence: &str, most: usize) -> Result<Vec<String>> {
+        Ok(sentences::clauses(&self.phonemes(sentence)?, most))
+    }
+
+    /// The phonemes of a word that no dictionary has, as the network reads its letters.
+    ///
+    /// # Errors
+    /// As [`English::phonemes`].
+    pub fn spell(&self, word: &str) -> Result<String> {
+        self.reader.spell(word)
+    }
+
+    /// Whether phonemes have a sound: marks and stress alone have none.
+    pub fn has_sound(phonemes: &str) -> bool {
+        phonemes.contains(|c| stress::is_vowel(c) || stress::is_consonant(c))
+    }
+
+    /// The letters of a text that have no reading here and are left out.
+    pub fn unreadable(&self, text: &str) -> BTreeSet<char> {
+        text.chars().filter(|c| c.is_alphabetic() && !self.reader.knows_letter(*c)).collect()
+    }
+
+    fn tokens(&self, text: &str, tokens: &mut Vec<Token>) -> Result<()> {
+        let words = self.splitter.split(text)?;
+        let texts: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
+        for ((text, spaced), tag) in words.iter().zip(self.tagger.tag(&texts)) {
+            tokens.push(Token {
+                text: text.clone(),
+                tag: tag.to_owned(),
+                spaced: *spaced,
+                is_head: true,
+                ..Token::default()
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A table of JSON, unpacked if its name ends in `.gz`.
+fn table<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Result<T> {
+    let blob = source.open(name)?;
+    let stored = blob.read_all()?;
+    let mut unpacked = Vec::new();
+    let json = if name.ends_with(".gz") {
+        let reader = flate2::read::GzDecoder::new(stored.as_ref());
+        let read = reader.take(MAX_TABLE).read_to_end(&mut unpacked);
+        read.map_err(|error| Error::invalid_file(blob.label(), error))?;
+        &unpacked
+    } else {
+        stored.as_ref()
+    };
+    serde_json::from_slice(json).map_err(|error| Error::invalid_file(blob.label(), error))
+}
