@@ -10,8 +10,10 @@ mod generation;
 mod model;
 mod options;
 mod panic;
+mod speech;
 
 pub use checksum::Checksum;
 pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;
+pub use speech::Speaker;

@@ -5,11 +5,12 @@ import { CraneError } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
 import type { Settings } from "./protocol.js";
-import { placeOf } from "./sources.js";
+import { hibariAt, placeOf } from "./sources.js";
 import { spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
 import { fastestTier, moduleOf } from "./tiers.js";
-import type { Capabilities, LoadOptions, ModelSource, PullOptions, StoredModel } from "./types.js";
+import { Tts } from "./tts.js";
+import type { Capabilities, LoadOptions, ModelSource, PullOptions, SpeechLoadOptions, StoredModel } from "./types.js";
 
 /** Where models come from and stay, and where the package's parts are, if not beside its module. */
 export interface CraneOptions {
@@ -31,6 +32,11 @@ export interface CraneOptions {
    * anew. A page keeps them in its origin's private file system, and refuses this option.
    */
   cacheDir?: string;
+  /**
+   * The folder in which hibari's files lie, for `crane.load("hibari")`: those of `hibari/assets` in the PyPI package
+   * `hibari-tts`. `hibari/` beside the page by default.
+   */
+  hibariUrl?: string | URL;
 }
 
 const HUB = "https://huggingface.co";
@@ -55,9 +61,11 @@ export class Crane {
   /** The models that are kept between visits. */
   readonly models: StoredModels;
   readonly #channel: Channel;
+  readonly #hibariUrl: string | URL;
 
-  private constructor(channel: Channel, capabilities: Capabilities) {
+  private constructor(channel: Channel, capabilities: Capabilities, hibariUrl: string | URL) {
     this.#channel = channel;
+    this.#hibariUrl = hibariUrl;
     this.capabilities = capabilities;
     this.models = new StoredModels(channel);
   }
@@ -79,7 +87,7 @@ export class Crane {
     const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
     try {
       const storage = await channel.call("init", settings);
-      return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined));
+      return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined), options.hibariUrl ?? "hibari/");
     } catch (error) {
       channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
       throw error;
@@ -110,7 +118,11 @@ export class Crane {
    * What comes from the network is pulled into the store first, unless it is there already. A `Blob` or `File` is read
    * piece by piece; an `ArrayBuffer` is copied.
    */
-  async load(source: ModelSource, options: LoadOptions = {}): Promise<Llm> {
+  load(source: ModelSource, options?: LoadOptions): Promise<Llm>;
+  /** Loads the voice hibari: English, 24 kHz, 12 MB. */
+  load(source: "hibari", options?: SpeechLoadOptions): Promise<Tts>;
+  async load(source: ModelSource, options: LoadOptions = {}): Promise<Llm | Tts> {
+    if (source === "hibari") return this.loadSpeech(source, options);
     checkOptions("load", options, TABLES.load);
     const { context, quantize, store = true, signal, onProgress } = options;
     const { place, label } = await placeOf(source);
@@ -120,6 +132,18 @@ export class Crane {
       { signal, ...(onProgress ? { onEvent: onProgress } : {}) },
     );
     return new Llm(this.#channel, model, label, info);
+  }
+
+  /**
+   * Loads a speech model: `"hibari"`, or the files of one from wherever `load` takes files (`voices.json`, `vocab.json`,
+   * `hibari.onnx`, the tables of its English).
+   */
+  async loadSpeech(source: ModelSource, options: SpeechLoadOptions = {}): Promise<Tts> {
+    checkOptions("loadSpeech", options, TABLES.loadSpeech);
+    const { store = true, signal, onProgress } = options;
+    const { place, label } = source === "hibari" ? hibariAt(this.#hibariUrl) : await placeOf(source);
+    const { model, info } = await this.#channel.call("loadSpeech", { place, label, store }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+    return new Tts(this.#channel, model, info);
   }
 
   /** The size of the engine's memory; it grows with models and never shrinks before `dispose`. */
