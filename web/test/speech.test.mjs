@@ -201,13 +201,13 @@ test("the page reads a text aloud, draws it and gives it as a file", async (t) =
     page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
     await page.goto(`${server.address}/speech.html`);
     await page.getByText("The voice is ready.").waitFor();
-    await page.getByLabel("Text").fill("Rice is often served in round bowls.");
+    await page.getByRole("textbox", { name: "Text" }).fill("Rice is often served in round bowls.");
     await page.getByRole("button", { name: "Speak" }).click();
     await page.getByText(/s of speech, first sound after \d+ ms/).waitFor({ timeout: 60_000 });
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download wav" }).click()]);
     assert.equal(download.suggestedFilename(), "speech.wav");
     if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, "speech.png") });
-    await page.getByLabel("Text").fill("");
+    await page.getByRole("textbox", { name: "Text" }).fill("");
     await page.getByRole("button", { name: "Speak" }).click();
     await page.getByRole("alert").filter({ hasText: "nothing" }).waitFor();
     assert.deepEqual(complaints, []);
