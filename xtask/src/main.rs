@@ -45,6 +45,9 @@ enum Command {
         /// Also run wasm-opt (minutes): what a release ships
         #[arg(long)]
         optimize: bool,
+        /// Keep the functions' names, for profilers
+        #[arg(long)]
+        names: bool,
     },
     /// Compare a model's tensors with recorded ones, for each folder of golden data
     Golden {
@@ -74,7 +77,10 @@ fn main() -> ExitCode {
         Command::Test { quick: false } => Ok(test::all(std::env::var_os("CI").is_some())),
         Command::Ci => Ok(test::all(true)),
         Command::Check => Ok(checks::run()),
-        Command::Wasm { optimize } => wasm::package(optimize).map(done),
+        Command::Wasm { optimize, names } => {
+            let names = if names { wasm::Names::Kept } else { wasm::Names::Removed };
+            wasm::package(optimize, names).map(done)
+        }
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
         Command::Models { check } => {

@@ -23,14 +23,40 @@ const PACKAGE_FOLDER: &str = "npm/wasm";
 const BUILDS: [(&str, &str); 2] =
     [(FEATURES, "crane_wasm_relaxed_bg.wasm"), ("", "crane_wasm_bg.wasm")];
 
+/// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
+/// be small, since a page fetches them before it can do anything.
+const COLD: [&str; 12] = [
+    "aho-corasick",
+    "fancy-regex",
+    "gemm-common",
+    "gemm-f16",
+    "gemm-f32",
+    "gemm-f64",
+    "jiff",
+    "minijinja",
+    "minijinja-contrib",
+    "regex-automata",
+    "regex-syntax",
+    "tokenizers",
+];
+
+/// Whether a module says what its functions are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// For profilers.
+    Kept,
+    /// A tenth smaller.
+    Removed,
+}
+
 /// `cargo xtask wasm`: crane-wasm, into the npm package.
-pub fn package(optimize: bool) -> Result<()> {
+pub fn package(optimize: bool, names: Names) -> Result<()> {
     let out = process::root().join(PACKAGE_FOLDER);
     let mut bindings: Option<Vec<u8>> = None;
     for (features, name) in BUILDS {
         let scratch = process::target_dir()?.join("wasm-package");
         compile(&["crane-wasm"], features)?;
-        bind("crane-wasm", &scratch)?;
+        bind("crane-wasm", &scratch, names)?;
         let module = scratch.join("crane_wasm_bg.wasm");
         if optimize {
             shrink(&module)?;
@@ -64,18 +90,27 @@ pub fn compile(packages: &[&str], features: &str) -> Result<()> {
         cargo.args(["--package", package]);
     }
     cargo.args(["--features", features]);
+    for package in COLD {
+        // Not in Cargo.toml, where it would hold for native builds too.
+        let profile = format!("profile.release.package.{package}");
+        cargo.args(["--config", &format!("{profile}.opt-level=\"s\"")]);
+        cargo.args(["--config", &format!("{profile}.codegen-units=1")]);
+    }
     // RUSTFLAGS would displace the flags of `.cargo/config.toml`.
     process::run(cargo.env_remove("RUSTFLAGS").args(["--target", TARGET]))
 }
 
 /// Writes the module of a compiled package, with its JavaScript bindings, into `out`.
-pub fn bind(package: &str, out: &Path) -> Result<()> {
+pub fn bind(package: &str, out: &Path, names: Names) -> Result<()> {
     let file = format!("{}.wasm", package.replace('-', "_"));
     let module = process::target_dir()?.join(TARGET).join("release").join(file);
     std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    process::run(
-        process::cargo("run --release --quiet --package xtask-bindgen --").arg(&module).arg(out),
-    )
+    let mut bindgen = process::cargo("run --release --quiet --package xtask-bindgen --");
+    bindgen.arg(&module).arg(out);
+    if names == Names::Kept {
+        bindgen.arg("--names");
+    }
+    process::run(&mut bindgen)
 }
 
 /// Runs wasm-opt over a module; npm fetches it, since few distributions have a recent one.
