@@ -61,6 +61,8 @@ enum Command {
     /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH), candle ($CANDLE_BENCH) and PyTorch
     /// ($TORCH_PYTHON), in turns
     Bench(Box<bench::Options>),
+    /// Time the npm package beside wllama in headless Chromium, in turns
+    BenchWeb(bench::web::Options),
     /// Write the README's tables: models from the registry, speeds from docs/bench
     Models {
         /// Change nothing; fail if the table is out of date
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         }
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
+        Command::BenchWeb(options) => bench::web::run(&options).map(done),
         Command::Models { check } => {
             models::run(check).and_then(|()| bench::write_report(check)).map(done)
         }
