@@ -10,8 +10,12 @@ mod generation;
 mod model;
 mod options;
 mod panic;
+#[cfg(target_arch = "wasm32")]
+mod threads;
 
 pub use checksum::Checksum;
 pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;
+#[cfg(target_arch = "wasm32")]
+pub use threads::{abandon_loop, serve_loops, share_loops};

@@ -62,10 +62,10 @@ const STORE = {
 
 /** In the page: loads from the store, then runs a prompt and a generation. */
 const RUN = {
-  async crane({ prompt, generate, wasmUrl }) {
+  async crane({ threads, prompt, generate, wasmUrl }) {
     const { Crane } = await import("/npm/dist/index.js");
     const start = performance.now();
-    const crane = await Crane.create(wasmUrl ? { wasmUrl } : {});
+    const crane = await Crane.create(wasmUrl ? { wasmUrl } : { threads });
     const llm = await crane.load(`${location.origin}/model.gguf`, { context: 1024 });
     const greedy = (max_tokens) => ({ temperature: 0, max_tokens, ignore_eos: true });
     const ids = (count) => Array.from({ length: count }, (_, i) => 1000 + ((i * 7) % 500));

@@ -40,7 +40,7 @@ enum Command {
     Ci,
     /// Format, lints (native, wasm, aarch64), documentation, README's model table, dependencies
     Check,
-    /// Build crane-wasm, with and without relaxed SIMD, and its JavaScript bindings into the npm package
+    /// Build crane-wasm (SIMD128, relaxed SIMD, relaxed SIMD with threads) and its bindings into the npm package
     Wasm {
         /// Also run wasm-opt (minutes): what a release ships
         #[arg(long)]

@@ -2,11 +2,13 @@
 import { CraneError, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type ToPage, type ToWorker } from "../protocol.js";
 import type { ModelInfo, Progress, Quantization } from "../types.js";
-import init, { FileSet, Model, reportPanics, type InitOutput } from "../../wasm/crane_wasm.js";
+import type { Model } from "../../wasm/crane_wasm.js";
+import { bindings, startAlone } from "./bindings.js";
 import { Models } from "./models.js";
 import { nextTask } from "./next_task.js";
 import { metered, type OpenFile } from "./open_files.js";
 import { readBytes } from "./read_bytes.js";
+import { startTeam } from "./team.js";
 
 /** What a call under way can see of the page. */
 interface Context {
@@ -29,7 +31,7 @@ export class Engine {
   readonly #calls = new Map<number, { context: Context; abort: AbortController }>();
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
   #nextModel = 1;
-  #wasm: InitOutput | undefined;
+  #memory: WebAssembly.Memory | undefined;
   #sources: Models | undefined;
   #panic: string | undefined;
 
@@ -77,8 +79,10 @@ export class Engine {
 
   readonly #handlers: Handlers = {
     init: async (settings) => {
-      this.#wasm = await init({ module_or_path: await moduleSource(settings.wasmUrl) });
-      reportPanics((message: string) => (this.#panic = message));
+      const source = await moduleSource(settings.wasmUrl);
+      const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
+      this.#memory = settings.threads > 1 ? await startTeam(source, settings.threads, onTrap) : await startAlone(source);
+      bindings().reportPanics((message: string) => (this.#panic = message));
       this.#sources = await Models.open(settings);
       return this.#sources.storage;
     },
@@ -143,7 +147,7 @@ export class Engine {
       }
     },
 
-    memory: async () => ({ wasmBytes: this.#wasm?.memory.buffer.byteLength ?? 0 }),
+    memory: async () => ({ wasmBytes: this.#memory?.buffer.byteLength ?? 0 }),
 
     unload: async ({ model: number }) => {
       const { model, turn } = this.#entry(number);
@@ -200,6 +204,7 @@ export class Engine {
 /** Makes a model of its files, which are closed at the end, whether it succeeds or not. */
 function build(files: OpenFile[], label: string, options: { context: number | undefined; quantize: Quantization | undefined }): Model {
   try {
+    const { FileSet, Model } = bindings();
     const set = new FileSet(label);
     for (const { name, size, read } of files) set.add(name, size, read);
     return Model.load(set, Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
