@@ -8,15 +8,21 @@ import type { Settings } from "./protocol.js";
 import { hibariAt, placeOf } from "./sources.js";
 import { spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
-import { fastestTier, moduleOf } from "./tiers.js";
+import { fastestTier, knowsRelaxedSimd, moduleOf, ownThreads, sharesMemory } from "./tiers.js";
 import { Tts } from "./tts.js";
 import type { Capabilities, LoadOptions, ModelSource, PullOptions, SpeechLoadOptions, StoredModel } from "./types.js";
 
 /** Where models come from and stay, and where the package's parts are, if not beside its module. */
 export interface CraneOptions {
   /**
-   * The WebAssembly file; by default the package's `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known and
-   * `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs, elsewhere.
+   * How many threads run the model. More than one want shared memory (a page with COOP and COEP headers, or Node) and
+   * relaxed SIMD. By default: the cores, at most 8, of such a page, and one everywhere else.
+   */
+  threads?: number;
+  /**
+   * The WebAssembly file, which has to suit `threads`; then one by default. The package's own are
+   * `wasm/crane_wasm_threads_bg.wasm` for several threads, `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known
+   * and `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs.
    */
   wasmUrl?: string | URL;
   /** The worker's module; `dist/worker/main.js` of the package by default. */
@@ -73,25 +79,37 @@ export class Crane {
   /** Starts the worker and compiles the engine. */
   static async create(options: CraneOptions = {}): Promise<Crane> {
     checkOptions("Crane.create", options, TABLES.create);
-    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier()) : absolute(options.wasmUrl);
+    const threads = options.threads ?? (options.wasmUrl === undefined ? ownThreads() : 1);
+    if (threads > 1 && !(sharesMemory() && knowsRelaxedSimd())) {
+      throw new CraneError("unsupported", `threads: ${threads} were asked for, and there is ${sharesMemory() ? "no relaxed SIMD" : "no shared memory"} here`, {
+        hint: "leave the option out, or serve the page with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
+      });
+    }
+    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier(threads)) : absolute(options.wasmUrl);
     if (options.cacheDir !== undefined && typeof Worker === "function") {
       throw new CraneError("unsupported", "cacheDir: a page has no folders of the disk", { hint: "leave it out: models are kept in the origin's private file system" });
     }
     const settings: Settings = {
       wasmUrl: String(wasmUrl),
+      threads,
       hubUrl: absolute(options.hubUrl ?? HUB).href.replace(/\/+$/, ""),
       retries: options.retries ?? RETRIES,
       ...(options.hubToken === undefined ? {} : { hubToken: options.hubToken }),
       ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
     };
-    const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
-    try {
-      const storage = await channel.call("init", settings);
-      return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined), options.hibariUrl ?? "hibari/");
-    } catch (error) {
-      channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
-      throw error;
-    }
+    const start = async (settings: Settings, without?: unknown): Promise<Crane> => {
+      const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
+      try {
+        const storage = await channel.call("init", settings);
+        return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings.threads, without), options.hibariUrl ?? "hibari/");
+      } catch (error) {
+        channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
+        throw error;
+      }
+    };
+    if (threads === 1 || options.threads !== undefined) return start(settings);
+    // Nobody asked for threads: where they cannot be had (a phone may not have the address space) one does.
+    return start(settings).catch((without: unknown) => start({ ...settings, threads: 1, wasmUrl: String(moduleOf(fastestTier(1))) }, without));
   }
 
   /**

@@ -27,6 +27,8 @@ export type Place =
 /** What the worker is started with. */
 export interface Settings {
   wasmUrl: string;
+  /** How many threads run loops; more than one with the build whose memory is shared. */
+  threads: number;
   /** The address of the Hub, without a slash at the end. */
   hubUrl: string;
   hubToken?: string;

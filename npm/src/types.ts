@@ -147,10 +147,12 @@ export interface Capabilities {
   relaxedSimd: boolean;
   /** Whether it has shared memory and atomics, and this page may use them. */
   threads: boolean;
+  /** How many threads the engine runs on. */
+  threadCount: number;
   /** Whether the page is isolated from other origins (COOP and COEP headers), on which shared memory depends. */
   crossOriginIsolated: boolean;
   /** The build of the engine that runs, and why this one. */
-  tier: { name: "simd128" | "relaxed-simd" | "custom"; reason: string };
+  tier: { name: "simd128" | "relaxed-simd" | "threads" | "custom"; reason: string };
   memory: {
     /** The most that WebAssembly's 32-bit addresses reach. */
     wasmLimitBytes: number;

@@ -2,11 +2,13 @@
 import { CraneError, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type Place, type ToPage, type ToWorker } from "../protocol.js";
 import type { ModelInfo, Progress, Quantization, SpeechInfo } from "../types.js";
-import init, { FileSet, Model, Speaker, reportPanics, type InitOutput } from "../../wasm/crane_wasm.js";
+import type { FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
+import { bindings, startAlone } from "./bindings.js";
 import { Models } from "./models.js";
 import { nextTask } from "./next_task.js";
 import { metered, type OpenFile } from "./open_files.js";
 import { readBytes } from "./read_bytes.js";
+import { startTeam } from "./team.js";
 
 /** What a call under way can see of the page. */
 interface Context {
@@ -30,7 +32,7 @@ export class Engine {
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
   readonly #speakers = new Map<number, Speaker>();
   #nextModel = 1;
-  #wasm: InitOutput | undefined;
+  #memory: WebAssembly.Memory | undefined;
   #sources: Models | undefined;
   #panic: string | undefined;
 
@@ -78,8 +80,10 @@ export class Engine {
 
   readonly #handlers: Handlers = {
     init: async (settings) => {
-      this.#wasm = await init({ module_or_path: await moduleSource(settings.wasmUrl) });
-      reportPanics((message: string) => (this.#panic = message));
+      const source = await moduleSource(settings.wasmUrl);
+      const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
+      this.#memory = settings.threads > 1 ? await startTeam(source, settings.threads, onTrap) : await startAlone(source);
+      bindings().reportPanics((message: string) => (this.#panic = message));
       this.#sources = await Models.open(settings);
       return this.#sources.storage;
     },
@@ -92,7 +96,7 @@ export class Engine {
         if (files.some(({ name }) => name === "voices.json")) {
           throw new CraneError("unsupported", `${label} is a voice, not a language model`, { hint: "load it with crane.loadSpeech" });
         }
-        return Model.load(fileSet(label, files), options);
+        return bindings().Model.load(fileSet(label, files), options);
       });
       const number = this.#nextModel++;
       this.#models.set(number, { model, turn: Promise.resolve() });
@@ -100,7 +104,7 @@ export class Engine {
     },
 
     loadSpeech: async ({ place, label, store }, context) => {
-      const speaker = await this.#build(place, label, { quantize: undefined, store }, context, (files) => Speaker.load(fileSet(label, files)));
+      const speaker = await this.#build(place, label, { quantize: undefined, store }, context, (files) => bindings().Speaker.load(fileSet(label, files)));
       const number = this.#nextModel++;
       this.#speakers.set(number, speaker);
       return { model: number, info: speaker.info() as SpeechInfo };
@@ -159,7 +163,7 @@ export class Engine {
       }
     },
 
-    memory: async () => ({ wasmBytes: this.#wasm?.memory.buffer.byteLength ?? 0 }),
+    memory: async () => ({ wasmBytes: this.#memory?.buffer.byteLength ?? 0 }),
 
     unload: async ({ model: number }) => {
       const speaker = this.#speakers.get(number);
@@ -254,7 +258,7 @@ export class Engine {
 
 /** Files as the engine reads them. */
 function fileSet(label: string, files: OpenFile[]): FileSet {
-  const set = new FileSet(label);
+  const set = new (bindings().FileSet)(label);
   for (const { name, size, read } of files) set.add(name, size, read);
   return set;
 }
