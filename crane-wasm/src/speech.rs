@@ -80,7 +80,7 @@ impl Speaker {
     ///
     /// # Errors
     /// Every failure of the library; the reading has then ended.
-    pub fn next(&mut self) -> Outcome<Option<Vec<f32>>> {
+    pub fn piece(&mut self) -> Outcome<Option<Vec<f32>>> {
         let samples = self.speech.as_mut().and_then(Iterator::next);
         if !matches!(samples, Some(Ok(_))) {
             self.speech = None;

@@ -120,7 +120,7 @@ export class Engine {
           if (this.#speakers.get(number) === speaker) speaker.stop();
           throw new CraneError("aborted", "the speech was aborted");
         }
-        const samples = speaker.next();
+        const samples = speaker.piece();
         if (samples === undefined) return null;
         this.#send({ id: context.id, event: samples });
       }
@@ -219,13 +219,16 @@ export class Engine {
     const { files, stored } = await this.#from.open(place, quantize, store, progress);
     let made: T;
     try {
-      made = make(metered(files, progress.report));
+      try {
+        made = make(metered(files, progress.report));
+      } finally {
+        // Before the store looks at them: it cannot remove what is open.
+        for (const { close } of files) close();
+      }
     } catch (thrown) {
       // What is wrong with a stored model may be the disk's fault: then that is said, and the model is not kept.
       if (stored && place.id !== undefined && isAboutFiles(thrown)) await this.#from.store.verify(place.id, progress);
       throw thrown;
-    } finally {
-      for (const { close } of files) close();
     }
     await nextTask();
     if (context.signal.aborted) {

@@ -89,7 +89,9 @@ async function spawn(): Promise<Helper> {
   if (inNode()) {
     const threads = "node:worker_threads";
     const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ threads)) as typeof import("node:worker_threads");
-    const worker = new Worker(new URL("./main.js", import.meta.url));
+    // In two steps, so that no bundler takes the module for a file of its own.
+    const [base, main] = [import.meta.url, "./main.js"];
+    const worker = new Worker(new URL(main, base));
     return {
       postMessage: (message) => worker.postMessage(message),
       onReply: (listener) => {
