@@ -34,6 +34,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm packages of npm/reference/", work: || install_packages("npm/reference") },
     Step { name: "npm packages of web/", work: || install_packages("web") },
     Step { name: "headless Chromium", work: install_chromium },
+    Step { name: "headless Firefox", work: install_firefox },
     Step { name: "test weights", work: weights::fetch },
 ];
 
@@ -82,6 +83,26 @@ fn install_chromium() -> Result<Outcome> {
     }
     apt_install("chromium")?;
     let program = chromium().context("apt-get installed chromium, but it is not on PATH")?;
+    Ok(Outcome::Installed(program.display().to_string()))
+}
+
+/// The Firefox that the browser tests start: `$FIREFOX`, or the first of the usual names on PATH.
+pub fn firefox() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("FIREFOX").filter(|name| !name.is_empty()) {
+        return Some(PathBuf::from(named));
+    }
+    ["firefox-esr", "firefox"].into_iter().find_map(find_program)
+}
+
+fn install_firefox() -> Result<Outcome> {
+    if let Some(program) = firefox() {
+        if !program.is_file() {
+            bail!("$FIREFOX is {}, and that is no file", program.display());
+        }
+        return Ok(Outcome::Present(program.display().to_string()));
+    }
+    apt_install("firefox-esr")?;
+    let program = firefox().context("apt-get installed firefox-esr, but it is not on PATH")?;
     Ok(Outcome::Installed(program.display().to_string()))
 }
 

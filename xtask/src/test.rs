@@ -40,6 +40,9 @@ pub fn all(strict: bool) -> ExitCode {
             if let Some(chromium) = setup::chromium() {
                 tests.env("CHROMIUM", chromium);
             }
+            if let Some(firefox) = setup::firefox() {
+                tests.env("FIREFOX", firefox);
+            }
             demand_weights(tests)
         });
     }
