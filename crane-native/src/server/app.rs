@@ -1,0 +1,136 @@
+//! What every request is answered from: one model, its words, and the server's settings.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crane_sdk::generate::GenerationConfig;
+use crane_sdk::text::{ChatTemplate, Tokenizer};
+
+use super::engine::Engine;
+use super::wire::{ApiError, Head};
+
+/// A model that is served.
+#[derive(Debug)]
+pub struct Served {
+    /// What clients may call it; the first one is what answers call it.
+    pub names: Vec<String>,
+    /// Text to ids and back.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Its chat template, if it is made for chat.
+    pub template: Option<Template>,
+    /// How its authors want replies to be generated.
+    pub defaults: GenerationConfig,
+    /// What generates.
+    pub engine: Engine,
+}
+
+/// A chat template, which has nothing to show of itself.
+pub struct Template(pub ChatTemplate);
+
+impl std::fmt::Debug for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Template")
+    }
+}
+
+/// Where a warning for the one who runs the server goes.
+pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The state of a server.
+pub struct App {
+    /// What answers.
+    pub served: Served,
+    /// Whether unknown fields are ignored with a warning.
+    pub lenient: bool,
+    /// When the server began, in seconds since 1970.
+    pub created: u64,
+    draining: AtomicBool,
+    warn: Warn,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("served", &self.served).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// A server's state at its beginning.
+    pub fn new(served: Served, lenient: bool, warn: Warn) -> Self {
+        Self { served, lenient, created: now(), draining: AtomicBool::new(false), warn }
+    }
+
+    /// Whether new requests should go elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Tells those who ask that this server ends.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Warns of fields that had no effect.
+    pub fn ignored(&self, fields: &[String]) {
+        if !fields.is_empty() {
+            (self.warn)(&format!("a request has unknown fields: {}", fields.join(", ")));
+        }
+    }
+
+    /// Checks a request's `model`, if it names one.
+    ///
+    /// # Errors
+    /// 404 for a model that is not here.
+    pub fn check_model(&self, name: Option<&str>) -> Result<(), ApiError> {
+        let names = &self.served.names;
+        match name.filter(|name| !names.iter().any(|known| known == name)) {
+            None => Ok(()),
+            Some(name) => Err(ApiError::field(
+                "model",
+                "model_not_found",
+                format_args!("there is no model {name:?} here; there is {}", names.join(", ")),
+            )
+            .with(
+                axum::http::StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                "model_not_found",
+            )),
+        }
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// 400 if the model has none.
+    pub fn template(&self) -> Result<&ChatTemplate, ApiError> {
+        self.served.template.as_ref().map(|template| &template.0).ok_or_else(|| {
+            ApiError::unsupported(
+                "messages",
+                "the model has no chat template; send a prompt to /v1/completions",
+            )
+        })
+    }
+
+    /// The head of a new answer.
+    ///
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn head(&self, prefix: &str) -> Result<Head, ApiError> {
+        let mut bytes = [0u8; 16];
+        getrandom::fill(&mut bytes).map_err(ApiError::internal)?;
+        let number = u128::from_ne_bytes(bytes);
+        let model = self.served.names.first().cloned().unwrap_or_default();
+        Ok(Head { id: format!("{prefix}-{number:032x}"), model, created: now() })
+    }
+}
+
+/// Who asks, for a fair turn: where from, and the `user` that the request names.
+pub fn client(address: SocketAddr, user: Option<&str>) -> String {
+    format!("{} {}", address.ip(), user.unwrap_or_default())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
