@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{self, find_program};
-use crate::{wasm_std, weights};
+use crate::{clients, wasm_std, weights};
 
 /// What a step found or did, and where.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm packages of web/", work: || install_packages("web") },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "test weights", work: weights::fetch },
+    Step { name: "OpenAI's Python client", work: clients::install },
 ];
 
 impl Step {

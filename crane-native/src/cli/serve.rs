@@ -41,7 +41,7 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     }
     let limits = Limits { parallel: args.parallel, context, queue: args.queue };
     let plan = Plan::new(loaded.model.as_ref(), loaded.info.weight_bytes as u64, limits)?;
-    console.note(&plan);
+    console.note(plan);
     if loaded.model.device().is_cpu() {
         plan.check(memory::available())?;
     }

@@ -1,0 +1,59 @@
+//! The official OpenAI client against `crane serve`: a Python environment of its own, and the tests in it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::setup::{Outcome, apt_install};
+
+/// What the environment holds, with versions.
+const REQUIREMENTS: &str = "xtask/clients/requirements.txt";
+/// The model that answers, among the test weights.
+const MODEL: &str = "smollm2-135m-instruct-q4_1.gguf";
+
+/// Makes the environment, unless it was made from these very requirements.
+pub fn install() -> Result<Outcome> {
+    let folder = folder()?;
+    let place = folder.display().to_string();
+    let wanted = std::fs::read(process::root().join(REQUIREMENTS))
+        .with_context(|| format!("reading {REQUIREMENTS}"))?;
+    let stamp = folder.join("installed-from.txt");
+    if std::fs::read(&stamp).is_ok_and(|from| from == wanted) {
+        return Ok(Outcome::Present(place));
+    }
+    if process::output(process::command("python3").args(["-c", "import ensurepip, venv"])).is_err()
+    {
+        apt_install("python3-venv")?;
+    }
+    process::run(process::command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    let mut pip = process::command(python()?);
+    pip.args(["-m", "pip", "install", "--quiet", "-r", REQUIREMENTS]);
+    process::run(&mut pip)?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("writing {}", stamp.display()))?;
+    Ok(Outcome::Installed(place))
+}
+
+/// The tests, with a `crane` built for them.
+pub fn conformance() -> Result<Command> {
+    let folder =
+        process::output(process::command("python3").args(["xtask/weights.py", "--folder"]))?;
+    let model = PathBuf::from(folder).join(MODEL);
+    if !model.is_file() {
+        bail!("{} is missing; `cargo xtask setup` fetches it", model.display());
+    }
+    process::run(&mut process::cargo("build --release -p crane-native --bin crane"))?;
+    let mut tests = process::command(python()?);
+    tests.arg("xtask/clients/conformance.py");
+    tests.arg(process::target_dir()?.join("release/crane")).arg(model);
+    Ok(tests)
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(process::target_dir()?.join("clients"))
+}
+
+fn python() -> Result<PathBuf> {
+    Ok(folder()?.join("bin/python"))
+}
