@@ -10,6 +10,7 @@ mod chat;
 mod completions;
 mod doctor;
 mod exit;
+mod form;
 mod interrupt;
 mod machine;
 mod messages;
