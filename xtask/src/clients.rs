@@ -1,4 +1,4 @@
-//! The official OpenAI client against `crane serve`: a Python environment of its own, and the tests in it.
+//! The official clients of OpenAI and Anthropic against `crane serve`: a Python environment of its own, and the tests in it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,8 +10,9 @@ use crate::setup::{Outcome, apt_install};
 
 /// What the environment holds, with versions.
 const REQUIREMENTS: &str = "xtask/clients/requirements.txt";
-/// The model that answers, among the test weights.
-const MODEL: &str = "smollm2-135m-instruct-q4_1.gguf";
+/// The models that answer, among the test weights: one for chat, one for tools.
+const MODELS: [&str; 2] =
+    ["smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"];
 
 /// Makes the environment, unless it was made from these very requirements.
 pub fn install() -> Result<Outcome> {
@@ -39,14 +40,14 @@ pub fn install() -> Result<Outcome> {
 pub fn conformance() -> Result<Command> {
     let folder =
         process::output(process::command("python3").args(["xtask/weights.py", "--folder"]))?;
-    let model = PathBuf::from(folder).join(MODEL);
-    if !model.is_file() {
-        bail!("{} is missing; `cargo xtask setup` fetches it", model.display());
+    let models = MODELS.map(|name| PathBuf::from(&folder).join(name));
+    if let Some(missing) = models.iter().find(|model| !model.is_file()) {
+        bail!("{} is missing; `cargo xtask setup` fetches it", missing.display());
     }
     process::run(&mut process::cargo("build --release -p crane-native --bin crane"))?;
     let mut tests = process::command(python()?);
     tests.arg("xtask/clients/conformance.py");
-    tests.arg(process::target_dir()?.join("release/crane")).arg(model);
+    tests.arg(process::target_dir()?.join("release/crane")).args(models);
     Ok(tests)
 }
 

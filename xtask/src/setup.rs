@@ -34,7 +34,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm packages of web/", work: || install_packages("web") },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "test weights", work: weights::fetch },
-    Step { name: "OpenAI's Python client", work: clients::install },
+    Step { name: "Python clients of OpenAI and Anthropic", work: clients::install },
 ];
 
 impl Step {

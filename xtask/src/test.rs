@@ -21,7 +21,7 @@ pub fn all(strict: bool) -> ExitCode {
         Ok(command)
     };
     report.suite("native tests", || demand_weights(native_tests()));
-    report.suite("OpenAI's client against crane serve", clients::conformance);
+    report.suite("official clients against crane serve", clients::conformance);
     // What all modules share is compiled once.
     report.step("wasm modules", || {
         wasm::compile(&["crane-wasm", golden::PACKAGE], "")?;

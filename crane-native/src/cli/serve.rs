@@ -12,7 +12,7 @@ use super::open;
 use super::output::{self, Console};
 use crate::memory;
 use crate::server::engine::{Engine, Limits};
-use crate::server::{App, Options, Plan, Served, Template, serve as listen};
+use crate::server::{App, Model, Options, Plan, Served, Template, serve as listen};
 
 /// What a slot holds where nothing says how much and the model would take more.
 const DEFAULT_CONTEXT: usize = 8192;
@@ -60,6 +60,7 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     let served = Served {
         names,
         engine: Engine::start(&loaded.model, &text.tokenizer, limits)?,
+        model: Model(loaded.model),
         tokenizer: text.tokenizer,
         template: template.map(Template),
         defaults: text.defaults,

@@ -1,15 +1,18 @@
 //! What every request is answered from: one model, its words, and the server's settings.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crane_sdk::generate::GenerationConfig;
+use crane_sdk::grammar::{Compiler, Constraint, Grammar};
+use crane_sdk::models::CausalLm;
+use crane_sdk::text::tools::CallFormat;
 use crane_sdk::text::{ChatTemplate, Tokenizer};
 
 use super::engine::Engine;
-use super::wire::{ApiError, Head};
+use super::wire::{ApiError, Form, Head, ToolUse};
 
 /// A model that is served.
 #[derive(Debug)]
@@ -22,8 +25,20 @@ pub struct Served {
     pub template: Option<Template>,
     /// How its authors want replies to be generated.
     pub defaults: GenerationConfig,
+    /// The network.
+    pub model: Model,
     /// What generates.
     pub engine: Engine,
+}
+
+/// A model, which has nothing to show of itself.
+#[derive(Clone)]
+pub struct Model(pub Arc<dyn CausalLm>);
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Model")
+    }
 }
 
 /// A chat template, which has nothing to show of itself.
@@ -47,6 +62,10 @@ pub struct App {
     /// When the server began, in seconds since 1970.
     pub created: u64,
     draining: AtomicBool,
+    /// Whose turn it is to have texts embedded.
+    pub embedding: tokio::sync::Mutex<()>,
+    /// Made when the first request wants it.
+    compiler: OnceLock<Compiler>,
     warn: Warn,
 }
 
@@ -59,7 +78,9 @@ impl std::fmt::Debug for App {
 impl App {
     /// A server's state at its beginning.
     pub fn new(served: Served, lenient: bool, warn: Warn) -> Self {
-        Self { served, lenient, created: now(), draining: AtomicBool::new(false), warn }
+        let (draining, compiler) = (AtomicBool::new(false), OnceLock::new());
+        let embedding = tokio::sync::Mutex::new(());
+        Self { served, lenient, created: now(), draining, embedding, compiler, warn }
     }
 
     /// Whether new requests should go elsewhere.
@@ -113,7 +134,63 @@ impl App {
         })
     }
 
-    /// The head of a new answer.
+    /// Compiles the form that replies must have. It may take a while: not for a thread that serves others.
+    ///
+    /// # Errors
+    /// 400 that says what of it cannot be kept.
+    pub fn constraint(&self, form: &Form) -> Result<Constraint, ApiError> {
+        let compiler = self.compiler()?;
+        let constraint = compiler.compile(&form.grammar).map_err(|error| match error {
+            crane_sdk::Error::InvalidArgument { reason, .. } => ApiError::value(form.param, reason),
+            error => error.into(),
+        })?;
+        let warnings = constraint.warnings().iter();
+        warnings.for_each(|warning| (self.warn)(&format!("{}: {warning}", form.param)));
+        Ok(constraint)
+    }
+
+    /// How the template writes calls, and what makes the calls of a reply valid ones. It may take a while, too.
+    ///
+    /// # Errors
+    /// 400 if the template knows no calls, or a tool's parameters cannot be kept.
+    pub fn calls(
+        &self,
+        template: &ChatTemplate,
+        tools: &ToolUse,
+    ) -> Result<(CallFormat, Constraint), ApiError> {
+        let format = CallFormat::of(template)?.ok_or_else(|| {
+            ApiError::unsupported(
+                "tools",
+                "the model's chat template knows no calls of tools, or writes them in a way that cannot be \
+                 read back; take a model that is made for tools, or leave them out",
+            )
+        })?;
+        let compiler = self.compiler()?;
+        let grammar = format.grammar(&self.served.tokenizer, &tools.tools, tools.calls)?;
+        let constraint = compiler.compile(&grammar).map_err(|error| {
+            // Which of them it was.
+            for (tool, param) in tools.tools.iter().zip(&tools.params) {
+                let alone = tool.schema().map(Grammar::JsonSchema);
+                if let Err(crane_sdk::Error::InvalidArgument { reason, .. }) =
+                    alone.and_then(|schema| compiler.compile(&schema))
+                {
+                    return ApiError::value(param, reason);
+                }
+            }
+            ApiError::value("tools", error)
+        })?;
+        Ok((format, constraint))
+    }
+
+    fn compiler(&self) -> Result<&Compiler, ApiError> {
+        if let Some(compiler) = self.compiler.get() {
+            return Ok(compiler);
+        }
+        let made = Compiler::new(&self.served.tokenizer)?;
+        Ok(self.compiler.get_or_init(|| made))
+    }
+
+    /// The head of a new answer, whose id begins with `prefix`.
     ///
     /// # Errors
     /// If the system has no random numbers.
@@ -122,7 +199,7 @@ impl App {
         getrandom::fill(&mut bytes).map_err(ApiError::internal)?;
         let number = u128::from_ne_bytes(bytes);
         let model = self.served.names.first().cloned().unwrap_or_default();
-        Ok(Head { id: format!("{prefix}-{number:032x}"), model, created: now() })
+        Ok(Head { id: format!("{prefix}{number:032x}"), model, created: now() })
     }
 }
 

@@ -6,6 +6,7 @@
 mod app;
 mod auth;
 pub mod engine;
+mod openapi;
 mod plan;
 mod routes;
 pub mod wire;
@@ -20,8 +21,9 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use app::{App, Served, Template, Warn};
+pub use app::{App, Model, Served, Template, Warn};
 pub use auth::Keys;
+pub use openapi::openapi;
 pub use plan::Plan;
 pub use routes::ROUTES;
 

@@ -6,11 +6,13 @@
 //! reply says does not depend on which others are under way: on a CPU every token's numbers are the same to the last
 //! bit however many are computed beside it.
 
+mod metrics;
 mod queue;
 mod slots;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig, Output, Piece, Session};
 use crane_sdk::models::CausalLm;
@@ -19,6 +21,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use queue::{Job, Shared};
 use slots::Slots;
+
+pub use metrics::Metrics;
 
 use super::wire::ApiError;
 
@@ -37,6 +41,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
     limits: Limits,
     thread: Option<JoinHandle<()>>,
 }
@@ -44,8 +49,8 @@ pub struct Engine {
 /// What comes of a reply: `Started`, pieces, and one of the other two at the end.
 #[derive(Debug)]
 pub enum Event {
-    /// It has a slot.
-    Started,
+    /// It has a slot, which holds so many tokens of its prompt.
+    Started(usize),
     /// A token and its text.
     Piece(Piece),
     /// The end, with the whole.
@@ -75,7 +80,8 @@ impl Engine {
         let sessions: crane_sdk::Result<Vec<Session>> = (0..limits.parallel)
             .map(|_| Session::new(model.clone(), tokenizer.clone(), limits.context))
             .collect();
-        let slots = Slots::new(sessions?);
+        let metrics = Arc::new(Metrics::default());
+        let slots = Slots::new(sessions?, metrics.clone());
         let shared = Arc::new(Shared::new(limits.queue));
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn({
             let shared = shared.clone();
@@ -85,12 +91,21 @@ impl Engine {
             what: "a thread for the engine".to_owned(),
             hint: format!("the system refuses it: {error}"),
         })?;
-        Ok(Self { shared, limits, thread: Some(thread) })
+        Ok(Self { shared, metrics, limits, thread: Some(thread) })
     }
 
     /// How much it does at a time.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// What it counts and times, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// 500 if it cannot be written.
+    pub fn metrics(&self) -> Result<String, ApiError> {
+        let (running, waiting) = self.load();
+        self.metrics.text(self.limits.parallel, running, waiting).map_err(ApiError::internal)
     }
 
     /// Replies under way, and replies that wait.
@@ -124,7 +139,7 @@ impl Engine {
         }
         let (events, receiver) = unbounded_channel();
         let cancel = CancelToken::new();
-        let client: Arc<str> = client.into();
+        let (client, asked): (Arc<str>, _) = (client.into(), Instant::now());
         let job = |(index, (prompt, config))| Job {
             index,
             prompt,
@@ -132,11 +147,13 @@ impl Engine {
             cancel: cancel.clone(),
             events: events.clone(),
             client: client.clone(),
+            asked,
         };
         let jobs = replies.into_iter().enumerate().map(job).collect();
-        self.shared
-            .push(jobs, self.limits.parallel)
-            .map_err(|seconds| ApiError::busy(self.limits.queue, seconds))?;
+        self.shared.push(jobs, self.limits.parallel).map_err(|seconds| {
+            self.metrics.refuse();
+            ApiError::busy(self.limits.queue, seconds)
+        })?;
         Ok(Ticket { events: receiver, cancel, shared: self.shared.clone() })
     }
 }

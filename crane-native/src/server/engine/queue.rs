@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig};
 use tokio::sync::mpsc::UnboundedSender;
@@ -24,6 +25,8 @@ pub(super) struct Job {
     pub events: UnboundedSender<(usize, Event)>,
     /// Who asked.
     pub client: Arc<str>,
+    /// When.
+    pub asked: Instant,
 }
 
 /// What the engine's thread and its callers share.
@@ -131,6 +134,7 @@ mod tests {
             cancel: CancelToken::new(),
             events: tokio::sync::mpsc::unbounded_channel().0,
             client: client.into(),
+            asked: Instant::now(),
         }
     }
 

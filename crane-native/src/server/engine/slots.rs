@@ -1,12 +1,13 @@
 //! The sessions: which one a reply goes to, what it finds cached there, and who takes part in the next step.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use crane_sdk::generate::{Session, Step, step_together};
+use crane_sdk::generate::{Output, Session, Step, step_together};
 use crane_sdk::kernels::attention::BLOCK;
 
-use super::Event;
 use super::queue::Job;
+use super::{Event, Metrics};
 use crate::server::wire::ApiError;
 
 /// Tokens of a prompt that are evaluated in one pass while others wait for their next token: their pause is as
@@ -21,6 +22,7 @@ const TURN_OF_THE_OLDEST: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
+    metrics: Arc<Metrics>,
     /// Counts replies: tells which of two came first.
     count: u64,
     chunks: u64,
@@ -38,6 +40,8 @@ struct Slot {
 struct Running {
     job: Job,
     began: Instant,
+    /// When its last token was chosen.
+    said: Option<Instant>,
 }
 
 impl Slot {
@@ -64,9 +68,9 @@ fn common(prompt: &[u32], tokens: &[u32]) -> usize {
 }
 
 impl Slots {
-    pub(super) fn new(sessions: Vec<Session>) -> Self {
+    pub(super) fn new(sessions: Vec<Session>, metrics: Arc<Metrics>) -> Self {
         let slots = sessions.into_iter().map(|session| Slot { session, job: None, used: 0 });
-        Self { slots: slots.collect(), count: 0, chunks: 0 }
+        Self { slots: slots.collect(), metrics, count: 0, chunks: 0 }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -102,10 +106,14 @@ impl Slots {
         slot.used = self.count;
         match slot.session.begin(&job.prompt, &job.config, &job.cancel) {
             Ok(()) => {
-                job.send(Event::Started);
-                slot.job = Some(Running { job, began: Instant::now() });
+                job.send(Event::Started(slot.session.cached()));
+                self.metrics.begin(job.asked.elapsed());
+                slot.job = Some(Running { job, began: Instant::now(), said: None });
             }
-            Err(error) => job.send(Event::Failed(error.into())),
+            Err(error) => {
+                self.metrics.give_up("error");
+                job.send(Event::Failed(error.into()));
+            }
         }
     }
 
@@ -139,7 +147,10 @@ impl Slots {
     pub(super) fn release_cancelled(&mut self) {
         for slot in &mut self.slots {
             if slot.job.as_ref().is_some_and(|running| running.job.cancel.is_cancelled()) {
-                slot.session.finish();
+                match slot.session.finish() {
+                    Some(output) => slot.note(&output, &self.metrics),
+                    None => self.metrics.give_up("cancelled"),
+                }
                 slot.job = None;
             }
         }
@@ -148,7 +159,7 @@ impl Slots {
     /// Ends every reply with an error.
     pub(super) fn fail_all(&mut self, error: &ApiError) {
         for slot in &mut self.slots {
-            slot.fail(error.clone());
+            slot.fail(error.clone(), &self.metrics);
         }
     }
 
@@ -176,12 +187,15 @@ impl Slots {
         drop(sessions);
         let slots = self.slots.iter_mut().zip(taking_part).filter(|(_, part)| *part);
         let slots = slots.map(|(slot, _)| slot);
+        let metrics = &self.metrics;
         match steps {
-            Ok(steps) => slots.zip(steps).filter_map(|(slot, step)| slot.tell(step)).collect(),
+            Ok(steps) => {
+                slots.zip(steps).filter_map(|(slot, step)| slot.tell(step, metrics)).collect()
+            }
             // The pass failed as a whole, and would fail again.
             Err(error) => {
                 let error = ApiError::from(error);
-                slots.filter_map(|slot| slot.fail(error.clone())).collect()
+                slots.filter_map(|slot| slot.fail(error.clone(), metrics)).collect()
             }
         }
     }
@@ -201,25 +215,51 @@ impl Slots {
 
 impl Slot {
     /// Sends on what a step gave; the time of the reply if it has ended.
-    fn tell(&mut self, step: crane_sdk::Result<Step>) -> Option<f64> {
+    fn tell(&mut self, step: crane_sdk::Result<Step>, metrics: &Metrics) -> Option<f64> {
         match step {
             Ok(Step::Prefill { .. }) => return None,
             Ok(Step::Piece(piece)) => {
+                if piece.id.is_some() {
+                    self.tick(metrics);
+                }
                 self.send(Event::Piece(piece));
                 if self.session.is_running() {
                     return None;
                 }
             }
             Ok(Step::Done) => {}
-            Err(error) => return self.fail(error.into()),
+            Err(error) => return self.fail(error.into(), metrics),
         }
         match self.session.finish() {
-            Some(output) => self.end(Event::Done(Box::new(output))),
+            Some(output) => {
+                self.note(&output, metrics);
+                self.end(Event::Done(Box::new(output)))
+            }
             None => self.end(Event::Failed(ApiError::internal("the reply was lost"))),
         }
     }
 
-    fn fail(&mut self, error: ApiError) -> Option<f64> {
+    /// Times a token.
+    fn tick(&mut self, metrics: &Metrics) {
+        let Some(running) = &mut self.job else { return };
+        match running.said {
+            None => metrics.first_token(running.job.asked.elapsed()),
+            Some(last) => metrics.next_token(last.elapsed()),
+        }
+        running.said = Some(Instant::now());
+    }
+
+    /// Counts a reply that has ended.
+    fn note(&self, output: &Output, metrics: &Metrics) {
+        if let Some(running) = &self.job {
+            metrics.end(output, running.job.asked.elapsed());
+        }
+    }
+
+    fn fail(&mut self, error: ApiError, metrics: &Metrics) -> Option<f64> {
+        if self.job.is_some() {
+            metrics.give_up("error");
+        }
         self.session.finish();
         self.end(Event::Failed(error))
     }

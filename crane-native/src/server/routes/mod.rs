@@ -1,5 +1,6 @@
 //! The table of routes, and what answers where there is none.
 
+mod embeddings;
 mod generate;
 mod replies;
 mod state;
@@ -7,20 +8,27 @@ mod text;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{Html, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 
 use super::app::App;
 use super::auth::{self, Keys};
-use super::wire::{ApiError, Fields};
+use super::openapi;
+use super::wire::{ApiError, Fields, anthropic_error};
 
 /// Every path that is answered, with its method: what the documentation is checked against.
-pub const ROUTES: [(&str, &str); 10] = [
+pub const ROUTES: [(&str, &str); 17] = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/messages"),
+    ("POST", "/v1/messages/count_tokens"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{id}"),
     ("POST", "/tokenize"),
@@ -28,6 +36,9 @@ pub const ROUTES: [(&str, &str); 10] = [
     ("POST", "/apply-template"),
     ("GET", "/health"),
     ("GET", "/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
     ("GET", "/"),
 ];
 
@@ -36,6 +47,10 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
     let guarded = Router::new()
         .route("/v1/chat/completions", post(generate::chat))
         .route("/v1/completions", post(generate::completion))
+        .route("/v1/responses", post(generate::response))
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/v1/messages", post(generate::messages))
+        .route("/v1/messages/count_tokens", post(generate::count))
         .route("/v1/models", get(state::models))
         // A model's name may hold slashes.
         .route("/v1/models/{*id}", get(state::model))
@@ -46,13 +61,31 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
     let open = Router::new()
         .route("/", get(state::root))
         .route("/health", get(state::health))
-        .route("/ready", get(state::ready));
+        .route("/ready", get(state::ready))
+        .route("/metrics", get(state::metrics))
+        .route("/openapi.json", get(async || Json(openapi::openapi())))
+        .route("/docs", get(async || Html(openapi::page())));
     guarded
         .merge(open)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(most_bytes))
+        .layer(axum::middleware::from_fn(in_the_callers_words))
         .with_state(app)
+}
+
+/// Writes refusals as the API that was asked writes them.
+async fn in_the_callers_words(request: Request, next: Next) -> Response {
+    let is_anthropic = request.uri().path().starts_with("/v1/messages");
+    let response = next.run(request).await;
+    match response.extensions().get::<ApiError>().filter(|_| is_anthropic).cloned() {
+        None => response,
+        Some(error) => {
+            let (mut parts, _) = response.into_parts();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from(anthropic_error(&error).to_string()))
+        }
+    }
 }
 
 async fn not_found(uri: Uri) -> ApiError {

@@ -10,10 +10,9 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use crane_sdk::generate::{GenerationConfig, Output};
 use futures_core::Stream;
-use serde_json::Value;
 
 use crate::server::engine::{Event, Ticket};
-use crate::server::wire::{ApiError, Asked, Shape, Teller, Told, Usage};
+use crate::server::wire::{ApiError, Asked, Frame, Shape, Teller, Told, Usage};
 
 /// The replies of one request as they come.
 pub(super) struct Replies {
@@ -28,7 +27,7 @@ pub(super) struct Replies {
 
 /// What an event means for an answer.
 enum News {
-    Started,
+    Started(usize),
     Told(Option<Told>),
     Ended(Option<Told>, Box<Output>),
 }
@@ -50,7 +49,7 @@ impl Replies {
         let (index, event) = event.ok_or_else(stopped)?;
         let teller = self.tellers.get_mut(index).ok_or_else(stopped)?;
         let news = match event {
-            Event::Started => News::Started,
+            Event::Started(cached) => News::Started(cached),
             Event::Piece(piece) => News::Told(teller.piece(piece, &self.config)),
             Event::Done(output) => {
                 let told = teller.end(&output);
@@ -98,7 +97,7 @@ async fn whole(mut replies: Replies, mut shape: impl Shape) -> Result<Response, 
         let (index, news) = replies.news(event)?;
         let Some((said, ended)) = told.get_mut(index) else { continue };
         match news {
-            News::Started => {}
+            News::Started(_) => {}
             News::Told(more) => more.into_iter().for_each(|more| said.extend(more)),
             News::Ended(more, output) => {
                 more.into_iter().for_each(|more| said.extend(more));
@@ -119,38 +118,46 @@ struct Chunks<S> {
 }
 
 impl<S: Shape> Chunks<S> {
-    fn push(&mut self, chunk: &Value) {
-        self.ready.push_back(sse::Event::default().data(chunk.to_string()));
+    fn push(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        self.ready.extend(frames.into_iter().map(|Frame { event, data }| {
+            let named = event.into_iter().fold(sse::Event::default(), sse::Event::event);
+            named.data(data.to_string())
+        }));
     }
 
     fn take(&mut self, news: Result<(usize, News), ApiError>) {
         let (index, news) = match news {
             Ok(news) => news,
             Err(error) => {
-                self.push(&error.json());
+                let frame = self.shape.failed(&error);
+                self.push([frame]);
                 self.ended = true;
                 return;
             }
         };
         let (told, output) = match news {
-            News::Started => {
-                let chunk = self.shape.started(index);
-                chunk.iter().for_each(|chunk| self.push(chunk));
+            News::Started(cached) => {
+                let frames = self.shape.started(index, cached);
+                self.push(frames);
                 return;
             }
             News::Told(told) => (told, None),
             News::Ended(told, output) => (told, Some(output)),
         };
-        let chunk = told.and_then(|told| self.shape.told(index, told));
-        chunk.iter().for_each(|chunk| self.push(chunk));
+        if let Some(told) = told {
+            let frames = self.shape.told(index, told);
+            self.push(frames);
+        }
         if let Some(output) = output {
-            let chunk = self.shape.ended(index, &output);
-            self.push(&chunk);
+            let frames = self.shape.ended(index, &output);
+            self.push(frames);
         }
         if self.replies.left == 0 {
-            let usage = self.shape.usage(self.replies.usage);
-            usage.iter().for_each(|chunk| self.push(chunk));
-            self.ready.push_back(sse::Event::default().data("[DONE]"));
+            let frames = self.shape.finished(self.replies.usage);
+            self.push(frames);
+            if S::DONE {
+                self.ready.push_back(sse::Event::default().data("[DONE]"));
+            }
             self.ended = true;
         }
     }

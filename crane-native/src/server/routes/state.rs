@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::server::app::App;
@@ -63,4 +64,11 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
         _ => (StatusCode::OK, "ready"),
     };
     (status, Json(json!({ "status": word })))
+}
+
+/// `GET /metrics`: what the engine counts and times, in the format of OpenMetrics.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = app.served.engine.metrics()?;
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -4,29 +4,23 @@ use std::sync::Arc;
 
 use crane_sdk::generate::{GenerationConfig, Output};
 use crane_sdk::text::Tokenizer;
-use serde_json::{Value, json};
+use crane_sdk::text::tools::CallFormat;
+use serde_json::{Map, Value, json};
 
 use super::fields::Neutral;
 use super::{
-    ApiError, Asked, Chosen, Conversation, Fields, Head, Shape, Told, Usage, finish_reason,
+    ApiError, Asked, Call, CallTeller, Chosen, Conversation, Fields, Frame, Head, Part, Shape,
+    Told, ToolUse, Usage, finish_reason, gather,
 };
 
 /// Fields of OpenAI's API that ask for what is not done here.
-const NOT_DONE: &[Neutral] = &[
+pub(super) const NOT_DONE: &[Neutral] = &[
+    Neutral { name: "functions", values: &["[]"], reason: "is the older name of tools" },
     Neutral {
-        name: "response_format",
-        values: &[r#"{"type":"text"}"#],
-        reason: "output cannot be constrained yet; ask for it in the prompt",
+        name: "function_call",
+        values: &["\"none\""],
+        reason: "is the older name of tool_choice",
     },
-    Neutral {
-        name: "tools",
-        values: &["[]"],
-        reason: "calls of tools are not read out of replies yet",
-    },
-    Neutral { name: "tool_choice", values: &["\"none\""], reason: "tools are not supported yet" },
-    Neutral { name: "parallel_tool_calls", values: &[], reason: "acts only with tools" },
-    Neutral { name: "functions", values: &["[]"], reason: "tools are not supported yet" },
-    Neutral { name: "function_call", values: &["\"none\""], reason: "tools are not supported yet" },
     Neutral { name: "modalities", values: &[r#"["text"]"#], reason: "the model writes text" },
     Neutral { name: "audio", values: &[], reason: "the model writes text" },
     Neutral { name: "prediction", values: &[], reason: "predicted output is not used" },
@@ -49,7 +43,6 @@ const NOT_DONE: &[Neutral] = &[
         values: &[],
         reason: "prefixes are found by their tokens; leave it out",
     },
-    Neutral { name: "grammar", values: &[], reason: "output cannot be constrained yet" },
 ];
 
 /// What is asked for.
@@ -57,6 +50,8 @@ const NOT_DONE: &[Neutral] = &[
 pub struct ChatRequest {
     /// What was said.
     pub conversation: Conversation,
+    /// What may be called.
+    pub tools: Option<ToolUse>,
     /// The shared options.
     pub asked: Asked,
 }
@@ -71,7 +66,9 @@ impl ChatRequest {
         defaults: &GenerationConfig,
         lenient: bool,
     ) -> Result<(Self, Vec<String>), ApiError> {
-        let conversation = Conversation::take(&mut fields)?;
+        let mut conversation = Conversation::take(&mut fields)?;
+        let tools = ToolUse::take(&mut fields)?;
+        conversation.tools = tools.as_ref().map(|tools| tools.shown.clone());
         let mut asked = Asked::take(&mut fields, defaults)?;
         let both = (fields.count("max_completion_tokens")?, fields.count("max_tokens")?);
         asked.config.max_new_tokens = match both {
@@ -90,26 +87,61 @@ impl ChatRequest {
                 return Err(ApiError::value("top_logprobs", "acts only with logprobs: true"));
             }
         };
+        if tools.is_some() {
+            check_with_tools(&asked)?;
+        }
         fields.only_neutral(NOT_DONE)?;
         let unknown = fields.finish(lenient)?;
-        Ok((Self { conversation, asked }, unknown))
+        Ok((Self { conversation, tools, asked }, unknown))
     }
+}
+
+/// Refuses what does not go with tools.
+///
+/// # Errors
+/// The field.
+pub(super) fn check_with_tools(asked: &Asked) -> Result<(), ApiError> {
+    if let Some(form) = &asked.form {
+        let reason =
+            "does not go with tools, whose calls have a form of their own; set tool_choice to none";
+        return Err(ApiError::unsupported(form.param, reason));
+    }
+    if asked.config.logprobs.is_some() {
+        let reason = "does not go with tools: the tokens of a call are not told";
+        return Err(ApiError::unsupported("logprobs", reason));
+    }
+    Ok(())
 }
 
 /// Writes chat completions.
 #[derive(Debug)]
 pub struct ChatShape {
     /// What all chunks say.
-    pub head: Head,
+    head: Head,
     /// Spells tokens.
-    pub tokenizer: Arc<Tokenizer>,
+    tokenizer: Arc<Tokenizer>,
     /// Whether log-probabilities were asked for.
-    pub logprobs: bool,
+    logprobs: bool,
     /// Whether chunks speak of usage.
-    pub include_usage: bool,
+    include_usage: bool,
+    /// Read the calls out of each reply, if there may be some.
+    tellers: Vec<CallTeller>,
 }
 
 impl ChatShape {
+    /// For a request.
+    pub fn new(
+        head: Head,
+        tokenizer: Arc<Tokenizer>,
+        asked: &Asked,
+        calls: Option<&CallFormat>,
+    ) -> Self {
+        let teller = |index| Some(CallTeller::new(calls?, &head.id, index));
+        let tellers = (0..asked.n).filter_map(teller).collect();
+        let (logprobs, include_usage) = (asked.config.logprobs.is_some(), asked.include_usage);
+        Self { head, tokenizer, logprobs, include_usage, tellers }
+    }
+
     fn chunk(&self, choices: Value) -> Value {
         let mut chunk = json!({
             "id": self.head.id,
@@ -124,10 +156,37 @@ impl ChatShape {
         chunk
     }
 
-    fn choice(&self, index: usize, delta: Value, logprobs: Value, finish: Value) -> Value {
-        self.chunk(json!([
+    fn choice(&self, index: usize, delta: Value, logprobs: Value, finish: Value) -> Frame {
+        let choice = json!([
             { "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish }
-        ]))
+        ]);
+        self.chunk(choice).into()
+    }
+
+    /// Parts of a reply in one chunk.
+    fn parts(&self, index: usize, parts: Vec<Part>) -> Option<Frame> {
+        let mut delta = Map::new();
+        let mut calls: Vec<Value> = Vec::new();
+        for part in parts {
+            match part {
+                Part::Text(text) => match delta.get_mut("content") {
+                    Some(Value::String(said)) => said.push_str(&text),
+                    _ => drop(delta.insert("content".to_owned(), text.into())),
+                },
+                Part::Call(number, call) => {
+                    let mut json = call.json();
+                    json["index"] = number.into();
+                    calls.push(json);
+                }
+                Part::Arguments(number, text) => {
+                    calls.push(json!({ "index": number, "function": { "arguments": text } }));
+                }
+            }
+        }
+        if !calls.is_empty() {
+            delta.insert("tool_calls".to_owned(), calls.into());
+        }
+        (!delta.is_empty()).then(|| self.choice(index, delta.into(), Value::Null, Value::Null))
     }
 
     fn logprobs(&self, tokens: &[Chosen]) -> Value {
@@ -149,42 +208,78 @@ impl ChatShape {
     }
 }
 
+/// Why a reply ended that called so many tools.
+fn finish_with(calls: usize, output: &Output) -> &'static str {
+    match finish_reason(output) {
+        "stop" if calls > 0 => "tool_calls",
+        reason => reason,
+    }
+}
+
 impl Shape for ChatShape {
-    fn started(&mut self, index: usize) -> Option<Value> {
+    fn started(&mut self, index: usize, _cached: usize) -> Vec<Frame> {
         let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-        Some(self.choice(index, delta, Value::Null, Value::Null))
+        vec![self.choice(index, delta, Value::Null, Value::Null)]
     }
 
-    fn told(&mut self, index: usize, told: Told) -> Option<Value> {
+    fn told(&mut self, index: usize, told: Told) -> Vec<Frame> {
+        if let Some(teller) = self.tellers.get_mut(index) {
+            let parts = teller.push(&told.text);
+            return Vec::from_iter(self.parts(index, parts));
+        }
         let logprobs = self.logprobs(&told.tokens);
-        Some(self.choice(index, json!({ "content": told.text }), logprobs, Value::Null))
+        vec![self.choice(index, json!({ "content": told.text }), logprobs, Value::Null)]
     }
 
-    fn ended(&mut self, index: usize, output: &Output) -> Value {
-        self.choice(index, json!({}), Value::Null, finish_reason(output).into())
+    fn ended(&mut self, index: usize, output: &Output) -> Vec<Frame> {
+        let (parts, calls) = match self.tellers.get_mut(index) {
+            Some(teller) => (teller.finish(), teller.count()),
+            None => (Vec::new(), 0),
+        };
+        let mut frames = Vec::from_iter(self.parts(index, parts));
+        let finish = finish_with(calls, output);
+        frames.push(self.choice(index, json!({}), Value::Null, finish.into()));
+        frames
     }
 
-    fn usage(&mut self, usage: Usage) -> Option<Value> {
+    fn finished(&mut self, usage: Usage) -> Vec<Frame> {
         let mut chunk = self.chunk(json!([]));
         chunk["usage"] = json!(usage);
-        self.include_usage.then_some(chunk)
+        Vec::from_iter(self.include_usage.then_some(chunk.into()))
     }
 
     fn whole(&mut self, replies: Vec<(Told, Box<Output>)>, usage: Usage) -> Value {
-        let choice = |(index, (told, output)): (usize, &(Told, Box<Output>))| {
-            json!({
+        let mut choices = Vec::new();
+        for (index, (told, output)) in replies.into_iter().enumerate() {
+            let logprobs = self.logprobs(&told.tokens);
+            let (text, calls) = match self.tellers.get_mut(index) {
+                Some(teller) => {
+                    let mut parts = teller.push(&told.text);
+                    parts.extend(teller.finish());
+                    gather(parts)
+                }
+                None => (told.text, Vec::new()),
+            };
+            let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
+            if !calls.is_empty() {
+                message["tool_calls"] = calls.iter().map(Call::json).collect();
+                if text.is_empty() {
+                    message["content"] = Value::Null;
+                }
+            }
+            choices.push(json!({
                 "index": index,
-                "message": { "role": "assistant", "content": told.text, "refusal": null },
-                "logprobs": self.logprobs(&told.tokens),
-                "finish_reason": finish_reason(output),
-            })
-        };
+                "message": message,
+                "logprobs": logprobs,
+                "finish_reason": finish_with(calls.len(), &output),
+            }));
+        }
         json!({
             "id": self.head.id,
             "object": "chat.completion",
             "created": self.head.created,
             "model": self.head.model,
-            "choices": replies.iter().enumerate().map(choice).collect::<Vec<_>>(),
+            "choices": choices,
             "usage": usage,
         })
     }

@@ -7,25 +7,19 @@ use crane_sdk::text::Tokenizer;
 use serde_json::{Map, Value, json};
 
 use super::fields::{Neutral, wrong_type};
-use super::{ApiError, Asked, Chosen, Fields, Head, Shape, Told, Usage, finish_reason};
+use super::{ApiError, Asked, Chosen, Fields, Frame, Head, Shape, Told, Usage, finish_reason};
 
 /// What a text is gone on with where nothing says how long, as in OpenAI's API.
 const DEFAULT_TOKENS: usize = 16;
 
 /// Fields of OpenAI's API that ask for what is not done here.
-const NOT_DONE: &[Neutral] = &[
+pub(super) const NOT_DONE: &[Neutral] = &[
     Neutral {
         name: "suffix",
         values: &["\"\""],
         reason: "text is not filled in; only gone on with",
     },
     Neutral { name: "best_of", values: &["1"], reason: "replies are not ranked; take n" },
-    Neutral {
-        name: "response_format",
-        values: &[r#"{"type":"text"}"#],
-        reason: "output cannot be constrained yet",
-    },
-    Neutral { name: "grammar", values: &[], reason: "output cannot be constrained yet" },
 ];
 
 /// What is to be gone on with.
@@ -58,7 +52,7 @@ impl CompletionRequest {
         defaults: &GenerationConfig,
         lenient: bool,
     ) -> Result<(Self, Vec<String>), ApiError> {
-        let prompts = prompts(fields.required("prompt")?)?;
+        let prompts = inputs("prompt", fields.required("prompt")?)?;
         let mut asked = Asked::take(&mut fields, defaults)?;
         asked.config.max_new_tokens = Some(fields.count("max_tokens")?.unwrap_or(DEFAULT_TOKENS));
         asked.config.logprobs = fields.integer("logprobs", 0..=20)?.map(|top| top as usize);
@@ -73,24 +67,25 @@ impl CompletionRequest {
     }
 }
 
-fn prompts(value: Value) -> Result<Vec<PromptInput>, ApiError> {
+/// A text, texts, tokens, or several texts' tokens.
+///
+/// # Errors
+/// The place of what is none.
+pub(super) fn inputs(param: &str, value: Value) -> Result<Vec<PromptInput>, ApiError> {
     let wanted = "a string, a list of strings, a list of token ids or a list of such lists";
     let list = match value {
         Value::String(text) => return Ok(vec![PromptInput::Text(text)]),
         Value::Array(list) if list.is_empty() => {
-            return Err(ApiError::value(
-                "prompt",
-                "is an empty list: there is nothing to go on with",
-            ));
+            return Err(ApiError::value(param, "is an empty list: there is nothing to read"));
         }
         Value::Array(list) => list,
-        other => return Err(wrong_type("prompt", wanted, &other)),
+        other => return Err(wrong_type(param, wanted, &other)),
     };
     if list.iter().all(Value::is_number) {
-        return Ok(vec![PromptInput::Ids(ids("prompt", &list)?)]);
+        return Ok(vec![PromptInput::Ids(ids(param, &list)?)]);
     }
     let one = |(index, value)| {
-        let path = format!("prompt[{index}]");
+        let path = format!("{param}[{index}]");
         match value {
             Value::String(text) => Ok(PromptInput::Text(text)),
             Value::Array(list) => ids(&path, &list).map(PromptInput::Ids),
@@ -157,13 +152,13 @@ impl CompletionShape {
         json!({ "index": index, "text": told.text, "logprobs": logprobs, "finish_reason": finish })
     }
 
-    fn chunk(&mut self, index: usize, told: Told, finish: Option<&str>) -> Value {
+    fn chunk(&mut self, index: usize, told: Told, finish: Option<&str>) -> Frame {
         let choice = self.choice(index, told, finish);
         let mut chunk = self.body(vec![choice]);
         if self.include_usage {
             chunk["usage"] = Value::Null;
         }
-        chunk
+        chunk.into()
     }
 
     fn logprobs(&self, index: usize, told: &Told) -> Value {
@@ -187,23 +182,25 @@ impl CompletionShape {
 }
 
 impl Shape for CompletionShape {
-    fn started(&mut self, index: usize) -> Option<Value> {
-        let text = self.begins.get(index).filter(|text| !text.is_empty())?.clone();
-        Some(self.chunk(index, Told { text, tokens: Vec::new() }, None))
+    fn started(&mut self, index: usize, _cached: usize) -> Vec<Frame> {
+        match self.begins.get(index).filter(|text| !text.is_empty()).cloned() {
+            Some(text) => vec![self.chunk(index, Told { text, tokens: Vec::new() }, None)],
+            None => Vec::new(),
+        }
     }
 
-    fn told(&mut self, index: usize, told: Told) -> Option<Value> {
-        Some(self.chunk(index, told, None))
+    fn told(&mut self, index: usize, told: Told) -> Vec<Frame> {
+        vec![self.chunk(index, told, None)]
     }
 
-    fn ended(&mut self, index: usize, output: &Output) -> Value {
-        self.chunk(index, Told::default(), Some(finish_reason(output)))
+    fn ended(&mut self, index: usize, output: &Output) -> Vec<Frame> {
+        vec![self.chunk(index, Told::default(), Some(finish_reason(output)))]
     }
 
-    fn usage(&mut self, usage: Usage) -> Option<Value> {
+    fn finished(&mut self, usage: Usage) -> Vec<Frame> {
         let mut chunk = self.body(Vec::new());
         chunk["usage"] = json!(usage);
-        self.include_usage.then_some(chunk)
+        Vec::from_iter(self.include_usage.then_some(chunk.into()))
     }
 
     fn whole(&mut self, replies: Vec<(Told, Box<Output>)>, usage: Usage) -> Value {
@@ -233,10 +230,14 @@ mod tests {
             ("[1, 2]", vec![PromptInput::Ids(vec![1, 2])]),
             ("[[1], [2, 3]]", vec![PromptInput::Ids(vec![1]), PromptInput::Ids(vec![2, 3])]),
         ] {
-            assert_eq!(prompts(serde_json::from_str(json).unwrap()).unwrap(), wanted, "{json}");
+            assert_eq!(
+                inputs("prompt", serde_json::from_str(json).unwrap()).unwrap(),
+                wanted,
+                "{json}"
+            );
         }
         for json in ["[]", "3", "{}", "[1, \"a\"]", "[-1]", "[1.5]", "[[\"a\"]]", "[true]"] {
-            assert!(prompts(serde_json::from_str(json).unwrap()).is_err(), "{json}");
+            assert!(inputs("prompt", serde_json::from_str(json).unwrap()).is_err(), "{json}");
         }
     }
 }

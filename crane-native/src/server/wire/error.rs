@@ -55,6 +55,25 @@ impl ApiError {
         Self::field(param, "unsupported_parameter", reason)
     }
 
+    /// The same about another field.
+    #[must_use]
+    pub fn about(mut self, param: &str) -> Self {
+        self.body.param = Some(param.to_owned());
+        self
+    }
+
+    /// The same about a field that the client calls by another name.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        if let Some(rest) = self.body.param.as_deref().and_then(|param| param.strip_prefix(from)) {
+            let param = format!("{to}{rest}");
+            self.body.message =
+                self.body.message.replacen(&format!("'{from}"), &format!("'{to}"), 1);
+            self.body.param = Some(param);
+        }
+        self
+    }
+
     /// With another status, its type and its code.
     #[must_use]
     pub fn with(mut self, status: StatusCode, kind: &'static str, code: &'static str) -> Self {
@@ -130,6 +149,8 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // For those who write it in another API's shape.
+        response.extensions_mut().insert(self);
         response
     }
 }

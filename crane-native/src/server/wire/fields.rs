@@ -67,7 +67,16 @@ impl Fields {
 
     /// Takes a field; `null` counts as absent.
     pub fn take(&mut self, name: &str) -> Option<Value> {
+        #[cfg(test)]
+        if self.path.is_empty() {
+            READ.with_borrow_mut(|names| names.insert(name.to_owned()));
+        }
         self.map.shift_remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A field as it was sent, left where it is.
+    pub fn copy(&self, name: &str) -> Option<Value> {
+        self.map.get(name).filter(|value| !value.is_null()).cloned()
     }
 
     /// Takes a field that must be there.
@@ -166,6 +175,17 @@ impl Fields {
         }
     }
 
+    /// Takes a string that must be there.
+    ///
+    /// # Errors
+    /// That it is not, or is none.
+    pub fn required_string(&mut self, name: &str) -> Result<String, ApiError> {
+        match self.required(name)? {
+            Value::String(value) => Ok(value),
+            other => Err(wrong_type(self.name(name), "a string", &other)),
+        }
+    }
+
     /// Takes an object.
     ///
     /// # Errors
@@ -222,6 +242,13 @@ pub struct Neutral {
     pub values: &'static [&'static str],
     /// What to tell those who want more.
     pub reason: &'static str,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The names of the fields that were asked for, which the documentation is checked against.
+    pub(super) static READ: std::cell::RefCell<std::collections::BTreeSet<String>> =
+        const { std::cell::RefCell::new(std::collections::BTreeSet::new()) };
 }
 
 #[cfg(test)]

@@ -14,8 +14,12 @@ const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
 pub struct Conversation {
     /// What was said.
     pub messages: Vec<Message>,
+    /// The tools that the template shows to the model.
+    pub tools: Option<Vec<Value>>,
     /// The template's further variables.
     pub extra: Map<String, Value>,
+    /// The request's field that holds the messages, for errors.
+    pub param: &'static str,
 }
 
 impl Conversation {
@@ -34,7 +38,7 @@ impl Conversation {
         let read = |(index, value)| message(&format!("messages[{index}]"), value);
         let messages = list.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let extra = fields.object("chat_template_kwargs")?.unwrap_or_default();
-        Ok(Self { messages, extra })
+        Ok(Self { messages, tools: None, extra, param: "messages" })
     }
 
     /// Writes the conversation as a prompt.
@@ -59,11 +63,19 @@ impl Conversation {
         }
         let options = RenderOptions {
             add_generation_prompt,
+            tools: self.tools.clone(),
             extra: self.extra.clone(),
             ..RenderOptions::default()
         };
-        let text = template.render(&messages, &options)?;
-        check_rendered(&messages, &text)?;
+        let text = template
+            .render(&messages, &options)
+            .map_err(|error| ApiError::from(error).renamed("messages", self.param))?;
+        check_rendered(&messages, &text).map_err(|error| match self.param {
+            "messages" => error,
+            // Its items are no messages one for one.
+            param => error.about(param),
+        })?;
+        check_tools(self.tools.as_deref().unwrap_or_default(), &text)?;
         Ok(text)
     }
 }
@@ -103,20 +115,29 @@ fn check_rendered(messages: &[Message], text: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Refuses tools that the template does not show to the model.
+///
+/// # Errors
+/// The field `tools`.
+fn check_tools(tools: &[Value], text: &str) -> Result<(), ApiError> {
+    let mut names = tools.iter().filter_map(|tool| tool["function"]["name"].as_str());
+    match names.find(|name| !text.contains(name)) {
+        None => Ok(()),
+        Some(_) => {
+            let reason = "the model's chat template does not show tools to the model";
+            Err(ApiError::unsupported("tools", reason))
+        }
+    }
+}
+
 fn message(path: &str, value: Value) -> Result<Message, ApiError> {
     let mut fields = Fields::of(path, value)?;
-    let role = match fields.required("role")? {
-        Value::String(role) if ROLES.contains(&role.as_str()) => role,
-        Value::String(role) => {
-            let reason = format!("is {role:?}; it is one of {}", ROLES.join(", "));
-            return Err(ApiError::value(fields.name("role"), reason));
-        }
-        other => return Err(wrong_type(fields.name("role"), "a string", &other)),
-    };
+    let role = fields.role()?;
     let mut message = Message::new(role, "");
     message.name = fields.string("name")?;
     let content_name = fields.name("content");
-    let content = fields.take("content").map(|value| content(&content_name, value)).transpose()?;
+    let content =
+        fields.take("content").map(|value| content(&content_name, value, &["text"])).transpose()?;
     if message.role == "assistant" {
         message.tool_calls = tool_calls(&mut fields)?;
         // What a client sends back of an answer, and what asks for nothing.
@@ -142,28 +163,49 @@ fn message(path: &str, value: Value) -> Result<Message, ApiError> {
     Ok(message)
 }
 
-/// A text, or text parts in one.
-fn content(path: &str, value: Value) -> Result<String, ApiError> {
+impl Fields {
+    /// Takes the role of a message.
+    ///
+    /// # Errors
+    /// That it is none of OpenAI's.
+    pub(super) fn role(&mut self) -> Result<String, ApiError> {
+        match self.required("role")? {
+            Value::String(role) if ROLES.contains(&role.as_str()) => Ok(role),
+            Value::String(role) => {
+                let reason = format!("is {role:?}; it is one of {}", ROLES.join(", "));
+                Err(ApiError::value(self.name("role"), reason))
+            }
+            other => Err(wrong_type(self.name("role"), "a string", &other)),
+        }
+    }
+}
+
+/// A text, or text parts of these types in one.
+///
+/// # Errors
+/// The place of what is no text.
+pub(super) fn content(path: &str, value: Value, types: &[&str]) -> Result<String, ApiError> {
     match value {
         Value::String(text) => Ok(text),
         Value::Array(parts) => {
             let part = |(index, value)| {
                 let mut part = Fields::of(format_args!("{path}[{index}]"), value)?;
                 let kind = part.string("type")?;
-                if kind.as_deref() != Some("text") {
-                    let reason = "this model reads text: the type of a part is \"text\"";
+                if !kind.is_some_and(|kind| types.contains(&kind.as_str())) {
+                    let reason = format_args!(
+                        "this model reads text: the type of a part is {}",
+                        types.join(" or ")
+                    );
                     return Err(ApiError::unsupported(part.name("type"), reason));
                 }
-                let name = part.name("text");
-                let text = part.string("text")?;
+                let text = part.required_string("text")?;
+                // What an answer's part says beside its text.
+                part.take("annotations");
+                part.take("logprobs");
                 part.finish(false)?;
-                text.ok_or_else(|| {
-                    ApiError::field(name, "missing_required_parameter", "is missing")
-                })
+                Ok(text)
             };
-            let texts: Result<Vec<String>, ApiError> =
-                parts.into_iter().enumerate().map(part).collect();
-            texts.map(|texts| texts.concat())
+            parts.into_iter().enumerate().map(part).collect()
         }
         other => Err(wrong_type(path, "a string or a list of parts", &other)),
     }
@@ -183,17 +225,24 @@ fn tool_calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
             let param = format!("{name}[{index}].function.name");
             return Err(ApiError::field(param, "missing_required_parameter", "is missing"));
         }
-        let arguments = call.pointer_mut("/function/arguments");
-        if let Some(arguments) = arguments
-            && let Some(text) = arguments.as_str()
-        {
-            *arguments = serde_json::from_str(text).map_err(|error| {
-                let param = format!("{name}[{index}].function.arguments");
-                ApiError::value(param, format_args!("is not JSON: {error}"))
-            })?;
+        if let Some(place) = call.pointer_mut("/function/arguments") {
+            let param = format!("{name}[{index}].function.arguments");
+            *place = arguments(&param, place.take())?;
         }
     }
     Ok(Some(calls))
+}
+
+/// The arguments of a call as templates want them: an object, not its text.
+///
+/// # Errors
+/// That the text is not JSON.
+pub(super) fn arguments(param: &str, value: Value) -> Result<Value, ApiError> {
+    match value.as_str() {
+        None => Ok(value),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| ApiError::value(param, format_args!("is not JSON: {error}"))),
+    }
 }
 
 #[cfg(test)]

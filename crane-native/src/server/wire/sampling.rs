@@ -4,8 +4,8 @@ use crane_sdk::generate::GenerationConfig;
 use crane_sdk::sample::LogprobsOf;
 use serde_json::{Map, Value};
 
-use super::ApiError;
 use super::fields::{Fields, wrong_type};
+use super::{ApiError, Form};
 
 /// The most replies to one prompt, and stop strings of one request.
 const MOST: u64 = 128;
@@ -16,6 +16,8 @@ const MOST_STOPS: usize = 16;
 pub struct Asked {
     /// How replies are generated; `logprobs` is set by the endpoint, which counts them in its own way.
     pub config: GenerationConfig,
+    /// The form that replies must have; the handler compiles it.
+    pub form: Option<Form>,
     /// Replies to one prompt.
     pub n: usize,
     /// Tokens as they are chosen.
@@ -27,11 +29,25 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Takes the shared fields; what is not given comes from the model's own options.
+    /// Takes the fields of OpenAI's completions; what is not given comes from the model's own options.
     ///
     /// # Errors
     /// That a field has the wrong type or a value out of range.
     pub fn take(fields: &mut Fields, defaults: &GenerationConfig) -> Result<Self, ApiError> {
+        let mut asked = Self::bare(fields, defaults)?;
+        asked.form = Form::either(Form::take_format(fields)?, asked.form)?;
+        asked.stop(fields, "stop")?;
+        asked.n = fields.integer("n", 1..=MOST)?.unwrap_or(1) as usize;
+        asked.stream_options(fields)?;
+        asked.user(fields)?;
+        Ok(asked)
+    }
+
+    /// Takes the fields that all APIs share.
+    ///
+    /// # Errors
+    /// That a field has the wrong type or a value out of range.
+    pub fn bare(fields: &mut Fields, defaults: &GenerationConfig) -> Result<Self, ApiError> {
         let mut config = defaults.clone();
         config.logprobs_of = LogprobsOf::Model;
         let sampling = &mut config.sampling;
@@ -68,19 +84,44 @@ impl Asked {
                 sampling.logit_bias.insert(id, bias);
             }
         }
-        if let Some(stop) = fields.take("stop") {
-            config.stop.extend(stops(stop)?);
-        }
         put(&mut config.ignore_eos, fields.boolean("ignore_eos")?);
-        let n = fields.integer("n", 1..=MOST)?.unwrap_or(1) as usize;
+        let form = Form::take_grammar(fields)?;
         let stream = fields.boolean("stream")?.unwrap_or(false);
+        Ok(Self { config, form, n: 1, stream, include_usage: false, user: None })
+    }
+
+    /// Takes stop strings from the field of this name.
+    ///
+    /// # Errors
+    /// What of them is wrong.
+    pub fn stop(&mut self, fields: &mut Fields, name: &str) -> Result<(), ApiError> {
+        if let Some(stop) = fields.take(name) {
+            self.config.stop.extend(stops(name, stop)?);
+        }
+        Ok(())
+    }
+
+    /// Takes `stream_options`.
+    ///
+    /// # Errors
+    /// What of them is wrong.
+    pub fn stream_options(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
         let options = fields.object("stream_options")?;
-        if options.is_some() && !stream {
+        if options.is_some() && !self.stream {
             return Err(ApiError::value("stream_options", "acts only with stream: true"));
         }
-        let include_usage = stream_options(options.unwrap_or_default())?;
-        let user = fields.string("user")?.or(fields.string("safety_identifier")?);
-        Ok(Self { config, n, stream, include_usage, user })
+        self.include_usage = stream_options(options.unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// Takes who asks.
+    ///
+    /// # Errors
+    /// That it is no string.
+    pub fn user(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
+        let (user, same) = (fields.string("user")?, fields.string("safety_identifier")?);
+        self.user = user.or(same);
+        Ok(())
     }
 
     /// The options of the reply with this number: the same seed would give the same reply.
@@ -109,22 +150,22 @@ fn logit_bias(id: &str, bias: &Value) -> Result<(u32, f32), ApiError> {
     Ok((token, if number == -100.0 { f32::NEG_INFINITY } else { number as f32 }))
 }
 
-fn stops(stop: Value) -> Result<Vec<String>, ApiError> {
+fn stops(name: &str, stop: Value) -> Result<Vec<String>, ApiError> {
     let list = match stop {
         Value::String(stop) => vec![Value::String(stop)],
         Value::Array(stops) => stops,
-        other => return Err(wrong_type("stop", "a string or a list of strings", &other)),
+        other => return Err(wrong_type(name, "a string or a list of strings", &other)),
     };
     if list.len() > MOST_STOPS {
         let reason = format_args!("has {} strings; at most {MOST_STOPS} are taken", list.len());
-        return Err(ApiError::value("stop", reason));
+        return Err(ApiError::value(name, reason));
     }
     let string = |(index, value)| match value {
         Value::String(stop) if !stop.is_empty() => Ok(stop),
         Value::String(_) => {
-            Err(ApiError::value(format_args!("stop[{index}]"), "is empty, and so is everywhere"))
+            Err(ApiError::value(format_args!("{name}[{index}]"), "is empty, and so is everywhere"))
         }
-        other => Err(wrong_type(format_args!("stop[{index}]"), "a string", &other)),
+        other => Err(wrong_type(format_args!("{name}[{index}]"), "a string", &other)),
     };
     list.into_iter().enumerate().map(string).collect()
 }

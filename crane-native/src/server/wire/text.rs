@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::completion::ids;
 use super::fields::wrong_type;
-use super::{ApiError, Conversation, Fields};
+use super::{ApiError, Conversation, Fields, ToolUse};
 
 /// A text whose tokens are wanted.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl TemplateRequest {
     /// # Errors
     /// The field that cannot act.
     pub fn read(mut fields: Fields, lenient: bool) -> Result<(Self, Vec<String>), ApiError> {
-        let conversation = Conversation::take(&mut fields)?;
+        let mut conversation = Conversation::take(&mut fields)?;
+        conversation.tools = ToolUse::take(&mut fields)?.map(|tools| tools.shown);
         let add_generation_prompt = fields.boolean("add_generation_prompt")?.unwrap_or(true);
         let unknown = fields.finish(lenient)?;
         Ok((Self { conversation, add_generation_prompt }, unknown))

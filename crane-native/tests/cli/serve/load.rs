@@ -157,3 +157,44 @@ fn a_large_body_is_refused_in_the_same_shape() {
     let large = json!({ "prompt": "x".repeat(1 << 20) });
     server.post(TEXT, large).refused(413, None, Some("body_too_large"));
 }
+
+#[test]
+fn prometheus_learns_what_was_done() {
+    let server = Server::fixture(&["--ctx", "256", "--api-key", "sesame"]);
+    let metrics = || {
+        let mut answer = Server::agent().get(server.url("/metrics")).call().unwrap();
+        assert_eq!(answer.status(), 200);
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+        answer.body_mut().read_to_string().unwrap()
+    };
+    let value = |text: &str, name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    };
+    assert_eq!(value(&metrics(), "crane_generated_tokens_total"), 0.0);
+    let body = chat("Hello", &json!({ "max_tokens": 7, "ignore_eos": true }));
+    for _ in 0..2 {
+        let request = Server::agent().post(server.url(CHAT)).header("x-api-key", "sesame");
+        assert_eq!(request.send(body.to_string()).unwrap().status(), 200);
+    }
+    // A reply is sent before its slot is free.
+    server.wait_for_running(0);
+    let text = metrics();
+    for (name, expected) in [
+        ("crane_slots", 4.0),
+        ("crane_replies_running", 0.0),
+        ("crane_replies_waiting", 0.0),
+        ("crane_generated_tokens_total", 14.0),
+        ("crane_replies_total{reason=\"length\"}", 2.0),
+        ("crane_time_to_first_token_seconds_count", 2.0),
+        ("crane_inter_token_seconds_count", 12.0),
+        ("crane_reply_seconds_count", 2.0),
+    ] {
+        assert_eq!(value(&text, name), expected, "{name}");
+    }
+    // The second prompt was in a slot, but for its last token.
+    let prompts = value(&text, "crane_prompt_tokens_total");
+    assert_eq!(value(&text, "crane_cached_tokens_total"), prompts / 2.0 - 1.0);
+    assert!(text.ends_with("# EOF\n"), "{text}");
+}

@@ -1,8 +1,11 @@
 //! `crane serve` as its clients meet it.
 
 mod client;
+mod dialects;
 mod fields;
+mod forms;
 mod load;
+mod tools;
 
 use serde_json::{Value, json};
 
@@ -154,6 +157,16 @@ fn the_documentation_lists_the_routes() {
     let listed: Vec<_> =
         text.lines().filter_map(row).filter(|(_, path)| path.starts_with('/')).collect();
     assert_eq!(listed, crane_native::server::ROUTES);
+}
+
+#[test]
+fn the_routes_describe_themselves() {
+    let server = Server::fixture(&["--ctx", "128", "--api-key", "sesame"]);
+    let document = server.get("/openapi.json").ok();
+    assert_eq!(document, crane_native::server::openapi());
+    assert_eq!(document["paths"].as_object().unwrap().len(), crane_native::server::ROUTES.len());
+    let page = Server::agent().get(server.url("/docs")).call().unwrap();
+    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
 }
 
 #[test]
