@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crane_sdk::generate::CancelToken;
+use crane_sdk::pipeline::TextToSpeech;
 
 use super::args::ServeArgs;
 use super::exit::{Failure, Result};
@@ -11,8 +12,9 @@ use super::interrupt::Interruptible;
 use super::open;
 use super::output::{self, Console};
 use crate::memory;
+use crate::resolve::{check_path, resolve};
 use crate::server::engine::{Engine, Limits};
-use crate::server::{App, Model, Options, Plan, Served, Template, serve as listen};
+use crate::server::{App, Model, Options, Plan, Served, SpeechModel, Template, serve as listen};
 
 /// What a slot holds where nothing says how much and the model would take more.
 const DEFAULT_CONTEXT: usize = 8192;
@@ -26,8 +28,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// cannot be had.
 pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     open::check(&args.model, &args.name)?;
+    args.speech.as_deref().map(check_path).transpose()?;
     let options = options(&args)?;
     let model = open::find(console, &args.model, args.name.clone())?;
+    let speech = args.speech.as_deref().map(|name| speech(console, &args, name)).transpose()?;
     let text = open::text(console, &model)?;
     let template = text.template(&model)?;
     let loaded = open::weights(console, &model, &args.load)?;
@@ -65,7 +69,7 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
         template: template.map(Template),
         defaults: text.defaults,
     };
-    let app = App::new(served, args.lenient, Box::new(move |text| console.warn(text)));
+    let app = App::new(served, speech, args.lenient, Box::new(move |text| console.warn(text)));
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);
@@ -75,6 +79,15 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
         console.note(format_args!("{} answers at http://{address}/v1", model.name));
     };
     listen(Arc::new(app), &options, stop, ready).map_err(Failure::Other)
+}
+
+/// Loads what reads texts aloud.
+fn speech(console: Console, args: &ServeArgs, name: &str) -> Result<SpeechModel> {
+    let model = resolve(name, &open::hub(args.model.offline)?, &open::Fetching::new(console))?;
+    let tts = TextToSpeech::from_source(model.source.as_ref());
+    let tts = tts.map_err(|error| model.explain(error))?;
+    console.note(format_args!("{} speaks: {}", model.name, tts.voices().join(", ")));
+    Ok(SpeechModel { name: model.name, tts })
 }
 
 fn options(args: &ServeArgs) -> Result<Options> {

@@ -8,11 +8,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::grammar::{Compiler, Constraint, Grammar};
 use crane_sdk::models::CausalLm;
+use crane_sdk::pipeline::TextToSpeech;
 use crane_sdk::text::tools::CallFormat;
 use crane_sdk::text::{ChatTemplate, Tokenizer};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::engine::Engine;
 use super::wire::{ApiError, Form, Head, ToolUse};
+
+/// After how many seconds it is worth asking again where many texts wait to be said.
+const SPEAKING_SECONDS: u64 = 2;
 
 /// A model that is served.
 #[derive(Debug)]
@@ -41,6 +47,15 @@ impl std::fmt::Debug for Model {
     }
 }
 
+/// What reads texts aloud.
+#[derive(Debug)]
+pub struct SpeechModel {
+    /// What clients call it.
+    pub name: String,
+    /// The voices.
+    pub tts: TextToSpeech,
+}
+
 /// A chat template, which has nothing to show of itself.
 pub struct Template(pub ChatTemplate);
 
@@ -57,6 +72,11 @@ pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
 pub struct App {
     /// What answers.
     pub served: Served,
+    speech: Option<SpeechModel>,
+    /// One text is said at a time.
+    speaking: Arc<Semaphore>,
+    /// So many may wait for that.
+    listening: Semaphore,
     /// Whether unknown fields are ignored with a warning.
     pub lenient: bool,
     /// When the server began, in seconds since 1970.
@@ -77,10 +97,21 @@ impl std::fmt::Debug for App {
 
 impl App {
     /// A server's state at its beginning.
-    pub fn new(served: Served, lenient: bool, warn: Warn) -> Self {
+    pub fn new(served: Served, speech: Option<SpeechModel>, lenient: bool, warn: Warn) -> Self {
         let (draining, compiler) = (AtomicBool::new(false), OnceLock::new());
-        let embedding = tokio::sync::Mutex::new(());
-        Self { served, lenient, created: now(), draining, embedding, compiler, warn }
+        let queue = served.engine.limits().queue;
+        Self {
+            served,
+            speech,
+            speaking: Arc::new(Semaphore::new(1)),
+            listening: Semaphore::new(queue.min(Semaphore::MAX_PERMITS - 1) + 1),
+            lenient,
+            created: now(),
+            draining,
+            embedding: tokio::sync::Mutex::new(()),
+            compiler,
+            warn,
+        }
     }
 
     /// Whether new requests should go elsewhere.
@@ -119,6 +150,45 @@ impl App {
                 "model_not_found",
             )),
         }
+    }
+
+    /// The names of all models.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.served.names.iter().chain(self.speech.as_ref().map(|speech| &speech.name))
+    }
+
+    /// The model that speaks, if it is called by this name or by none.
+    ///
+    /// # Errors
+    /// 404 if there is none, or by another name.
+    pub fn voice(&self, name: Option<&str>) -> Result<&SpeechModel, ApiError> {
+        let missing = |reason: &str| {
+            ApiError::field("model", "model_not_found", reason).with(
+                axum::http::StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                "model_not_found",
+            )
+        };
+        match (&self.speech, name) {
+            (None, _) => {
+                Err(missing("no model speaks here; start the server with --speech hibari"))
+            }
+            (Some(speech), Some(name)) if speech.name != name => {
+                Err(missing(&format!("{name:?} does not speak here; {} does", speech.name)))
+            }
+            (Some(speech), _) => Ok(speech),
+        }
+    }
+
+    /// Waits until nothing else is being said.
+    ///
+    /// # Errors
+    /// 429 if too many wait.
+    pub async fn speaking_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let queue = self.served.engine.limits().queue;
+        let _listening =
+            self.listening.try_acquire().map_err(|_| ApiError::busy(queue, SPEAKING_SECONDS))?;
+        self.speaking.clone().acquire_owned().await.map_err(ApiError::internal)
     }
 
     /// The chat template.

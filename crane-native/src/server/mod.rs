@@ -21,7 +21,7 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use app::{App, Model, Served, Template, Warn};
+pub use app::{App, Model, Served, SpeechModel, Template, Warn};
 pub use auth::Keys;
 pub use openapi::openapi;
 pub use plan::Plan;

@@ -79,6 +79,9 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Server"
     )]
     pub alias: Vec<String>,
+    /// Also serve this model's voices at /v1/audio/speech: hibari, or a folder or wheel with voices.json
+    #[arg(long, env = "CRANE_SPEECH", value_name = "MODEL", help_heading = "Server")]
+    pub speech: Option<String>,
     /// Ignore unknown fields of requests, with a warning on stderr, instead of refusing them
     #[arg(long, env = "CRANE_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub lenient: bool,

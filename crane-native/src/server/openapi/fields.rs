@@ -151,6 +151,18 @@ fn conversation() -> Field {
     required("messages", messages, "what was said")
 }
 
+/// What both of Anthropic's routes take.
+fn anthropic() -> [Field; 2] {
+    [
+        field(
+            "cache_control",
+            object(),
+            "taken and not needed: every prompt's beginning is looked for",
+        ),
+        field("output_config", object(), "format: the JSON schema of the reply"),
+    ]
+}
+
 fn texts() -> Value {
     json!({ "anyOf": [string(), list(string()), list(json!({ "type": "integer", "minimum": 0 })),
         list(list(json!({ "type": "integer", "minimum": 0 })))] })
@@ -206,6 +218,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
                 "texts that end the reply and are not part of it",
             ));
             fields.push(field("metadata", object(), "user_id: who asks, for a fair turn"));
+            fields.extend(anthropic());
             fields
         }
         "/v1/messages/count_tokens" => {
@@ -216,6 +229,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
                 json!({ "anyOf": [string(), list(object())] }),
                 "what a system says",
             ));
+            fields.extend(anthropic());
             fields
         }
         "/v1/embeddings" => vec![
@@ -228,6 +242,25 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             ),
             field("dimensions", count(), "the model's own width, or nothing"),
             field("user", string(), "has no effect: embeddings take no slot"),
+        ],
+        "/v1/audio/speech" => vec![
+            required("input", json!({ "type": "string", "maxLength": 4096 }), "the text"),
+            field(
+                "voice",
+                string(),
+                "one of the model's voices; without it the model's own choice",
+            ),
+            field(
+                "response_format",
+                json!({ "enum": ["wav", "pcm"] }),
+                "wav if not given; mono, 16 bits, 24 kHz",
+            ),
+            field("speed", number(0.5, 2.0), "1 if not given"),
+            field(
+                "seed",
+                json!({ "type": "integer", "minimum": 0 }),
+                "the same seed gives the same samples",
+            ),
         ],
         "/tokenize" => vec![
             required("content", string(), "the text"),

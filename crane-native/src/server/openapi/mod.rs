@@ -77,6 +77,10 @@ fn operation(method: &str, path: &str) -> Value {
     };
     let mut content = match path {
         "/metrics" => json!({ "application/openmetrics-text": { "schema": { "type": "string" } } }),
+        "/v1/audio/speech" => json!({
+            "audio/wav": { "schema": { "type": "string", "format": "binary" } },
+            "audio/pcm": { "schema": { "type": "string", "format": "binary" } },
+        }),
         "/docs" => json!({ "text/html": { "schema": { "type": "string" } } }),
         _ => json!({ "application/json": { "schema": { "type": "object" } } }),
     };
@@ -130,6 +134,7 @@ fn summary(method: &str, path: &str) -> &'static str {
         (_, "/v1/embeddings") => "One vector for each text",
         (_, "/v1/messages") => "A reply to a conversation, in Anthropic's words",
         (_, "/v1/messages/count_tokens") => "How many tokens a conversation has",
+        (_, "/v1/audio/speech") => "A text read aloud",
         (_, "/v1/models") => "The model and its aliases",
         (_, "/v1/models/{id}") => "One of them",
         (_, "/tokenize") => "Text to tokens",
@@ -207,6 +212,7 @@ mod tests {
                 r#"{"max_tokens": 1, "messages": [{"role": "user", "content": "x"}]}"#,
             ),
             ("/v1/messages/count_tokens", r#"{"messages": [{"role": "user", "content": "x"}]}"#),
+            ("/v1/audio/speech", r#"{"input": "x"}"#),
             ("/tokenize", r#"{"content": "x"}"#),
             ("/detokenize", r#"{"tokens": [1]}"#),
             ("/apply-template", r#"{"messages": [{"role": "user", "content": "x"}]}"#),

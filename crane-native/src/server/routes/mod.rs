@@ -3,6 +3,7 @@
 mod embeddings;
 mod generate;
 mod replies;
+mod speech;
 mod state;
 mod text;
 
@@ -22,11 +23,12 @@ use super::openapi;
 use super::wire::{ApiError, Fields, anthropic_error};
 
 /// Every path that is answered, with its method: what the documentation is checked against.
-pub const ROUTES: [(&str, &str); 17] = [
+pub const ROUTES: [(&str, &str); 18] = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
     ("POST", "/v1/responses"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v1/audio/speech"),
     ("POST", "/v1/messages"),
     ("POST", "/v1/messages/count_tokens"),
     ("GET", "/v1/models"),
@@ -49,6 +51,7 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .route("/v1/completions", post(generate::completion))
         .route("/v1/responses", post(generate::response))
         .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/v1/audio/speech", post(speech::speech))
         .route("/v1/messages", post(generate::messages))
         .route("/v1/messages/count_tokens", post(generate::count))
         .route("/v1/models", get(state::models))

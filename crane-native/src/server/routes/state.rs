@@ -16,7 +16,7 @@ pub(super) async fn root(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({
         "name": "crane",
         "version": env!("CARGO_PKG_VERSION"),
-        "models": app.served.names,
+        "models": app.names().collect::<Vec<_>>(),
         "context": app.served.engine.limits().context,
         "parallel": app.served.engine.limits().parallel,
     }))
@@ -25,7 +25,7 @@ pub(super) async fn root(State(app): State<Arc<App>>) -> Json<Value> {
 /// `GET /v1/models`
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     let object = |name: &String| model_object(name, app.created);
-    let data: Vec<Value> = app.served.names.iter().map(object).collect();
+    let data: Vec<Value> = app.names().map(object).collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
@@ -34,7 +34,9 @@ pub(super) async fn model(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    app.check_model(Some(&id))?;
+    if !app.names().any(|name| *name == id) {
+        app.check_model(Some(&id))?;
+    }
     Ok(Json(model_object(&id, app.created)))
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::chat::check_with_tools;
 use super::fields::{Neutral, wrong_type};
-use super::{ApiError, Asked, Conversation, Fields, ToolUse};
+use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 
 /// Fields of Anthropic's API that ask for what is not done here.
 pub(super) const NOT_DONE: &[Neutral] = &[
@@ -20,6 +20,15 @@ pub(super) const NOT_DONE: &[Neutral] = &[
         values: &["\"auto\"", "\"standard_only\""],
         reason: "there is one tier",
     },
+    Neutral { name: "speed", values: &["\"standard\""], reason: "there is one speed" },
+    Neutral {
+        name: "inference_geo",
+        values: &[],
+        reason: "replies are generated where this server is",
+    },
+    Neutral { name: "user_profile_id", values: &[], reason: "say who asks in metadata.user_id" },
+    Neutral { name: "workspace_id", values: &[], reason: "there are no workspaces" },
+    Neutral { name: "diagnostics", values: &[], reason: "there are none" },
     Neutral { name: "container", values: &[], reason: "nothing runs here but the model" },
     Neutral { name: "mcp_servers", values: &["[]"], reason: "tools are called by the client" },
     Neutral {
@@ -65,6 +74,7 @@ impl MessagesRequest {
         };
         let mut asked = Asked::bare(&mut fields, defaults)?;
         asked.stop(&mut fields, "stop_sequences")?;
+        asked.form = Form::either(Form::take_output(&mut fields)?, asked.form)?;
         asked.config.max_new_tokens = Some(most);
         asked.user = user;
         if tools.is_some() {
@@ -90,6 +100,8 @@ impl CountRequest {
     /// The field that cannot act.
     pub fn read(mut fields: Fields, lenient: bool) -> Result<(Self, Vec<String>), ApiError> {
         let (conversation, _) = conversation(&mut fields)?;
+        // The form of a reply takes no tokens of its prompt.
+        Form::take_output(&mut fields)?;
         fields.only_neutral(NOT_DONE)?;
         let unknown = fields.finish(lenient)?;
         Ok((Self { conversation }, unknown))
@@ -99,6 +111,8 @@ impl CountRequest {
 /// Takes `system`, `messages` and the tools.
 fn conversation(fields: &mut Fields) -> Result<(Conversation, Option<ToolUse>), ApiError> {
     let mut messages = Vec::new();
+    // What was read is found again without being told.
+    fields.object("cache_control")?;
     if let Some(system) = fields.take("system") {
         messages.push(Message::system(text("system", system)?));
     }

@@ -45,6 +45,29 @@ impl Form {
         Ok(form)
     }
 
+    /// Takes `output_config`, which holds the format in Anthropic's messages.
+    ///
+    /// # Errors
+    /// What of it is wrong.
+    pub fn take_output(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
+        let Some(output) = fields.take("output_config") else { return Ok(None) };
+        let mut output = Fields::of("output_config", output)?;
+        let format = output.take("format");
+        if output.take("effort").is_some() {
+            let reason = "give what the model's template reads in chat_template_kwargs";
+            return Err(ApiError::unsupported("output_config.effort", reason));
+        }
+        output.finish(false)?;
+        let Some(format) = format else { return Ok(None) };
+        let mut fields = Fields::of("output_config.format", format)?;
+        let form = match fields.required("type")?.as_str() {
+            Some("json_schema") => json_schema(&mut fields, "output_config.format.schema")?,
+            _ => return Err(ApiError::value("output_config.format.type", "is json_schema")),
+        };
+        fields.finish(false)?;
+        Ok(Some(form))
+    }
+
     /// Takes `grammar`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod messages;
 mod response_shape;
 mod responses;
 mod sampling;
+mod speech;
 mod text;
 mod tokens;
 mod tools;
@@ -29,6 +30,7 @@ pub use messages::Conversation;
 pub use response_shape::ResponseShape;
 pub use responses::ResponseRequest;
 pub use sampling::Asked;
+pub use speech::SpeechRequest;
 pub use text::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
 pub use tokens::{Chosen, Teller, Told, finish_reason};
 pub use tools::{Call, CallTeller, Part, ToolUse, gather};
@@ -38,12 +40,13 @@ use crane_sdk::generate::Output;
 use serde_json::Value;
 
 /// For each route, the fields that are taken where they ask for nothing.
-pub const NOT_DONE: [(&str, &[Neutral]); 5] = [
+pub const NOT_DONE: [(&str, &[Neutral]); 6] = [
     ("/v1/chat/completions", chat::NOT_DONE),
     ("/v1/completions", completion::NOT_DONE),
     ("/v1/responses", responses::NOT_DONE),
     ("/v1/messages", anthropic::NOT_DONE),
     ("/v1/messages/count_tokens", anthropic::NOT_DONE),
+    ("/v1/audio/speech", speech::NOT_DONE),
 ];
 
 /// The names of the fields that the reader of a route asks for.
@@ -63,6 +66,7 @@ pub fn read_names(path: &str, fields: Fields) -> std::collections::BTreeSet<Stri
         "/v1/embeddings" => done(EmbeddingRequest::read(fields, false)),
         "/v1/messages" => done(MessagesRequest::read(fields, &defaults, false)),
         "/v1/messages/count_tokens" => done(CountRequest::read(fields, false)),
+        "/v1/audio/speech" => done(SpeechRequest::read(fields, false)),
         "/tokenize" => done(TokenizeRequest::read(fields, false)),
         "/detokenize" => done(DetokenizeRequest::read(fields, false)),
         "/apply-template" => done(TemplateRequest::read(fields, false)),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::Server;
 use super::{CHAT, chat, said, tools};
+use crate::reference::weights;
 use crate::support::Home;
 
 const RESPONSES: &str = "/v1/responses";
@@ -252,6 +253,7 @@ fn anthropics_messages_say_what_a_completion_says() {
         invalid,
         "image",
     );
+    refused(json!({ "output_config": { "effort": "low" } }), 400, invalid, "output_config.effort");
     refused(json!({ "model": "other" }), 404, "not_found_error", "other");
     refused(
         json!({ "tools": [{ "name": "a", "input_schema": { "type": "object" } }] }),
@@ -326,4 +328,62 @@ fn texts_become_vectors() {
         None,
         Some("context_length_exceeded"),
     );
+}
+
+#[test]
+fn texts_are_read_aloud() {
+    let Some(weights) = weights("hibari/hibari.onnx") else { return };
+    let voice = weights.parent().unwrap().to_str().unwrap().to_owned();
+    let text = "Hello there. The train leaves at 9:30.";
+    let home = Home::new();
+    let file = home.path().join("a.pcm");
+    home.run(["tts", &voice, text, "-o", file.to_str().unwrap()]).ok();
+    let expected = std::fs::read(file).unwrap();
+
+    let server = Server::fixture(&["--ctx", "128", "--speech", &voice]);
+    assert_eq!(server.get("/v1/models").ok()["data"][2]["id"], "hibari");
+    let ask = |fields: &Value| {
+        let mut body = json!({ "model": "hibari", "input": text });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let request = Server::agent().post(server.url("/v1/audio/speech"));
+        request.send(body.to_string()).unwrap()
+    };
+    for (fields, kind, head) in [
+        (json!({ "response_format": "pcm", "voice": "heart" }), "audio/pcm", 0),
+        (json!({ "response_format": "wav" }), "audio/wav", 44),
+        (json!({}), "audio/wav", 44),
+    ] {
+        let mut response = ask(&fields);
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &kind.parse().unwrap())
+        );
+        let sound = response.body_mut().read_to_vec().unwrap();
+        assert!(
+            sound[head..] == expected,
+            "{fields}: {} bytes, not {}",
+            sound.len(),
+            expected.len()
+        );
+        assert!(head == 0 || &sound[..4] == b"RIFF" && &sound[36..40] == b"data");
+    }
+    // Who leaves makes room: the next one is not kept waiting for a text that nobody hears.
+    drop(ask(&json!({ "input": "This goes on and on. ".repeat(150) })));
+    assert_eq!(ask(&json!({ "speed": 2 })).status(), 200);
+    let (invalid, unsupported) = (Some("invalid_value"), Some("unsupported_parameter"));
+    for (fields, param, code) in [
+        (json!({ "input": "" }), "input", invalid),
+        (json!({ "input": "a".repeat(5000) }), "input", invalid),
+        (json!({ "input": "Hi", "voice": "alloy" }), "voice", invalid),
+        (json!({ "input": "Hi", "speed": 4 }), "speed", invalid),
+        (json!({ "input": "Hi", "response_format": "mp3" }), "response_format", unsupported),
+        (json!({ "input": "Hi", "instructions": "sadly" }), "instructions", unsupported),
+    ] {
+        server.post("/v1/audio/speech", fields).refused(400, Some(param), code);
+    }
+    let missing = Some("model_not_found");
+    let other = json!({ "model": "m", "input": "Hi" });
+    server.post("/v1/audio/speech", other).refused(404, Some("model"), missing);
+    let mute = Server::fixture(&["--ctx", "128"]);
+    mute.post("/v1/audio/speech", json!({ "input": "Hi" })).refused(404, Some("model"), missing);
 }
