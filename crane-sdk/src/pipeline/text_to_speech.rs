@@ -49,13 +49,13 @@ impl Default for Voice {
 pub struct TextToSpeech {
     label: String,
     /// In the order of the file; `None` for those whose weights are not there.
-    voices: Vec<(String, Option<Speaker>)>,
+    voices: Vec<(String, Option<Arc<Speaker>>)>,
     default: usize,
 }
 
 #[derive(Debug)]
 struct Speaker {
-    network: Hibari,
+    network: Arc<Hibari>,
     english: Arc<English>,
 }
 
@@ -106,10 +106,10 @@ impl TextToSpeech {
                         ),
                     };
                     let weights = OnnxCheckpoint::read(source.open(&place)?.as_ref())?;
-                    speaker = Some(Speaker {
-                        network: Hibari::new(&weights, vocabulary.clone())?,
+                    speaker = Some(Arc::new(Speaker {
+                        network: Arc::new(Hibari::new(&weights, vocabulary.clone())?),
                         english,
-                    });
+                    }));
                 }
             }
             if speaker.is_some() && (default.is_none() || bundled) {
@@ -147,12 +147,12 @@ impl TextToSpeech {
     /// # Errors
     /// [`Error::InvalidArgument`] for a voice that is not here, a speed out of range, or a text without anything that
     /// the voice can say.
-    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech<'_>> {
+    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech> {
         check_speed(voice.speed)?;
-        let speaker = self.speaker(voice.name.as_deref())?;
+        let speaker = Arc::clone(self.speaker(voice.name.as_deref())?);
         let mut speech = Speech {
-            speaker,
             sentences: speaker.english.sentences(text).into(),
+            speaker,
             pieces: VecDeque::new(),
             utterance: None,
             speed: voice.speed,
@@ -174,7 +174,7 @@ impl TextToSpeech {
         Ok(self.speaker(voice.name.as_deref())?.english.unreadable(text))
     }
 
-    fn speaker(&self, name: Option<&str>) -> Result<&Speaker> {
+    fn speaker(&self, name: Option<&str>) -> Result<&Arc<Speaker>> {
         let index = match name {
             None => Some(self.default),
             Some(name) => {
@@ -198,18 +198,18 @@ impl TextToSpeech {
 
 /// A text being read aloud: samples in pieces, mono, about −0.5 to 0.5, at [`TextToSpeech::sample_rate`].
 #[derive(Debug)]
-pub struct Speech<'a> {
-    speaker: &'a Speaker,
+pub struct Speech {
+    speaker: Arc<Speaker>,
     sentences: VecDeque<String>,
     /// Phonemes of the sentence that is being said.
     pieces: VecDeque<String>,
-    utterance: Option<Utterance<'a>>,
+    utterance: Option<Utterance>,
     speed: f32,
     seed: u64,
 }
 
-impl<'a> Speech<'a> {
-    fn next_utterance(&mut self) -> Result<Option<Utterance<'a>>> {
+impl Speech {
+    fn next_utterance(&mut self) -> Result<Option<Utterance>> {
         loop {
             while let Some(phonemes) = self.pieces.pop_front() {
                 // Marks alone have no sound.
@@ -226,7 +226,7 @@ impl<'a> Speech<'a> {
     }
 }
 
-impl Iterator for Speech<'_> {
+impl Iterator for Speech {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
