@@ -22,7 +22,7 @@ MESSAGES = [{"role": "user", "content": "Name three rivers of Europe."}]
 KEY = "sesame"
 
 
-class City(pydantic.BaseModel):
+class City(pydantic.BaseModel, extra="forbid"):
     name: typing.Literal["Bern", "Oslo", "Rome"]
     capital: bool
     rivers: int = pydantic.Field(ge=0, le=9)
