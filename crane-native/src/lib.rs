@@ -2,7 +2,8 @@
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
 //! files ([`folder`], [`wheel`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
-//! ([`resolve`], [`pretrained`]), devices, threads and memory ([`device`], [`threads`], [`memory`]), and the command line ([`cli`]).
+//! ([`resolve`], [`pretrained`]), devices, threads and memory ([`device`], [`threads`], [`memory`]), the command line ([`cli`]) and, as feature `server`,
+//! the HTTP server.
 
 pub mod cli;
 pub mod device;
@@ -12,6 +13,8 @@ pub mod hub;
 pub mod memory;
 pub mod pretrained;
 pub mod resolve;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod store;
 pub mod threads;
 pub mod wheel;

@@ -10,6 +10,7 @@ pub mod error;
 pub mod generate;
 #[cfg(feature = "golden")]
 pub mod golden;
+pub mod grammar;
 pub mod kernels;
 pub mod models;
 pub mod nn;

@@ -200,6 +200,54 @@ fn the_common_beginning_is_not_evaluated_again() {
 }
 
 #[test]
+fn a_beginning_is_copied_from_another_session() {
+    let model = HistoryModel::new(VOCABULARY);
+    let config = sampled(5);
+    // More than a block, up to and beyond its end.
+    let prompt: Vec<u32> = (0..150).map(|id| id % 50).collect();
+    let mut first = session(&model, 200);
+    complete(&mut first, &prompt, &config);
+    for tokens in [1, 63, 64, 65, 149] {
+        let mut second = session(&model, 200);
+        // What it held before is gone, also where it was longer.
+        complete(&mut second, &[7; 160], &config);
+        assert!(second.copy_prefix(&first, tokens));
+        assert_eq!((second.tokens(), second.cached()), (&prompt[..tokens], tokens));
+        let generation = second.generate(&prompt, &config, &CancelToken::new()).unwrap();
+        let output = generation.complete().unwrap();
+        assert_eq!(
+            (output.stats.cached_tokens, output.ids),
+            (tokens, naive(&model, &prompt, &config))
+        );
+    }
+    // Nothing is copied that is not there, does not fit, or is another model's; nor into a reply under way.
+    let mut small = session(&model, 40);
+    assert!(!small.copy_prefix(&first, first.cached() + 1));
+    assert!(!small.copy_prefix(&first, 41));
+    assert!(!session(&HistoryModel::new(VOCABULARY), 200).copy_prefix(&first, 10));
+    small.begin(&[1, 2, 3], &config, &CancelToken::new()).unwrap();
+    assert!(!small.copy_prefix(&first, 10));
+    assert_eq!(small.tokens(), [1, 2, 3]);
+}
+
+#[test]
+fn a_chunk_can_be_made_smaller_on_the_way() {
+    let model = HistoryModel::new(VOCABULARY);
+    let (prompt, config) = ([7; 20], sampled(5));
+    let mut session = session(&model, 100);
+    session.begin(&prompt, &config, &CancelToken::new()).unwrap();
+    session.set_prefill_chunk(6);
+    assert_eq!(session.step().unwrap(), Step::Prefill { done: 6, total: 20 });
+    session.set_prefill_chunk(0);
+    assert_eq!(session.step().unwrap(), Step::Prefill { done: 7, total: 20 });
+    session.set_prefill_chunk(100);
+    while session.is_running() {
+        session.step().unwrap();
+    }
+    assert_eq!(session.finish().unwrap().ids, naive(&model, &prompt, &config));
+}
+
+#[test]
 fn cancelling_between_chunks_keeps_what_was_evaluated() {
     let model = HistoryModel::new(VOCABULARY);
     let mut session = session(&model, 100);

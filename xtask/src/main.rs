@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod clients;
 mod golden;
 mod models;
 mod process;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{self, find_program};
-use crate::{wasm_std, weights};
+use crate::{clients, wasm_std, weights};
 
 /// What a step found or did, and where.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "headless Firefox", work: install_firefox },
     Step { name: "test weights", work: weights::fetch },
+    Step { name: "Python clients of OpenAI and Anthropic", work: clients::install },
 ];
 
 impl Step {

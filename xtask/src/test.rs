@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::report::Report;
 use crate::setup::{self, STEPS};
-use crate::{checks, golden, process, wasm};
+use crate::{checks, clients, golden, process, wasm};
 
 /// Everything. With `strict`, a test whose weights are missing fails instead of being skipped.
 pub fn all(strict: bool) -> ExitCode {
@@ -21,6 +21,7 @@ pub fn all(strict: bool) -> ExitCode {
         Ok(command)
     };
     report.suite("native tests", || demand_weights(native_tests()));
+    report.suite("official clients against crane serve", clients::conformance);
     // What all modules share is compiled once.
     report.step("wasm modules", || {
         wasm::compile(&["crane-wasm", golden::PACKAGE], "")?;

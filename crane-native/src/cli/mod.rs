@@ -10,6 +10,7 @@ mod chat;
 mod completions;
 mod doctor;
 mod exit;
+mod form;
 mod interrupt;
 mod machine;
 mod messages;
@@ -19,6 +20,8 @@ mod perplexity;
 mod prompt;
 mod reply;
 mod run;
+#[cfg(feature = "server")]
+mod serve;
 mod settings;
 mod show;
 mod store;
@@ -67,6 +70,8 @@ fn start(output: OutputArgs, command: Command) -> ExitCode {
     let threads = match &command {
         Command::Run(args) => Some(args.load.threads),
         Command::Chat(args) => Some(args.load.threads),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => Some(args.load.threads),
         Command::Bench(args) => Some(args.load.threads),
         Command::Perplexity(args) => Some(args.load.threads),
         Command::Tts(args) => Some(args.threads),
@@ -112,6 +117,8 @@ fn perform(console: Console, command: Command) -> Result {
     match command {
         Command::Run(args) => run::run(console, args),
         Command::Chat(args) => chat::chat(console, args),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::serve(console, *args),
         Command::Tts(args) => tts::tts(console, args),
         Command::Pull(args) => store::pull(console, args),
         Command::List(args) => store::list(console, args),

@@ -4,6 +4,7 @@ use crane_sdk::generate::{GenerationConfig, Output, Session};
 
 use super::args::{FullContext, GenerationArgs, LoadArgs};
 use super::exit::Result;
+use super::form;
 use super::interrupt::Interruptible;
 use super::open::{self, Text};
 use super::output::{self, Console};
@@ -94,6 +95,7 @@ pub(super) fn config(
     config.max_new_tokens = settings.max_tokens.or(config.max_new_tokens);
     config.stop.extend(settings.stop.iter().cloned());
     config.ignore_eos = generation.ignore_eos;
+    config.constraint = form::constraint(console, &text.tokenizer, generation)?;
     config.validate()?;
     let idle = settings.sampling.draw_flags();
     if config.sampling.is_greedy() && !idle.is_empty() {

@@ -7,6 +7,7 @@ use crane_sdk::sample::SamplingParams;
 
 use super::args::{GenerationArgs, SamplingArgs};
 use super::exit::{Failure, Result};
+use super::form;
 use super::twins;
 
 impl SamplingArgs {
@@ -79,6 +80,7 @@ impl Settings {
         if generation.stop.iter().any(String::is_empty) {
             return Err(Failure::Usage("--stop: an empty text is everywhere".to_owned()));
         }
+        form::grammar(generation)?;
         Ok(Settings {
             sampling: sampling.clone(),
             max_tokens: generation.max_tokens,

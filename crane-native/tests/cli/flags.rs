@@ -214,3 +214,25 @@ fn flags_that_cannot_act_are_named() {
         }
     }
 }
+
+#[test]
+fn a_reply_has_the_form_that_was_asked_for() {
+    let bench = Bench::new();
+    let schema = r#"{"type": "array", "items": {"enum": [1, 2]}, "minItems": 3, "maxItems": 3}"#;
+    let file = bench.home.file("schema.json", schema).display().to_string();
+    for given in [schema, &file] {
+        let answer = bench.answer(&["--temp", "1", "--seed", "3", "--json-schema", given]);
+        let list: Vec<u8> = serde_json::from_str(answer["text"].as_str().unwrap()).unwrap();
+        assert!(list.len() == 3 && list.iter().all(|n| [1, 2].contains(n)), "{list:?}");
+        assert_eq!(answer["finish_reason"], "complete");
+    }
+    let lark = bench.home.file("form.lark", "start: \"yes\" | \"no\"").display().to_string();
+    let text = bench.answer(&["--grammar", &lark])["text"].as_str().unwrap().to_owned();
+    assert!(["yes", "no"].contains(&text.as_str()), "{text}");
+
+    let run = |flags: &[&str]| bench.home.run([&["run", &bench.model, "x"], flags].concat());
+    run(&["--json-schema", "missing.json"]).fails(2, &["--json-schema", "missing.json"]);
+    run(&["--json-schema", "{"]).fails(2, &["--json-schema", "not JSON"]);
+    run(&["--json-schema", r#"{"type": "odd"}"#]).fails(2, &["--json-schema", "odd"]);
+    run(&["--grammar", &lark, "--json-schema", "{}"]).fails(2, &["--grammar", "--json-schema"]);
+}

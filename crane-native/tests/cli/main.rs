@@ -13,6 +13,8 @@ mod memory;
 mod perplexity;
 mod reference;
 mod run;
+#[cfg(feature = "server")]
+mod serve;
 mod show;
 mod support;
 mod tokenize;

@@ -13,6 +13,8 @@ fn help_names_every_command_and_exit_code() {
         "show",
         "rm",
         "bench",
+        #[cfg(feature = "server")]
+        "serve",
         "doctor",
         "tokenize",
         "perplexity",

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ContextPolicy;
+use crate::grammar::Constraint;
 use crate::sample::{LogprobsOf, SamplingParams};
 use crate::{Error, Result};
 
@@ -38,6 +39,9 @@ pub struct GenerationConfig {
     pub prefill_chunk: usize,
     /// Hide special tokens such as `<|im_end|>` from the text.
     pub skip_special_tokens: bool,
+    /// The form that the reply must have; it ends where the form does.
+    #[serde(skip)]
+    pub constraint: Option<Constraint>,
     /// What the checkpoint's `generation_config.json` asks for and this library does not do.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -58,6 +62,7 @@ impl Default for GenerationConfig {
             context: ContextPolicy::default(),
             prefill_chunk: 256,
             skip_special_tokens: true,
+            constraint: None,
             warnings: Vec::new(),
         }
     }

@@ -52,6 +52,8 @@ pub enum FinishReason {
     Stop,
     /// The model chose an end-of-sequence token.
     Eos,
+    /// Its form is whole ([`GenerationConfig::constraint`](super::GenerationConfig::constraint)): nothing can follow.
+    Complete,
     /// The token limit or the end of the context window was reached.
     Length,
     /// The caller ended it.

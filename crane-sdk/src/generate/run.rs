@@ -6,6 +6,7 @@ use super::stats::Clock;
 use super::{
     CancelToken, FinishReason, GenerationConfig, Output, Piece, PieceLogprobs, StopMatcher,
 };
+use crate::grammar::Follower;
 use crate::sample::Sampler;
 use crate::text::{StreamDecoder, Tokenizer};
 use crate::{Error, Result};
@@ -16,6 +17,8 @@ pub(super) struct Run {
     pub(super) config: GenerationConfig,
     pub(super) cancel: CancelToken,
     sampler: Sampler,
+    /// Where the reply is in the form that it must have.
+    form: Option<Follower>,
     text: Option<Text>,
     /// Special tokens that the caller gave as stop strings, and their place in the list.
     stop_ids: Vec<(u32, usize)>,
@@ -44,6 +47,7 @@ impl Run {
         if let Some(top) = config.logprobs {
             sampler = sampler.with_logprobs(top, config.logprobs_of);
         }
+        let form = config.constraint.as_ref().map(|form| form.follow(vocab_size)).transpose()?;
         let mut stop_ids = Vec::new();
         let text = match tokenizer {
             Some(tokenizer) => {
@@ -66,7 +70,7 @@ impl Run {
         };
         let output = Output::nothing(sampler.seed());
         let (config, cancel, clock) = (config.clone(), cancel.clone(), Clock::start());
-        Ok(Self { config, cancel, sampler, text, stop_ids, clock, end: None, output })
+        Ok(Self { config, cancel, sampler, form, text, stop_ids, clock, end: None, output })
     }
 
     /// Notes the prompt's numbers.
@@ -104,7 +108,11 @@ impl Run {
                 }
             }
         }
-        let sampled = self.sampler.sample(logits, tokens)?;
+        let ends = if self.config.ignore_eos { &[][..] } else { &self.config.eos_ids };
+        let sampled = match &mut self.form {
+            None => self.sampler.sample(logits, tokens)?,
+            Some(form) => self.sampler.sample_among(logits, tokens, form.allowed(ends)?)?,
+        };
         let id = sampled.id;
         tokens.push(id);
         self.output.ids.push(id);
@@ -119,9 +127,16 @@ impl Run {
             self.output.stop = self.config.stop.get(index).cloned();
             self.finish(FinishReason::Stop, &mut piece)?;
         } else {
+            let whole = match &mut self.form {
+                Some(form) => form.take(id)?,
+                None => false,
+            };
             if let Some(text) = &mut self.text {
                 let decoded = text.decoder.push(id)?;
                 self.say(&decoded, &mut piece);
+            }
+            if self.is_running() && whole {
+                self.finish(FinishReason::Complete, &mut piece)?;
             }
             if self.is_running() && self.is_full() {
                 self.finish(FinishReason::Length, &mut piece)?;

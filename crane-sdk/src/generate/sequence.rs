@@ -110,6 +110,30 @@ impl Sequence {
         Ok(())
     }
 
+    /// How many tokens of the prompt the next segments hold, in the place of the config's `prefill_chunk`; 0
+    /// counts as 1. What is generated does not depend on it.
+    pub fn set_prefill_chunk(&mut self, tokens: usize) {
+        if let Some(run) = &mut self.run {
+            run.config.prefill_chunk = tokens.max(1);
+        }
+    }
+
+    /// Copies the first `tokens` of another sequence of the same model into this one's cache, so that a
+    /// generation that begins with them need not evaluate them. Returns whether it did; nothing is changed
+    /// while a generation runs here, and if the other's cache holds fewer or lies on a GPU.
+    pub fn copy_prefix(&mut self, other: &Self, tokens: usize) -> bool {
+        if self.is_running() {
+            return false;
+        }
+        let Some(prefix) = other.tokens.get(..tokens) else { return false };
+        let copied = self.cache.copy_prefix(&other.cache, tokens);
+        if copied {
+            self.tokens.clear();
+            self.tokens.extend_from_slice(prefix);
+        }
+        copied
+    }
+
     /// Looks at the cancel token and the window before a step.
     ///
     /// # Errors

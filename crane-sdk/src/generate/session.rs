@@ -113,6 +113,19 @@ impl Session {
         self.sequence.reset();
     }
 
+    /// How many tokens of the prompt the next steps evaluate at once, in the place of the config's
+    /// `prefill_chunk`: less while others wait for their next token, say. What is generated does not depend on it.
+    pub fn set_prefill_chunk(&mut self, tokens: usize) {
+        self.sequence.set_prefill_chunk(tokens);
+    }
+
+    /// Copies the first `tokens` of another session of the same model into this one's cache, so that a prompt
+    /// that begins with them need not evaluate them again. Returns whether it did: not while a generation
+    /// runs here, not if fewer are cached there, not on a GPU, and not between two models.
+    pub fn copy_prefix(&mut self, other: &Session, tokens: usize) -> bool {
+        Arc::ptr_eq(&self.model, &other.model) && self.sequence.copy_prefix(&other.sequence, tokens)
+    }
+
     /// Begins a reply to `prompt`; nothing is evaluated before the first step.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Stop strings, found across pieces; text that may be the beginning of one waits.
 
+use crate::text::overlap;
 use crate::{Error, Result};
 
 /// Passes text on until a stop string appears, of which nothing ever comes out.
@@ -61,14 +62,6 @@ impl StopMatcher {
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
-}
-
-/// The length of the longest end of `text` that `stop` begins with.
-fn overlap(text: &str, stop: &str) -> usize {
-    (1..stop.len().min(text.len() + 1))
-        .rev()
-        .find(|&len| stop.is_char_boundary(len) && text.ends_with(&stop[..len]))
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

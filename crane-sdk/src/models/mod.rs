@@ -74,6 +74,19 @@ pub trait CausalLm: Send + Sync {
         self.forward_observed(batch, &mut |_, _| Ok(()))
     }
 
+    /// Runs the batch and returns, in the place of logits, what the output head would read: the hidden states after
+    /// the final norm, f32 `[rows, hidden]`, of the rows that were asked for.
+    ///
+    /// # Errors
+    /// As [`CausalLm::forward`]; [`crate::Error::Unsupported`] for a model that shows none.
+    fn hidden(&self, batch: &mut [Segment<'_>]) -> Result<Tensor> {
+        let _ = batch;
+        Err(crate::Error::Unsupported {
+            what: "the hidden states of this model".to_owned(),
+            hint: "it gives logits only; take a decoder of the registry".to_owned(),
+        })
+    }
+
     /// [`CausalLm::forward`], showing `observe` the hidden states on the way: number 0 is the embedding's
     /// output, number l the output of layer l − 1, f32 `[tokens, hidden]`; the last one is what the
     /// output head reads: after the final norm, only the rows that get logits.

@@ -139,11 +139,32 @@ impl CausalLm for Decoder {
         KvCache::new(layers, kv_heads, head_dim, capacity, self.kv_type, &self.device)
     }
 
+    fn hidden(&self, batch: &mut [Segment<'_>]) -> Result<Tensor> {
+        match self.states(batch, &mut |_, _| Ok(()))? {
+            Some(states) => Ok(states),
+            None => Ok(Tensor::zeros((0, self.spec.hidden_size), DType::F32, &self.device)?),
+        }
+    }
+
     fn forward_observed(
         &self,
         batch: &mut [Segment<'_>],
         observe: &mut Observer<'_>,
     ) -> Result<Tensor> {
+        match self.states(batch, observe)? {
+            Some(states) => self.head.forward(&states), // [wanted, vocab]
+            None => Ok(Tensor::zeros((0, self.spec.vocab_size), DType::F32, &self.device)?),
+        }
+    }
+}
+
+impl Decoder {
+    /// What the head reads, `[wanted, hidden]`; `None` if no row was asked for.
+    fn states(
+        &self,
+        batch: &mut [Segment<'_>],
+        observe: &mut Observer<'_>,
+    ) -> Result<Option<Tensor>> {
         let mut ids = Vec::new();
         let mut positions = Vec::new();
         let mut wanted = Vec::new();
@@ -163,9 +184,8 @@ impl CausalLm for Decoder {
             positions.extend(segment.cache.len()..segment.cache.len() + len);
             runs.push(Run { start, len, cache: segment.cache });
         }
-        let nothing = || Tensor::zeros((0, self.spec.vocab_size), DType::F32, &self.device);
         if ids.is_empty() {
-            return Ok(nothing()?);
+            return Ok(None);
         }
 
         let mut x = self.embedding.forward(&ids)?; // [rows, hidden]
@@ -192,7 +212,7 @@ impl CausalLm for Decoder {
             run.cache.advance(run.len);
         }
         if wanted.is_empty() {
-            return Ok(nothing()?);
+            return Ok(None);
         }
         if wanted.len() < ids.len() {
             // The head, and the norm before it, see only the rows that need logits.
@@ -205,6 +225,6 @@ impl CausalLm for Decoder {
             Some(delta) => self.norm.forward_residual(&x, &delta)?.1,
         };
         observe(self.layers.len(), &x)?;
-        self.head.forward(&x) // [wanted, vocab]
+        Ok(Some(x))
     }
 }

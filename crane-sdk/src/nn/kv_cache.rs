@@ -95,6 +95,23 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
+    /// Takes over the first `tokens` of another cache of the same model in the place of its own, so that
+    /// they need not be evaluated again. Returns whether it did: it does nothing if `other` holds fewer, if
+    /// they do not fit, or on a GPU, and is empty after it if the two are not of one model.
+    pub fn copy_prefix(&mut self, other: &Self, tokens: usize) -> bool {
+        let (Layers::Host(layers), Layers::Host(others)) = (&mut self.layers, &other.layers) else {
+            return false;
+        };
+        if tokens > other.len || tokens > self.capacity || layers.len() != others.len() {
+            return false;
+        }
+        // Caches of one model differ in nothing that a layer could refuse; if they do, nothing counts.
+        self.len = 0;
+        let copied = layers.iter_mut().zip(others).all(|(to, from)| to.copy_prefix(from, tokens));
+        self.len = if copied { tokens } else { 0 };
+        copied
+    }
+
     /// The keys and values held for a layer, f32 `[kv_heads, len, head_dim]` each; `None` before use.
     ///
     /// # Errors

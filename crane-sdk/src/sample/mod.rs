@@ -17,7 +17,8 @@
 //! Steps 5 and 7 look at the distribution renormalised over the survivors of the steps before them;
 //! step 6 compares with the best token, which no step removes before it. Of equal logits the lower
 //! id comes first everywhere. A logit of `-inf` is a token that cannot be chosen: whoever constrains
-//! the output (a grammar, a list of banned tokens) writes `-inf` into the row before the chain runs.
+//! the output (a grammar, a list of banned tokens) writes `-inf` into the row before the chain
+//! runs, or gives [`Sampler::sample_among`] the tokens that may be chosen.
 //!
 //! # One seed, one text, on every machine
 //!

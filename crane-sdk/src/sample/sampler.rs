@@ -102,9 +102,44 @@ impl Sampler {
     /// [`Error::InvalidArgument`] if the row has another length, holds a NaN or `+inf`, or bans every
     /// token, or if a token of the history is not in the vocabulary.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<Sampled> {
+        self.choose(logits, history, None)
+    }
+
+    /// As [`Sampler::sample`], only among the tokens whose bit is set: bit i % 32 of word i / 32 for token i; those
+    /// beyond the words are not. Log-probabilities of the model's own distribution are of all tokens.
+    ///
+    /// ```
+    /// use crane_sdk::sample::{Sampler, SamplingParams};
+    ///
+    /// let mut sampler = Sampler::new(SamplingParams::greedy(), 4)?;
+    /// let chosen = sampler.sample_among(&mut [0.1, 2.5, -1.0, 0.3], &[], &[0b1101])?;
+    /// assert_eq!(chosen.id, 3);
+    /// # Ok::<(), crane_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn sample_among(
+        &mut self,
+        logits: &mut [f32],
+        history: &[u32],
+        allowed: &[u32],
+    ) -> Result<Sampled> {
+        self.choose(logits, history, Some(allowed))
+    }
+
+    fn choose(
+        &mut self,
+        logits: &mut [f32],
+        history: &[u32],
+        allowed: Option<&[u32]>,
+    ) -> Result<Sampled> {
         if matches!(self.logprobs, Some((_, LogprobsOf::Model))) {
             self.raw.clear();
             self.raw.extend_from_slice(logits);
+        }
+        if let Some(allowed) = allowed {
+            ban(logits, allowed);
         }
         let (best, max) = self.shape(logits, history)?;
         let greedy = self.params.is_greedy();
@@ -168,6 +203,24 @@ impl Sampler {
             logits[id as usize] += bias;
         }
         best_of(logits)
+    }
+}
+
+/// Bans the tokens whose bit is not set.
+fn ban(logits: &mut [f32], allowed: &[u32]) {
+    let words = allowed.iter().copied().chain(std::iter::repeat(0));
+    for (logits, word) in logits.chunks_mut(32).zip(words) {
+        match word {
+            u32::MAX => {}
+            0 => logits.fill(f32::NEG_INFINITY),
+            _ => {
+                for (bit, logit) in logits.iter_mut().enumerate() {
+                    if word & (1 << bit) == 0 {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
     }
 }
 

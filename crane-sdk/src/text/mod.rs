@@ -6,13 +6,16 @@ pub mod english;
 mod from_gguf;
 mod from_json;
 mod message;
+mod overlap;
 mod pre_tokenizer;
 mod special_tokens;
 mod stream;
 mod template;
 mod tokenizer;
+pub mod tools;
 
 pub use message::{Content, Message};
+pub(crate) use overlap::overlap;
 pub use special_tokens::SpecialTokens;
 pub use stream::StreamDecoder;
 pub use template::{ChatTemplate, RenderOptions};

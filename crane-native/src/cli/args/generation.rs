@@ -26,6 +26,12 @@ pub(in crate::cli) struct GenerationArgs {
     /// Go on past the model's end-of-sequence token
     #[arg(long, env = "CRANE_IGNORE_EOS", value_parser = BoolishValueParser::new())]
     pub ignore_eos: bool,
+    /// Make the reply JSON of this schema: a file, or the schema itself
+    #[arg(long, env = "CRANE_JSON_SCHEMA", value_name = "FILE|SCHEMA")]
+    pub json_schema: Option<String>,
+    /// Make the reply a text of the Lark grammar in this file
+    #[arg(long, env = "CRANE_GRAMMAR", value_name = "FILE", conflicts_with = "json_schema")]
+    pub grammar: Option<String>,
     /// What to do when the context is full
     #[arg(long, env = "CRANE_CONTEXT_POLICY", value_name = "POLICY", value_enum,
           default_value_t = FullContext::Error)]

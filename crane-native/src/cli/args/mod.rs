@@ -2,6 +2,8 @@
 
 mod generation;
 mod model;
+#[cfg(feature = "server")]
+mod server;
 mod speech;
 
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
 pub(super) use model::{LoadArgs, ModelArgs, NumberType, QuantType};
+#[cfg(feature = "server")]
+pub(super) use server::ServeArgs;
 pub(super) use speech::{Format, TtsArgs};
 
 /// Run open language models on this machine, from their original checkpoints.
@@ -38,6 +42,9 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Talk to a model
     Chat(ChatArgs),
+    /// Serve a model to many: OpenAI's HTTP API
+    #[cfg(feature = "server")]
+    Serve(Box<ServeArgs>),
     /// Read a text aloud: text in, a sound file or PCM out
     Tts(TtsArgs),
     /// Download a model into the cache

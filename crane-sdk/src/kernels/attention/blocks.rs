@@ -96,6 +96,20 @@ impl KvBlocks {
         }
     }
 
+    /// Takes over the keys and values of `other`'s first `tokens` in the place of its own. Returns whether the
+    /// two are of one shape and `other` has room for so many.
+    pub fn copy_prefix(&mut self, other: &Self, tokens: usize) -> bool {
+        let same = self.kind == other.kind && self.has_heads(other.kv_heads, other.head_dim);
+        if !same || tokens > other.room() {
+            return false;
+        }
+        self.reserve(tokens);
+        for (to, from) in self.blocks.iter_mut().zip(&other.blocks).take(tokens.div_ceil(BLOCK)) {
+            to.copy_from_slice(from);
+        }
+        true
+    }
+
     pub(super) fn has_heads(&self, kv_heads: usize, head_dim: usize) -> bool {
         self.kv_heads == kv_heads && self.head_dim == head_dim
     }

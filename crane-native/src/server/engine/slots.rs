@@ -1,0 +1,277 @@
+//! The sessions: which one a reply goes to, what it finds cached there, and who takes part in the next step.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crane_sdk::generate::{Output, Session, Step, step_together};
+use crane_sdk::kernels::attention::BLOCK;
+
+use super::queue::Job;
+use super::{Event, Metrics};
+use crate::server::wire::ApiError;
+
+/// Tokens of a prompt that are evaluated in one pass while others wait for their next token: their pause is as
+/// long as this takes.
+const CHUNK_AMONG_OTHERS: usize = 64;
+/// The same where nobody waits.
+const CHUNK_ALONE: usize = 512;
+/// Every so many chunks the oldest prompt has its turn, however long it is.
+const TURN_OF_THE_OLDEST: u64 = 4;
+
+/// All sessions of a model.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    metrics: Arc<Metrics>,
+    /// Counts replies: tells which of two came first.
+    count: u64,
+    chunks: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Session,
+    job: Option<Running>,
+    /// The number of the reply that used it last; 0 if none did.
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    job: Job,
+    began: Instant,
+    /// When its last token was chosen.
+    said: Option<Instant>,
+}
+
+impl Slot {
+    /// The tokens that need not be evaluated again.
+    fn cached(&self) -> &[u32] {
+        let tokens = self.session.tokens();
+        &tokens[..self.session.cached().min(tokens.len())]
+    }
+
+    /// Tokens that are to be evaluated before the next one is chosen.
+    fn remaining(&self) -> usize {
+        self.session.tokens().len().saturating_sub(self.session.cached())
+    }
+
+    fn is_for(&self, client: &str) -> bool {
+        self.job.as_ref().is_some_and(|running| &*running.job.client == client)
+    }
+}
+
+/// How many tokens both begin with, the prompt's last one left out: it is always evaluated.
+fn common(prompt: &[u32], tokens: &[u32]) -> usize {
+    let most = prompt.len().saturating_sub(1);
+    prompt.iter().take(most).zip(tokens).take_while(|(a, b)| a == b).count()
+}
+
+impl Slots {
+    pub(super) fn new(sessions: Vec<Session>, metrics: Arc<Metrics>) -> Self {
+        let slots = sessions.into_iter().map(|session| Slot { session, job: None, used: 0 });
+        Self { slots: slots.collect(), metrics, count: 0, chunks: 0 }
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.job.is_some()).count()
+    }
+
+    pub(super) fn running_of(&self, client: &str) -> usize {
+        self.slots.iter().filter(|slot| slot.is_for(client)).count()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.slots.iter().any(|slot| slot.job.is_none())
+    }
+
+    /// Whether a job should begin now: not while another evaluates the beginning of the same prompt, which can
+    /// then be copied.
+    pub(super) fn is_ready(&self, job: &Job) -> bool {
+        let cached = self.slots.iter().map(|slot| common(&job.prompt, slot.cached())).max();
+        let running = self.slots.iter().filter(|slot| slot.job.is_some());
+        let coming = running.map(|slot| common(&job.prompt, slot.session.tokens())).max();
+        coming.unwrap_or(0) < cached.unwrap_or(0) + BLOCK
+    }
+
+    /// Begins a reply in an idle session.
+    pub(super) fn begin(&mut self, job: Job) {
+        let Some(index) = self.choose(&job.prompt) else {
+            job.send(Event::Failed(ApiError::internal("no slot is free")));
+            return;
+        };
+        self.copy_prefix(index, &job.prompt);
+        self.count += 1;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.used = self.count;
+        match slot.session.begin(&job.prompt, &job.config, &job.cancel) {
+            Ok(()) => {
+                job.send(Event::Started(slot.session.cached()));
+                self.metrics.begin(job.asked.elapsed());
+                slot.job = Some(Running { job, began: Instant::now(), said: None });
+            }
+            Err(error) => {
+                self.metrics.give_up("error");
+                job.send(Event::Failed(error.into()));
+            }
+        }
+    }
+
+    /// The idle session that holds most of the prompt's beginning, unless most of what it holds would be lost;
+    /// else the one that was used longest ago.
+    fn choose(&self, prompt: &[u32]) -> Option<usize> {
+        let idle = || self.slots.iter().enumerate().filter(|(_, slot)| slot.job.is_none());
+        let shared = |slot: &Slot| common(prompt, slot.cached());
+        idle()
+            .filter(|(_, slot)| shared(slot) > 0 && 2 * shared(slot) >= slot.cached().len())
+            .max_by_key(|(_, slot)| (shared(slot), slot.used))
+            .or_else(|| idle().min_by_key(|(_, slot)| slot.used))
+            .map(|(index, _)| index)
+    }
+
+    /// Copies the prompt's beginning from the session that holds most of it, if that saves a block or more.
+    fn copy_prefix(&mut self, to: usize, prompt: &[u32]) {
+        let held = |slot: &Slot| common(prompt, slot.cached());
+        let own = self.slots.get(to).map_or(0, held);
+        let best = self.slots.iter().enumerate().max_by_key(|(_, slot)| held(slot));
+        let Some((from, tokens)) = best.map(|(from, slot)| (from, held(slot))) else { return };
+        if tokens < own + BLOCK {
+            return;
+        }
+        if let Ok([to, from]) = self.slots.get_disjoint_mut([to, from]) {
+            to.session.copy_prefix(&from.session, tokens);
+        }
+    }
+
+    /// Frees the sessions of replies that nobody waits for.
+    pub(super) fn release_cancelled(&mut self) {
+        for slot in &mut self.slots {
+            if slot.job.as_ref().is_some_and(|running| running.job.cancel.is_cancelled()) {
+                match slot.session.finish() {
+                    Some(output) => slot.note(&output, &self.metrics),
+                    None => self.metrics.give_up("cancelled"),
+                }
+                slot.job = None;
+            }
+        }
+    }
+
+    /// Ends every reply with an error.
+    pub(super) fn fail_all(&mut self, error: &ApiError) {
+        for slot in &mut self.slots {
+            slot.fail(error.clone(), &self.metrics);
+        }
+    }
+
+    /// One pass over the weights: a token for every reply that is being written, and a chunk of one prompt.
+    /// Returns how many seconds each reply took that has ended.
+    pub(super) fn step(&mut self) -> Vec<f64> {
+        let prefill = self.next_prompt();
+        let writes = |slot: &Slot| slot.job.is_some() && slot.remaining() <= 1;
+        let others = self.slots.iter().any(writes);
+        let taking_part: Vec<bool> = (0..)
+            .zip(&self.slots)
+            .map(|(index, slot)| writes(slot) || prefill == Some(index))
+            .collect();
+        let mut sessions = Vec::new();
+        for ((index, slot), takes_part) in self.slots.iter_mut().enumerate().zip(&taking_part) {
+            if prefill == Some(index) {
+                let chunk = if others { CHUNK_AMONG_OTHERS } else { CHUNK_ALONE };
+                slot.session.set_prefill_chunk(chunk);
+            }
+            if *takes_part {
+                sessions.push(&mut slot.session);
+            }
+        }
+        let steps = step_together(&mut sessions);
+        drop(sessions);
+        let slots = self.slots.iter_mut().zip(taking_part).filter(|(_, part)| *part);
+        let slots = slots.map(|(slot, _)| slot);
+        let metrics = &self.metrics;
+        match steps {
+            Ok(steps) => {
+                slots.zip(steps).filter_map(|(slot, step)| slot.tell(step, metrics)).collect()
+            }
+            // The pass failed as a whole, and would fail again.
+            Err(error) => {
+                let error = ApiError::from(error);
+                slots.filter_map(|slot| slot.fail(error.clone(), metrics)).collect()
+            }
+        }
+    }
+
+    /// The prompt of which a chunk is evaluated next: the one with the least to go, and now and then the oldest.
+    fn next_prompt(&mut self) -> Option<usize> {
+        let reads = |slot: &&Slot| slot.job.is_some() && slot.remaining() > 1;
+        let prompts = self.slots.iter().enumerate().filter(|(_, slot)| reads(slot));
+        self.chunks += 1;
+        let chosen = match self.chunks % TURN_OF_THE_OLDEST {
+            0 => prompts.min_by_key(|(_, slot)| slot.used),
+            _ => prompts.min_by_key(|(_, slot)| (slot.remaining(), slot.used)),
+        };
+        chosen.map(|(index, _)| index)
+    }
+}
+
+impl Slot {
+    /// Sends on what a step gave; the time of the reply if it has ended.
+    fn tell(&mut self, step: crane_sdk::Result<Step>, metrics: &Metrics) -> Option<f64> {
+        match step {
+            Ok(Step::Prefill { .. }) => return None,
+            Ok(Step::Piece(piece)) => {
+                if piece.id.is_some() {
+                    self.tick(metrics);
+                }
+                self.send(Event::Piece(piece));
+                if self.session.is_running() {
+                    return None;
+                }
+            }
+            Ok(Step::Done) => {}
+            Err(error) => return self.fail(error.into(), metrics),
+        }
+        match self.session.finish() {
+            Some(output) => {
+                self.note(&output, metrics);
+                self.end(Event::Done(Box::new(output)))
+            }
+            None => self.end(Event::Failed(ApiError::internal("the reply was lost"))),
+        }
+    }
+
+    /// Times a token.
+    fn tick(&mut self, metrics: &Metrics) {
+        let Some(running) = &mut self.job else { return };
+        match running.said {
+            None => metrics.first_token(running.job.asked.elapsed()),
+            Some(last) => metrics.next_token(last.elapsed()),
+        }
+        running.said = Some(Instant::now());
+    }
+
+    /// Counts a reply that has ended.
+    fn note(&self, output: &Output, metrics: &Metrics) {
+        if let Some(running) = &self.job {
+            metrics.end(output, running.job.asked.elapsed());
+        }
+    }
+
+    fn fail(&mut self, error: ApiError, metrics: &Metrics) -> Option<f64> {
+        if self.job.is_some() {
+            metrics.give_up("error");
+        }
+        self.session.finish();
+        self.end(Event::Failed(error))
+    }
+
+    fn end(&mut self, event: Event) -> Option<f64> {
+        self.send(event);
+        self.job.take().map(|running| running.began.elapsed().as_secs_f64())
+    }
+
+    fn send(&self, event: Event) {
+        if let Some(Running { job, .. }) = &self.job {
+            job.send(event);
+        }
+    }
+}

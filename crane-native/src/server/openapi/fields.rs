@@ -1,0 +1,305 @@
+//! The fields of each route's body.
+
+use serde_json::{Value, json};
+
+use crate::server::wire::{NOT_DONE, Neutral};
+
+/// A field of a request.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub name: &'static str,
+    pub schema: Value,
+    pub text: String,
+    pub required: bool,
+}
+
+impl Field {
+    /// As a property of a JSON schema; `null` is the same as nothing.
+    pub(super) fn property(&self) -> (String, Value) {
+        let mut schema = match self.required {
+            true => self.schema.clone(),
+            false => json!({ "anyOf": [self.schema, { "type": "null" }] }),
+        };
+        schema["description"] = self.text.as_str().into();
+        (self.name.to_owned(), schema)
+    }
+}
+
+fn field(name: &'static str, schema: Value, text: &str) -> Field {
+    Field { name, schema, text: text.to_owned(), required: false }
+}
+
+fn required(name: &'static str, schema: Value, text: &str) -> Field {
+    Field { required: true, ..field(name, schema, text) }
+}
+
+fn number(least: f64, most: f64) -> Value {
+    json!({ "type": "number", "minimum": least, "maximum": most })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX })
+}
+
+fn string() -> Value {
+    json!({ "type": "string" })
+}
+
+fn boolean() -> Value {
+    json!({ "type": "boolean" })
+}
+
+fn object() -> Value {
+    json!({ "type": "object" })
+}
+
+fn list(items: Value) -> Value {
+    json!({ "type": "array", "items": items })
+}
+
+/// What every route takes.
+fn model() -> Field {
+    field("model", string(), "the model's name or an alias")
+}
+
+/// What all that generate take.
+fn sampling() -> Vec<Field> {
+    let penalty = json!({ "type": "number", "exclusiveMinimum": 0 });
+    vec![
+        field("temperature", number(0.0, 2.0), "0 always takes the likeliest token"),
+        field("top_p", number(0.0, 1.0), "the likeliest tokens whose probabilities reach this sum"),
+        field(
+            "top_k",
+            json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
+            "the so many likeliest tokens; 0 is all",
+        ),
+        field("min_p", number(0.0, 1.0), "tokens at least this times as likely as the likeliest"),
+        field(
+            "typical_p",
+            json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 1 }),
+            "the most typical tokens whose probabilities reach this sum",
+        ),
+        field("repeat_penalty", penalty.clone(), "divides the score of tokens that occurred"),
+        field("repetition_penalty", penalty, "the same as repeat_penalty"),
+        field(
+            "presence_penalty",
+            number(-2.0, 2.0),
+            "subtracted once from the score of tokens that occurred",
+        ),
+        field(
+            "frequency_penalty",
+            number(-2.0, 2.0),
+            "subtracted for each time that a token occurred",
+        ),
+        field("repeat_last_n", count(), "how many tokens the penalties look at"),
+        field(
+            "seed",
+            json!({ "type": "integer", "minimum": 0 }),
+            "the same seed gives the same reply",
+        ),
+        field(
+            "logit_bias",
+            json!({ "type": "object", "additionalProperties": number(-100.0, 100.0) }),
+            "added to the scores of tokens, by id; -100 forbids one",
+        ),
+        field("ignore_eos", boolean(), "go on past the model's end-of-sequence token"),
+        field(
+            "grammar",
+            json!({ "type": ["string", "object"] }),
+            "the form of the reply: a Lark grammar, or {\"type\": \"lark\" | \"regex\" | \"json\", \"value\"}",
+        ),
+        field("stream", boolean(), "server-sent events"),
+    ]
+}
+
+/// What OpenAI's routes take beside.
+fn openai() -> Vec<Field> {
+    let stop =
+        json!({ "anyOf": [string(), { "type": "array", "items": string(), "maxItems": 16 }] });
+    vec![
+        field("stop", stop, "texts that end the reply and are not part of it"),
+        field(
+            "n",
+            json!({ "type": "integer", "minimum": 1, "maximum": 128 }),
+            "replies to one prompt",
+        ),
+        field("response_format", object(), "the form of the reply: text, json_object, json_schema"),
+        field("stream_options", object(), "include_usage: a last chunk that tells the usage"),
+        field("user", string(), "who asks, for a fair turn"),
+        field("safety_identifier", string(), "the same as user"),
+    ]
+}
+
+fn tools() -> Vec<Field> {
+    vec![
+        field("tools", list(object()), "what the model may call"),
+        field(
+            "tool_choice",
+            json!({ "type": ["string", "object"] }),
+            "none, auto, required (any), or one tool",
+        ),
+        field("parallel_tool_calls", boolean(), "whether a reply may hold several calls"),
+    ]
+}
+
+fn template() -> Field {
+    field("chat_template_kwargs", object(), "further variables of the chat template")
+}
+
+fn conversation() -> Field {
+    let messages = json!({ "type": "array", "items": object(), "minItems": 1 });
+    required("messages", messages, "what was said")
+}
+
+/// What both of Anthropic's routes take.
+fn anthropic() -> [Field; 2] {
+    [
+        field(
+            "cache_control",
+            object(),
+            "taken and not needed: every prompt's beginning is looked for",
+        ),
+        field("output_config", object(), "format: the JSON schema of the reply"),
+    ]
+}
+
+fn texts() -> Value {
+    json!({ "anyOf": [string(), list(string()), list(json!({ "type": "integer", "minimum": 0 })),
+        list(list(json!({ "type": "integer", "minimum": 0 })))] })
+}
+
+/// The fields of a route's body; none for a route without one.
+pub(super) fn body(path: &str) -> Vec<Field> {
+    let mut fields = match path {
+        "/v1/chat/completions" => {
+            let mut fields = vec![conversation(), template()];
+            fields.extend(sampling().into_iter().chain(openai()).chain(tools()));
+            fields.push(field("max_completion_tokens", count(), "the longest reply"));
+            fields.push(field("max_tokens", count(), "the older name of max_completion_tokens"));
+            fields.push(field("logprobs", boolean(), "how likely each token was"));
+            let top = json!({ "type": "integer", "minimum": 0, "maximum": 20 });
+            fields.push(field("top_logprobs", top, "the so many likeliest tokens in each place"));
+            fields
+        }
+        "/v1/completions" => {
+            let mut fields = vec![required("prompt", texts(), "what to go on with")];
+            fields.extend(sampling().into_iter().chain(openai()));
+            fields.push(field("max_tokens", count(), "the longest reply; 16 if not given"));
+            let top = json!({ "type": "integer", "minimum": 0, "maximum": 20 });
+            fields.push(field("logprobs", top, "the so many likeliest tokens in each place"));
+            fields.push(field("echo", boolean(), "whether the prompt is part of the answer"));
+            fields
+        }
+        "/v1/responses" => {
+            let input = json!({ "anyOf": [string(), list(object())] });
+            let mut fields = vec![required("input", input, "a text, or items"), template()];
+            fields.extend(sampling().into_iter().chain(tools()));
+            let own = ["stream_options", "user", "safety_identifier"];
+            fields.extend(openai().into_iter().filter(|field| own.contains(&field.name)));
+            fields.push(field("instructions", string(), "what a system says"));
+            fields.push(field("max_output_tokens", count(), "the longest reply"));
+            fields.push(field("text", object(), "format: the form of the reply"));
+            fields
+        }
+        "/v1/messages" => {
+            let mut fields = vec![conversation(), template()];
+            fields.extend(sampling());
+            fields.extend(tools().into_iter().filter(|field| field.name != "parallel_tool_calls"));
+            fields.push(required("max_tokens", count(), "the longest reply"));
+            fields.push(field(
+                "system",
+                json!({ "anyOf": [string(), list(object())] }),
+                "what a system says",
+            ));
+            let stops = json!({ "type": "array", "items": string(), "maxItems": 16 });
+            fields.push(field(
+                "stop_sequences",
+                stops,
+                "texts that end the reply and are not part of it",
+            ));
+            fields.push(field("metadata", object(), "user_id: who asks, for a fair turn"));
+            fields.extend(anthropic());
+            fields
+        }
+        "/v1/messages/count_tokens" => {
+            let mut fields = vec![conversation(), template()];
+            fields.extend(tools().into_iter().filter(|field| field.name != "parallel_tool_calls"));
+            fields.push(field(
+                "system",
+                json!({ "anyOf": [string(), list(object())] }),
+                "what a system says",
+            ));
+            fields.extend(anthropic());
+            fields
+        }
+        "/v1/embeddings" => vec![
+            required("input", texts(), "the texts"),
+            field("pooling", json!({ "enum": ["mean", "last"] }), "of which hidden states"),
+            field(
+                "encoding_format",
+                json!({ "enum": ["float", "base64"] }),
+                "how vectors are written",
+            ),
+            field("dimensions", count(), "the model's own width, or nothing"),
+            field("user", string(), "has no effect: embeddings take no slot"),
+        ],
+        "/v1/audio/speech" => vec![
+            required("input", json!({ "type": "string", "maxLength": 4096 }), "the text"),
+            field(
+                "voice",
+                string(),
+                "one of the model's voices; without it the model's own choice",
+            ),
+            field(
+                "response_format",
+                json!({ "enum": ["wav", "pcm"] }),
+                "wav if not given; mono, 16 bits, 24 kHz",
+            ),
+            field("speed", number(0.5, 2.0), "1 if not given"),
+            field(
+                "seed",
+                json!({ "type": "integer", "minimum": 0 }),
+                "the same seed gives the same samples",
+            ),
+        ],
+        "/tokenize" => vec![
+            required("content", string(), "the text"),
+            field(
+                "add_special",
+                boolean(),
+                "with the tokens that the tokenizer puts around a text",
+            ),
+            field("with_pieces", boolean(), "with each token's text"),
+        ],
+        "/detokenize" => {
+            let ids = list(json!({ "type": "integer", "minimum": 0 }));
+            vec![required("tokens", ids, "the tokens")]
+        }
+        "/apply-template" => {
+            let mut fields = vec![conversation(), template()];
+            fields.extend(tools());
+            fields.push(field(
+                "add_generation_prompt",
+                boolean(),
+                "end with the beginning of the next reply",
+            ));
+            fields
+        }
+        _ => return Vec::new(),
+    };
+    fields.push(model());
+    let neutral = NOT_DONE.iter().filter(|(of, _)| *of == path).flat_map(|(_, fields)| *fields);
+    fields.extend(neutral.map(not_done));
+    fields
+}
+
+/// A field that is taken where it asks for nothing.
+fn not_done(Neutral { name, values, reason }: &Neutral) -> Field {
+    let parsed: Vec<Value> =
+        values.iter().filter_map(|value| serde_json::from_str(value).ok()).collect();
+    let schema = match parsed.is_empty() {
+        true => json!({ "type": "null" }),
+        false => json!({ "enum": parsed }),
+    };
+    field(name, schema, &format!("refused else: {reason}"))
+}

@@ -1,0 +1,206 @@
+//! The endpoints that generate: from a request to prompts, and from replies to an answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use crane_sdk::text::Tokenizer;
+use crane_sdk::text::tools::CallFormat;
+use serde_json::{Value, json};
+
+use super::replies::{Replies, answer};
+use super::text::{aside, for_model};
+use crate::server::app::{App, client};
+use crate::server::wire::{
+    ApiError, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape, Conversation,
+    CountRequest, Fields, MessagesRequest, MessagesShape, PromptInput, ResponseRequest,
+    ResponseShape, Shape, ToolUse,
+};
+
+/// A conversation that is ready for the engine.
+struct Ready {
+    prompt: Arc<[u32]>,
+    asked: Asked,
+    /// How the model writes calls, if there may be some.
+    calls: Option<CallFormat>,
+}
+
+/// `POST /v1/chat/completions`
+pub(super) async fn chat(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    mut fields: Fields,
+) -> Result<Response, ApiError> {
+    for_model(&app, &mut fields)?;
+    let (request, unknown) = ChatRequest::read(fields, &app.served.defaults, app.lenient)?;
+    app.ignored(&unknown);
+    let ready = prepare(&app, request.conversation, request.tools, request.asked).await?;
+    let Ready { prompt, asked, calls } = ready;
+    let (head, tokenizer) = (app.head("chatcmpl-")?, app.served.tokenizer.clone());
+    let shape = ChatShape::new(head, tokenizer, &asked, calls.as_ref());
+    generate(&app, address, vec![prompt], asked, shape).await
+}
+
+/// `POST /v1/responses`
+pub(super) async fn response(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    mut fields: Fields,
+) -> Result<Response, ApiError> {
+    for_model(&app, &mut fields)?;
+    let (request, unknown) = ResponseRequest::read(fields, &app.served.defaults, app.lenient)?;
+    app.ignored(&unknown);
+    let ready = prepare(&app, request.conversation, request.tools, request.asked).await?;
+    let Ready { prompt, asked, calls } = ready;
+    let shape = ResponseShape::new(app.head("resp_")?, request.echo, calls.as_ref());
+    generate(&app, address, vec![prompt], asked, shape).await
+}
+
+/// `POST /v1/messages`
+pub(super) async fn messages(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    mut fields: Fields,
+) -> Result<Response, ApiError> {
+    for_model(&app, &mut fields)?;
+    let (request, unknown) = MessagesRequest::read(fields, &app.served.defaults, app.lenient)?;
+    app.ignored(&unknown);
+    let ready = prepare(&app, request.conversation, request.tools, request.asked).await?;
+    let Ready { prompt, asked, calls } = ready;
+    let stops = asked.config.stop.clone();
+    let shape = MessagesShape::new(app.head("msg_")?, stops, prompt.len(), calls.as_ref());
+    generate(&app, address, vec![prompt], asked, shape).await
+}
+
+/// `POST /v1/messages/count_tokens`
+pub(super) async fn count(
+    State(app): State<Arc<App>>,
+    mut fields: Fields,
+) -> Result<Json<Value>, ApiError> {
+    for_model(&app, &mut fields)?;
+    let (request, unknown) = CountRequest::read(fields, app.lenient)?;
+    app.ignored(&unknown);
+    aside(move || {
+        let text = request.conversation.render(app.template()?, true)?;
+        let tokens = app.served.tokenizer.encode(&text, false)?.len();
+        Ok(Json(json!({ "input_tokens": tokens })))
+    })
+    .await
+}
+
+/// Writes the conversation as the model reads it, and compiles the form of the reply.
+async fn prepare(
+    app: &Arc<App>,
+    conversation: Conversation,
+    tools: Option<ToolUse>,
+    mut asked: Asked,
+) -> Result<Ready, ApiError> {
+    let app = app.clone();
+    aside(move || {
+        let template = app.template()?;
+        let calls = tools.map(|tools| app.calls(template, &tools)).transpose()?;
+        let text = conversation.render(template, true)?;
+        // The template writes the special tokens itself.
+        let prompt = app.served.tokenizer.encode(&text, false)?.into();
+        let form = asked.form.take();
+        let calls = match calls {
+            Some((format, constraint)) => {
+                asked.config.constraint = Some(constraint);
+                // The mark of a call may be a control token, which text hides.
+                asked.config.skip_special_tokens = false;
+                Some(format)
+            }
+            None => {
+                asked.config.constraint = form.map(|form| app.constraint(&form)).transpose()?;
+                None
+            }
+        };
+        Ok(Ready { prompt, asked, calls })
+    })
+    .await
+}
+
+/// `POST /v1/completions`
+pub(super) async fn completion(
+    State(app): State<Arc<App>>,
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    mut fields: Fields,
+) -> Result<Response, ApiError> {
+    for_model(&app, &mut fields)?;
+    let (request, unknown) = CompletionRequest::read(fields, &app.served.defaults, app.lenient)?;
+    app.ignored(&unknown);
+    let CompletionRequest { prompts, echo, mut asked } = request;
+    let form = asked.form.take();
+    let (prompts, constraint) = aside({
+        let app = app.clone();
+        move || {
+            let encode = |prompt| encode(&app.served.tokenizer, prompt);
+            let prompts: Result<Vec<_>, _> = prompts.into_iter().map(encode).collect();
+            Ok((prompts?, form.map(|form| app.constraint(&form)).transpose()?))
+        }
+    })
+    .await?;
+    asked.config.constraint = constraint;
+    let begins = prompts.iter().flat_map(|(_, text)| {
+        std::iter::repeat_n(if echo { text.clone() } else { String::new() }, asked.n)
+    });
+    let tokenizer = app.served.tokenizer.clone();
+    let shape = CompletionShape::new(app.head("cmpl-")?, tokenizer, &asked, begins.collect());
+    let ids = prompts.into_iter().map(|(ids, _)| ids).collect();
+    generate(&app, address, ids, asked, shape).await
+}
+
+/// A prompt's tokens, behind the token that begins texts (once), and its text.
+pub(super) fn encode(
+    tokenizer: &Tokenizer,
+    prompt: PromptInput,
+) -> Result<(Arc<[u32]>, String), ApiError> {
+    match prompt {
+        PromptInput::Ids(ids) => {
+            let text = tokenizer.decode(&ids, false)?;
+            Ok((ids.into(), text))
+        }
+        PromptInput::Text(text) => {
+            let begins =
+                |ids: &[u32]| ids.first().is_some_and(|&id| Some(id) == tokenizer.bos_id());
+            let mut ids = tokenizer.encode(&text, false)?;
+            if !begins(&ids) {
+                ids = tokenizer.encode(&text, true)?;
+            }
+            Ok((ids.into(), text))
+        }
+    }
+}
+
+/// Hands the prompts to the engine and answers in the endpoint's shape.
+async fn generate(
+    app: &App,
+    address: SocketAddr,
+    prompts: Vec<Arc<[u32]>>,
+    asked: Asked,
+    shape: impl Shape,
+) -> Result<Response, ApiError> {
+    let engine = &app.served.engine;
+    let limits = engine.limits();
+    if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() > limits.context) {
+        return Err(ApiError::overflow(prompt.len(), limits.context));
+    }
+    let count = prompts.len().saturating_mul(asked.n);
+    let most = limits.parallel + limits.queue;
+    if count > most {
+        let reason =
+            format_args!("asks for {count} replies, and this server takes {most} at a time");
+        return Err(ApiError::value(if asked.n > 1 { "n" } else { "prompt" }, reason));
+    }
+    asked.config.validate()?;
+    let prompt_tokens = prompts.iter().map(|prompt| prompt.len()).sum();
+    let jobs = prompts.iter().flat_map(|prompt| {
+        let configs = (0..asked.n).map(|index| asked.config_of(index));
+        configs.map(|config| (prompt.clone(), config)).collect::<Vec<_>>()
+    });
+    let ticket = engine.submit(&client(address, asked.user.as_deref()), jobs.collect())?;
+    let replies = Replies::new(ticket, &asked, count, prompt_tokens);
+    answer(replies, asked.stream, shape).await
+}

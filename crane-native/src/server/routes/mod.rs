@@ -1,0 +1,128 @@
+//! The table of routes, and what answers where there is none.
+
+mod embeddings;
+mod generate;
+mod replies;
+mod speech;
+mod state;
+mod text;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::http::{StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{Html, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+
+use super::app::App;
+use super::auth::{self, Keys};
+use super::openapi;
+use super::wire::{ApiError, Fields, anthropic_error};
+
+/// Every path that is answered, with its method: what the documentation is checked against.
+pub const ROUTES: [(&str, &str); 18] = [
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/completions"),
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/audio/speech"),
+    ("POST", "/v1/messages"),
+    ("POST", "/v1/messages/count_tokens"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{id}"),
+    ("POST", "/tokenize"),
+    ("POST", "/detokenize"),
+    ("POST", "/apply-template"),
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/"),
+];
+
+/// The routes over a server's state. Health needs no key.
+pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
+    let guarded = Router::new()
+        .route("/v1/chat/completions", post(generate::chat))
+        .route("/v1/completions", post(generate::completion))
+        .route("/v1/responses", post(generate::response))
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .route("/v1/audio/speech", post(speech::speech))
+        .route("/v1/messages", post(generate::messages))
+        .route("/v1/messages/count_tokens", post(generate::count))
+        .route("/v1/models", get(state::models))
+        // A model's name may hold slashes.
+        .route("/v1/models/{*id}", get(state::model))
+        .route("/tokenize", post(text::tokenize))
+        .route("/detokenize", post(text::detokenize))
+        .route("/apply-template", post(text::apply_template))
+        .route_layer(axum::middleware::from_fn_with_state(keys, auth::check));
+    let open = Router::new()
+        .route("/", get(state::root))
+        .route("/health", get(state::health))
+        .route("/ready", get(state::ready))
+        .route("/metrics", get(state::metrics))
+        .route("/openapi.json", get(async || Json(openapi::openapi())))
+        .route("/docs", get(async || Html(openapi::page())));
+    guarded
+        .merge(open)
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(most_bytes))
+        .layer(axum::middleware::from_fn(in_the_callers_words))
+        .with_state(app)
+}
+
+/// Writes refusals as the API that was asked writes them.
+async fn in_the_callers_words(request: Request, next: Next) -> Response {
+    let is_anthropic = request.uri().path().starts_with("/v1/messages");
+    let response = next.run(request).await;
+    match response.extensions().get::<ApiError>().filter(|_| is_anthropic).cloned() {
+        None => response,
+        Some(error) => {
+            let (mut parts, _) = response.into_parts();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            Response::from_parts(parts, Body::from(anthropic_error(&error).to_string()))
+        }
+    }
+}
+
+async fn not_found(uri: Uri) -> ApiError {
+    let known: Vec<String> =
+        ROUTES.iter().map(|(method, path)| format!("{method} {path}")).collect();
+    ApiError::invalid(format_args!("there is no {}; there are {}", uri.path(), known.join(", ")))
+        .with(StatusCode::NOT_FOUND, "invalid_request_error", "not_found")
+}
+
+async fn wrong_method(uri: Uri) -> ApiError {
+    let methods = ROUTES.iter().filter(|(_, path)| *path == uri.path()).map(|(method, _)| *method);
+    let methods: Vec<&str> = methods.collect();
+    let message = format_args!("{} takes {}", uri.path(), methods.join(", "));
+    ApiError::invalid(message).with(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "invalid_request_error",
+        "method_not_allowed",
+    )
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = rejection.status();
+            let error = ApiError::invalid(rejection.body_text());
+            match status {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    error.with(status, "invalid_request_error", "body_too_large")
+                }
+                _ => error,
+            }
+        })?;
+        Fields::parse(&body)
+    }
+}

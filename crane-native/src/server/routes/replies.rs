@@ -1,0 +1,186 @@
+//! From the engine's events to a response: one JSON object, or a stream of server-sent events.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::Json;
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use crane_sdk::generate::{GenerationConfig, Output};
+use futures_core::Stream;
+
+use crate::server::engine::{Event, Ticket};
+use crate::server::wire::{ApiError, Asked, Frame, Shape, Teller, Told, Usage};
+
+/// The replies of one request as they come.
+pub(super) struct Replies {
+    ticket: Ticket,
+    config: GenerationConfig,
+    tellers: Vec<Teller>,
+    /// Replies to one prompt.
+    n: usize,
+    left: usize,
+    usage: Usage,
+}
+
+/// What an event means for an answer.
+enum News {
+    Started(usize),
+    Told(Option<Told>),
+    Ended(Option<Told>, Box<Output>),
+}
+
+impl Replies {
+    pub(super) fn new(ticket: Ticket, asked: &Asked, count: usize, prompt_tokens: usize) -> Self {
+        Self {
+            ticket,
+            config: asked.config.clone(),
+            tellers: (0..count).map(|_| Teller::default()).collect(),
+            n: asked.n,
+            left: count,
+            usage: Usage::new(prompt_tokens, 0, 0),
+        }
+    }
+
+    fn news(&mut self, event: Option<(usize, Event)>) -> Result<(usize, News), ApiError> {
+        let stopped = || ApiError::internal("the engine has stopped; restart the server");
+        let (index, event) = event.ok_or_else(stopped)?;
+        let teller = self.tellers.get_mut(index).ok_or_else(stopped)?;
+        let news = match event {
+            Event::Started(cached) => News::Started(cached),
+            Event::Piece(piece) => News::Told(teller.piece(piece, &self.config)),
+            Event::Done(output) => {
+                let told = teller.end(&output);
+                self.left -= 1;
+                let stats = &output.stats;
+                // A prompt is counted once, however many replies it has.
+                let first = index.is_multiple_of(self.n);
+                let cached = if first { stats.cached_tokens } else { 0 };
+                let Usage { prompt_tokens, completion_tokens, prompt_tokens_details, .. } =
+                    self.usage;
+                self.usage = Usage::new(
+                    prompt_tokens,
+                    prompt_tokens_details.cached_tokens + cached,
+                    completion_tokens + stats.generated_tokens,
+                );
+                News::Ended(told, output)
+            }
+            Event::Failed(error) => return Err(error),
+        };
+        Ok((index, news))
+    }
+}
+
+/// Answers once the first reply has begun, so that what the engine refuses has a status.
+pub(super) async fn answer(
+    mut replies: Replies,
+    stream: bool,
+    shape: impl Shape,
+) -> Result<Response, ApiError> {
+    if !stream {
+        return whole(replies, shape).await;
+    }
+    let first = replies.ticket.next().await;
+    let first = replies.news(first)?;
+    let mut chunks = Chunks { replies, shape, ready: VecDeque::new(), ended: false };
+    chunks.take(Ok(first));
+    Ok(Sse::new(chunks).keep_alive(KeepAlive::default()).into_response())
+}
+
+async fn whole(mut replies: Replies, mut shape: impl Shape) -> Result<Response, ApiError> {
+    let mut told: Vec<(Told, Option<Box<Output>>)> =
+        replies.tellers.iter().map(|_| (Told::default(), None)).collect();
+    while replies.left > 0 {
+        let event = replies.ticket.next().await;
+        let (index, news) = replies.news(event)?;
+        let Some((said, ended)) = told.get_mut(index) else { continue };
+        match news {
+            News::Started(_) => {}
+            News::Told(more) => more.into_iter().for_each(|more| said.extend(more)),
+            News::Ended(more, output) => {
+                more.into_iter().for_each(|more| said.extend(more));
+                *ended = Some(output);
+            }
+        }
+    }
+    let whole = told.into_iter().filter_map(|(told, output)| Some((told, output?))).collect();
+    Ok(Json(shape.whole(whole, replies.usage)).into_response())
+}
+
+/// The events of a streamed answer. Dropping it, as a client that leaves does, drops the ticket.
+struct Chunks<S> {
+    replies: Replies,
+    shape: S,
+    ready: VecDeque<sse::Event>,
+    ended: bool,
+}
+
+impl<S: Shape> Chunks<S> {
+    fn push(&mut self, frames: impl IntoIterator<Item = Frame>) {
+        self.ready.extend(frames.into_iter().map(|Frame { event, data }| {
+            let named = event.into_iter().fold(sse::Event::default(), sse::Event::event);
+            named.data(data.to_string())
+        }));
+    }
+
+    fn take(&mut self, news: Result<(usize, News), ApiError>) {
+        let (index, news) = match news {
+            Ok(news) => news,
+            Err(error) => {
+                let frame = self.shape.failed(&error);
+                self.push([frame]);
+                self.ended = true;
+                return;
+            }
+        };
+        let (told, output) = match news {
+            News::Started(cached) => {
+                let frames = self.shape.started(index, cached);
+                self.push(frames);
+                return;
+            }
+            News::Told(told) => (told, None),
+            News::Ended(told, output) => (told, Some(output)),
+        };
+        if let Some(told) = told {
+            let frames = self.shape.told(index, told);
+            self.push(frames);
+        }
+        if let Some(output) = output {
+            let frames = self.shape.ended(index, &output);
+            self.push(frames);
+        }
+        if self.replies.left == 0 {
+            let frames = self.shape.finished(self.replies.usage);
+            self.push(frames);
+            if S::DONE {
+                self.ready.push_back(sse::Event::default().data("[DONE]"));
+            }
+            self.ended = true;
+        }
+    }
+}
+
+impl<S: Shape> Stream for Chunks<S> {
+    type Item = Result<sse::Event, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match self.replies.ticket.poll_next(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(event) => {
+                    let news = self.replies.news(event);
+                    self.take(news);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `POST /v1/audio/speech`: sound, sent while it is made.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::server::app::App;
+use crate::server::wire::{ApiError, Fields, SpeechRequest};
+
+/// Pieces of sound that may be made before the client has read the first.
+const AHEAD: usize = 16;
+
+/// The sound of a text as it comes. Dropping it, as a client that leaves does, ends the making.
+struct Sound {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Result<Bytes, ApiError>>,
+}
+
+impl Stream for Sound {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let piece = self.rest.poll_recv(context);
+        // The status is sent: all that is left is to cut the connection.
+        piece.map(|piece| piece.map(|piece| piece.map_err(|_| std::io::Error::other("it failed"))))
+    }
+}
+
+/// Answers with the sound of a text.
+pub(super) async fn speech(
+    State(app): State<Arc<App>>,
+    mut fields: Fields,
+) -> Result<Response, ApiError> {
+    let name = fields.string("model")?;
+    app.voice(name.as_deref())?;
+    let (request, unknown) = SpeechRequest::read(fields, app.lenient)?;
+    app.ignored(&unknown);
+    let turn = app.speaking_turn().await?;
+    let (sender, mut pieces) = mpsc::channel(AHEAD);
+    let format = request.format;
+    tokio::task::spawn_blocking(move || say(&app, &request, &sender, turn));
+    // What the voice refuses has a status.
+    let ended = || ApiError::internal("the voice has stopped; ask again");
+    let first = pieces.recv().await.ok_or_else(ended)??;
+    let body = Body::from_stream(Sound { first: Some(first), rest: pieces });
+    Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())
+}
+
+/// Makes the sound, and stops where nobody wants more of it. The turn lasts as long.
+fn say(
+    app: &App,
+    request: &SpeechRequest,
+    sender: &mpsc::Sender<Result<Bytes, ApiError>>,
+    _turn: OwnedSemaphorePermit,
+) {
+    let speech = match app.voice(None).and_then(|voice| {
+        let speech = voice.tts.speak(&request.input, &request.voice).map_err(named)?;
+        Ok((voice.tts.sample_rate(), speech))
+    }) {
+        Ok(speech) => speech,
+        Err(error) => {
+            let _ = sender.blocking_send(Err(error));
+            return;
+        }
+    };
+    let (rate, speech) = speech;
+    let mut head = Some(request.format.head(rate));
+    for samples in speech {
+        let piece = samples.map(|samples| {
+            let mut bytes = head.take().unwrap_or_default();
+            bytes.extend(request.format.bytes(&samples));
+            Bytes::from(bytes)
+        });
+        let failed = piece.is_err();
+        if sender.blocking_send(piece.map_err(ApiError::from)).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The library's `text` is the request's `input`.
+fn named(error: crane_sdk::Error) -> ApiError {
+    ApiError::from(error).renamed("text", "input")
+}

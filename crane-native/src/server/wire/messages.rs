@@ -1,0 +1,313 @@
+//! A conversation, and whether the model's template lets the model read all of it.
+
+use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions};
+use serde_json::{Map, Value};
+
+use super::ApiError;
+use super::fields::{Fields, wrong_type};
+
+/// The speakers of OpenAI's API.
+const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+
+/// What a chat template is given.
+#[derive(Debug)]
+pub struct Conversation {
+    /// What was said.
+    pub messages: Vec<Message>,
+    /// The tools that the template shows to the model.
+    pub tools: Option<Vec<Value>>,
+    /// The template's further variables.
+    pub extra: Map<String, Value>,
+    /// The request's field that holds the messages, for errors.
+    pub param: &'static str,
+}
+
+impl Conversation {
+    /// Takes `messages` and `chat_template_kwargs`.
+    ///
+    /// # Errors
+    /// What is wrong with a message, by its place.
+    pub fn take(fields: &mut Fields) -> Result<Self, ApiError> {
+        let list = match fields.required("messages")? {
+            Value::Array(list) => list,
+            other => return Err(wrong_type("messages", "a list", &other)),
+        };
+        if list.is_empty() {
+            return Err(ApiError::value("messages", "is empty: there is nothing to answer"));
+        }
+        let read = |(index, value)| message(&format!("messages[{index}]"), value);
+        let messages = list.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let extra = fields.object("chat_template_kwargs")?.unwrap_or_default();
+        Ok(Self { messages, tools: None, extra, param: "messages" })
+    }
+
+    /// Writes the conversation as a prompt.
+    ///
+    /// # Errors
+    /// The template's own words, or what of the conversation it would leave out.
+    pub fn render(
+        &self,
+        template: &ChatTemplate,
+        add_generation_prompt: bool,
+    ) -> Result<String, ApiError> {
+        let known = |name: &str| template.texts().any(|(_, text)| text.contains(name));
+        if let Some(name) = self.extra.keys().find(|name| !known(name)) {
+            let param = format_args!("chat_template_kwargs.{name}");
+            return Err(ApiError::value(param, "the model's chat template does not read it"));
+        }
+        let mut messages = self.messages.clone();
+        if !known("developer") {
+            // OpenAI's newer name of the same speaker.
+            let developers = messages.iter_mut().filter(|message| message.role == "developer");
+            developers.for_each(|message| message.role = "system".to_owned());
+        }
+        let options = RenderOptions {
+            add_generation_prompt,
+            tools: self.tools.clone(),
+            extra: self.extra.clone(),
+            ..RenderOptions::default()
+        };
+        let text = template
+            .render(&messages, &options)
+            .map_err(|error| ApiError::from(error).renamed("messages", self.param))?;
+        check_rendered(&messages, &text).map_err(|error| match self.param {
+            "messages" => error,
+            // Its items are no messages one for one.
+            param => error.about(param),
+        })?;
+        check_tools(self.tools.as_deref().unwrap_or_default(), &text)?;
+        Ok(text)
+    }
+}
+
+/// Refuses a conversation of which the template has left something out: the model would answer another one.
+///
+/// # Errors
+/// The place of what is missing.
+fn check_rendered(messages: &[Message], text: &str) -> Result<(), ApiError> {
+    let holds = |part: &str| {
+        let json = serde_json::to_string(part).unwrap_or_default();
+        text.contains(part) || text.contains(json.trim_matches('"'))
+    };
+    for (index, message) in messages.iter().enumerate() {
+        let missing = |field: &str| {
+            let param = format!("messages[{index}].{field}");
+            let reason = format_args!(
+                "the model's chat template leaves it out of a message of role {:?}",
+                message.role
+            );
+            Err(ApiError::unsupported(param, reason))
+        };
+        // Templates cut the thoughts out of what the assistant said before: that is as they should.
+        let said = message.text();
+        if message.role != "assistant" && !holds(said.trim()) {
+            return missing("content");
+        }
+        if message.name.as_deref().is_some_and(|name| !holds(name)) {
+            return missing("name");
+        }
+        let calls = message.tool_calls.iter().flatten();
+        let mut names = calls.filter_map(|call| call["function"]["name"].as_str());
+        if names.any(|name| !holds(name)) {
+            return missing("tool_calls");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses tools that the template does not show to the model.
+///
+/// # Errors
+/// The field `tools`.
+fn check_tools(tools: &[Value], text: &str) -> Result<(), ApiError> {
+    let mut names = tools.iter().filter_map(|tool| tool["function"]["name"].as_str());
+    match names.find(|name| !text.contains(name)) {
+        None => Ok(()),
+        Some(_) => {
+            let reason = "the model's chat template does not show tools to the model";
+            Err(ApiError::unsupported("tools", reason))
+        }
+    }
+}
+
+fn message(path: &str, value: Value) -> Result<Message, ApiError> {
+    let mut fields = Fields::of(path, value)?;
+    let role = fields.role()?;
+    let mut message = Message::new(role, "");
+    message.name = fields.string("name")?;
+    let content_name = fields.name("content");
+    let content =
+        fields.take("content").map(|value| content(&content_name, value, &["text"])).transpose()?;
+    if message.role == "assistant" {
+        message.tool_calls = tool_calls(&mut fields)?;
+        // What a client sends back of an answer, and what asks for nothing.
+        for name in ["refusal", "audio", "function_call", "annotations"] {
+            if let Some(value) = fields.take(name)
+                && value.as_array().is_none_or(|list| !list.is_empty())
+            {
+                return Err(ApiError::unsupported(fields.name(name), "is not supported"));
+            }
+        }
+    }
+    if message.role == "tool" {
+        message.tool_call_id = fields.string("tool_call_id")?;
+    }
+    message.content = match content {
+        Some(text) => Some(Content::Text(text)),
+        None if message.tool_calls.is_some() => Some(Content::Null),
+        None => {
+            return Err(ApiError::field(content_name, "missing_required_parameter", "is missing"));
+        }
+    };
+    fields.finish(false)?;
+    Ok(message)
+}
+
+impl Fields {
+    /// Takes the role of a message.
+    ///
+    /// # Errors
+    /// That it is none of OpenAI's.
+    pub(super) fn role(&mut self) -> Result<String, ApiError> {
+        match self.required("role")? {
+            Value::String(role) if ROLES.contains(&role.as_str()) => Ok(role),
+            Value::String(role) => {
+                let reason = format!("is {role:?}; it is one of {}", ROLES.join(", "));
+                Err(ApiError::value(self.name("role"), reason))
+            }
+            other => Err(wrong_type(self.name("role"), "a string", &other)),
+        }
+    }
+}
+
+/// A text, or text parts of these types in one.
+///
+/// # Errors
+/// The place of what is no text.
+pub(super) fn content(path: &str, value: Value, types: &[&str]) -> Result<String, ApiError> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Array(parts) => {
+            let part = |(index, value)| {
+                let mut part = Fields::of(format_args!("{path}[{index}]"), value)?;
+                let kind = part.string("type")?;
+                if !kind.is_some_and(|kind| types.contains(&kind.as_str())) {
+                    let reason = format_args!(
+                        "this model reads text: the type of a part is {}",
+                        types.join(" or ")
+                    );
+                    return Err(ApiError::unsupported(part.name("type"), reason));
+                }
+                let text = part.required_string("text")?;
+                // What an answer's part says beside its text.
+                part.take("annotations");
+                part.take("logprobs");
+                part.finish(false)?;
+                Ok(text)
+            };
+            parts.into_iter().enumerate().map(part).collect()
+        }
+        other => Err(wrong_type(path, "a string or a list of parts", &other)),
+    }
+}
+
+/// The calls of an assistant's message, with their arguments as templates want them: as objects.
+fn tool_calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
+    let name = fields.name("tool_calls");
+    let mut calls = match fields.take("tool_calls") {
+        None => return Ok(None),
+        Some(Value::Array(calls)) if calls.is_empty() => return Ok(None),
+        Some(Value::Array(calls)) => calls,
+        Some(other) => return Err(wrong_type(name, "a list", &other)),
+    };
+    for (index, call) in calls.iter_mut().enumerate() {
+        if call["function"]["name"].as_str().is_none() {
+            let param = format!("{name}[{index}].function.name");
+            return Err(ApiError::field(param, "missing_required_parameter", "is missing"));
+        }
+        if let Some(place) = call.pointer_mut("/function/arguments") {
+            let param = format!("{name}[{index}].function.arguments");
+            *place = arguments(&param, place.take())?;
+        }
+    }
+    Ok(Some(calls))
+}
+
+/// The arguments of a call as templates want them: an object, not its text.
+///
+/// # Errors
+/// That the text is not JSON.
+pub(super) fn arguments(param: &str, value: Value) -> Result<Value, ApiError> {
+    match value.as_str() {
+        None => Ok(value),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| ApiError::value(param, format_args!("is not JSON: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Conversation, ApiError> {
+        Conversation::take(&mut Fields::parse(json.as_bytes())?)
+    }
+
+    fn param(error: ApiError) -> String {
+        error.json()["error"]["param"].as_str().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn mistakes_are_named_by_their_place() {
+        for (messages, place) in [
+            ("[]", "messages"),
+            ("{}", "messages"),
+            ("[3]", "messages[0]"),
+            (r#"[{"content": "x"}]"#, "messages[0].role"),
+            (r#"[{"role": "bot", "content": "x"}]"#, "messages[0].role"),
+            (r#"[{"role": "user"}]"#, "messages[0].content"),
+            (r#"[{"role": "user", "content": 5}]"#, "messages[0].content"),
+            (
+                r#"[{"role": "user", "content": [{"type": "image_url"}]}]"#,
+                "messages[0].content[0].type",
+            ),
+            (r#"[{"role": "user", "content": [{"type": "text"}]}]"#, "messages[0].content[0].text"),
+            (r#"[{"role": "user", "content": "x", "colour": 1}]"#, "messages[0].colour"),
+            (
+                r#"[{"role": "assistant", "tool_calls": [{}]}]"#,
+                "messages[0].tool_calls[0].function.name",
+            ),
+        ] {
+            let error = read(&format!(r#"{{"messages": {messages}}}"#)).unwrap_err();
+            assert_eq!(
+                (error.status.as_u16(), param(error)),
+                (400, place.to_owned()),
+                "{messages}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_can_be_sent_back_as_it_came() {
+        let answer = r#"{"messages": [{"role": "assistant", "content": "Hi", "refusal": null,
+            "annotations": [], "audio": null, "tool_calls": null}]}"#;
+        assert_eq!(read(answer).unwrap().messages[0].text(), "Hi");
+    }
+
+    #[test]
+    fn what_a_template_leaves_out_is_refused() {
+        let template = "{% for m in messages %}{% if m.role != 'tool' %}{{ m.content }}{% endif %}{% endfor %}";
+        let template = ChatTemplate::new(template, crane_sdk::text::SpecialTokens::new()).unwrap();
+        let render = |messages: &str| {
+            read(&format!(r#"{{"messages": {messages}}}"#)).unwrap().render(&template, true)
+        };
+        assert_eq!(render(r#"[{"role": "developer", "content": "x"}]"#).unwrap(), "x");
+        let lost = render(r#"[{"role": "tool", "content": "42"}]"#).unwrap_err();
+        assert_eq!(param(lost), "messages[0].content");
+        let lost = render(r#"[{"role": "user", "content": "x", "name": "Ann"}]"#).unwrap_err();
+        assert_eq!(param(lost), "messages[0].name");
+        let json = r#"{"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"tone": 1}}"#;
+        let lost = read(json).unwrap().render(&template, true).unwrap_err();
+        assert_eq!(param(lost), "chat_template_kwargs.tone");
+    }
+}

@@ -1,0 +1,109 @@
+//! `/v1/audio/speech`: the request, and the bytes of the answer.
+
+use crane_sdk::pipeline::Voice;
+
+use super::ApiError;
+use super::fields::{Fields, Neutral};
+
+/// The most characters of a text, as in OpenAI's API.
+const MOST: usize = 4096;
+
+/// Fields of OpenAI's API that ask for what is not done here.
+pub(super) const NOT_DONE: &[Neutral] = &[
+    Neutral { name: "instructions", values: &["\"\""], reason: "the voice takes none" },
+    Neutral {
+        name: "stream_format",
+        values: &["\"audio\""],
+        reason: "the sound itself is streamed; read the body as it comes",
+    },
+];
+
+/// What the sound is written as: mono, 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AudioFormat {
+    /// RIFF WAVE; since it is sent while it is made, its head tells no length.
+    Wav,
+    /// Little-endian samples without a head.
+    Pcm,
+}
+
+/// A text that is to be said.
+#[derive(Debug, PartialEq)]
+pub struct SpeechRequest {
+    /// The text.
+    pub input: String,
+    /// Who says it, and how.
+    pub voice: Voice,
+    /// What the sound is written as.
+    pub format: AudioFormat,
+}
+
+impl SpeechRequest {
+    /// Reads a request; the names of unknown fields come with it if `lenient`.
+    ///
+    /// # Errors
+    /// The field that cannot act.
+    pub fn read(mut fields: Fields, lenient: bool) -> Result<(Self, Vec<String>), ApiError> {
+        let input = fields.required_string("input")?;
+        let length = input.chars().count();
+        if length > MOST {
+            let reason = format_args!("has {length} characters; at most {MOST} are taken");
+            return Err(ApiError::value("input", reason));
+        }
+        let format = match fields.string("response_format")?.as_deref() {
+            None | Some("wav") => AudioFormat::Wav,
+            Some("pcm") => AudioFormat::Pcm,
+            Some(other) => {
+                let reason = format_args!("is {other:?}; sound is written as wav or pcm");
+                return Err(ApiError::unsupported("response_format", reason));
+            }
+        };
+        let speed = fields.number("speed", 0.5..=2.0)?.unwrap_or(1.0);
+        let seed = fields.integer("seed", 0..=u64::MAX)?.unwrap_or(0);
+        let voice = Voice { name: fields.string("voice")?, speed, seed };
+        fields.only_neutral(NOT_DONE)?;
+        let unknown = fields.finish(lenient)?;
+        Ok((Self { input, voice, format }, unknown))
+    }
+}
+
+impl AudioFormat {
+    /// The type of the body.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            AudioFormat::Wav => "audio/wav",
+            AudioFormat::Pcm => "audio/pcm",
+        }
+    }
+
+    /// What stands before the samples.
+    pub fn head(self, sample_rate: u32) -> Vec<u8> {
+        if self == AudioFormat::Pcm {
+            return Vec::new();
+        }
+        // The lengths are not known yet; the largest number stands for that.
+        let unknown = u32::MAX;
+        let (channels, bits) = (1u16, 16u16);
+        let frame = channels * bits / 8;
+        let mut head = Vec::with_capacity(44);
+        head.extend(b"RIFF");
+        head.extend(unknown.to_le_bytes());
+        head.extend(b"WAVEfmt ");
+        head.extend(16u32.to_le_bytes());
+        head.extend(1u16.to_le_bytes());
+        head.extend(channels.to_le_bytes());
+        head.extend(sample_rate.to_le_bytes());
+        head.extend((sample_rate * u32::from(frame)).to_le_bytes());
+        head.extend(frame.to_le_bytes());
+        head.extend(bits.to_le_bytes());
+        head.extend(b"data");
+        head.extend(unknown.to_le_bytes());
+        head
+    }
+
+    /// Samples from −1 to 1 as bytes.
+    pub fn bytes(self, samples: &[f32]) -> Vec<u8> {
+        let sample = |sample: &f32| ((sample.clamp(-1.0, 1.0) * 32767.0) as i16).to_le_bytes();
+        samples.iter().flat_map(sample).collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! A server in a child process, and a client that says what came back.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::fixture;
+use crate::support::{Home, Outcome, finish};
+
+/// `crane serve` on a free port; killed when it is dropped.
+pub struct Server {
+    child: Option<Child>,
+    pub address: String,
+    _home: Home,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<u64>,
+    pub json: Value,
+}
+
+impl Server {
+    /// Serves a checkpoint of the fixtures.
+    pub fn fixture(arguments: &[&str]) -> Self {
+        Self::of(&fixture::model("qwen2_tied"), arguments)
+    }
+
+    /// Serves a model.
+    pub fn of(model: &str, arguments: &[&str]) -> Self {
+        let home = Home::new();
+        let all = [&["serve", model, "--port", "0", "--alias", "m"], arguments].concat();
+        let mut child = home.crane(all).spawn().unwrap();
+        let mut line = String::new();
+        // One line is all that comes.
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            panic!("the server did not start: {}", finish(child).stderr);
+        }
+        Server { child: Some(child), address: line.trim().to_owned(), _home: home }
+    }
+
+    pub fn agent() -> ureq::Agent {
+        ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        Answer::of(Self::agent().get(self.url(path)).call().unwrap())
+    }
+
+    pub fn post(&self, path: &str, body: impl ToString) -> Answer {
+        let request = Self::agent().post(self.url(path));
+        let request = request.header("content-type", "application/json");
+        Answer::of(request.send(body.to_string()).unwrap())
+    }
+
+    /// The lines of a streamed answer as they come.
+    pub fn lines(&self, path: &str, body: &Value) -> impl Iterator<Item = String> + use<> {
+        let response = Self::agent().post(self.url(path)).send(body.to_string()).unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let reader = BufReader::new(response.into_body().into_reader());
+        reader.lines().map(|line| line.unwrap()).filter(|line| !line.is_empty())
+    }
+
+    /// The chunks of a streamed answer, which must end as it should.
+    pub fn chunks(&self, path: &str, body: &Value) -> Vec<Value> {
+        let mut lines: Vec<String> = self.lines(path, body).collect();
+        assert_eq!(lines.pop().as_deref(), Some("data: [DONE]"), "{lines:?}");
+        let json = |line: String| serde_json::from_str(line.strip_prefix("data: ").unwrap());
+        lines.into_iter().map(|line| json(line).unwrap()).collect()
+    }
+
+    /// Waits until `/health` says that so many replies are under way.
+    pub fn wait_for_running(&self, count: u64) {
+        let start = Instant::now();
+        while self.get("/health").json["running"] != count {
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", self.get("/health"));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks the server to end, as an operator does.
+    pub fn terminate(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub fn ended(mut self) -> Outcome {
+        finish(self.child.take().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            assert!(!said.contains("panicked") || std::thread::panicking(), "{said}");
+        }
+    }
+}
+
+impl Answer {
+    fn of(mut response: ureq::http::Response<ureq::Body>) -> Self {
+        let status = response.status().as_u16();
+        let header = response.headers().get("retry-after");
+        let retry_after = header.map(|value| value.to_str().unwrap().parse().unwrap());
+        let text = response.body_mut().read_to_string().unwrap();
+        let json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"));
+        Answer { status, retry_after, json }
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.json);
+        self.json
+    }
+
+    /// Demands a refusal in OpenAI's shape.
+    #[track_caller]
+    pub fn refused(self, status: u16, param: Option<&str>, code: Option<&str>) -> String {
+        let error = &self.json["error"];
+        assert_eq!(self.status, status, "{}", self.json);
+        assert_eq!((error["param"].as_str(), error["code"].as_str()), (param, code), "{error}");
+        assert!(error["type"].is_string() && error.as_object().unwrap().len() == 4, "{error}");
+        error["message"].as_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,55 @@
+//! Where a reply is in its grammar.
+
+use llguidance::Matcher;
+use llguidance::toktrie::SimpleVob;
+
+use crate::{Error, Result};
+
+/// Walks with a reply through its grammar.
+pub(crate) struct Follower {
+    matcher: Matcher,
+    allowed: SimpleVob,
+}
+
+impl Follower {
+    pub(super) fn new(matcher: Matcher) -> Self {
+        Self { matcher, allowed: SimpleVob::new() }
+    }
+
+    /// The tokens that may come next, bit i % 32 of word i / 32 for token i; `ends` among them where the text may
+    /// end here.
+    pub(crate) fn allowed(&mut self, ends: &[u32]) -> Result<&[u32]> {
+        let may_end = self.matcher.is_accepting().map_err(|error| failed(&error))?;
+        self.allowed = self.matcher.compute_mask().map_err(|error| failed(&error))?;
+        // The library knows one token that ends texts; which ones do is the config's to say.
+        if let Ok(environment) = self.matcher.tok_env() {
+            let eos = environment.tok_trie().eos_token();
+            if (eos as usize) < self.allowed.len() {
+                self.allowed.disallow_token(eos);
+            }
+        }
+        for &id in ends.iter().filter(|_| may_end) {
+            if (id as usize) < self.allowed.len() {
+                self.allowed.allow_token(id);
+            }
+        }
+        Ok(self.allowed.as_slice())
+    }
+
+    /// Takes the chosen token; whether the text is whole, so that nothing can follow.
+    pub(crate) fn take(&mut self, id: u32) -> Result<bool> {
+        self.matcher.consume_token(id).map_err(|error| failed(&error))?;
+        Ok(self.matcher.is_stopped())
+    }
+}
+
+/// A grammar that is too large to be followed, or an error of the library that follows it.
+fn failed(error: &dyn std::fmt::Display) -> Error {
+    Error::argument("grammar", format_args!("cannot be followed further: {error}"))
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Follower")
+    }
+}
