@@ -6,6 +6,7 @@ mod memory;
 mod model;
 mod onnx;
 mod safetensors;
+mod torch;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -19,6 +20,7 @@ pub use memory::MemorySource;
 pub use model::{check_model, model_gguf};
 pub use onnx::OnnxCheckpoint;
 pub use safetensors::SafetensorsCheckpoint;
+pub use torch::TorchCheckpoint;
 
 /// A set of named files that make up a model: a folder, a single GGUF file, blobs in memory.
 ///
