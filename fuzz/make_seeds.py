@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes the fuzz targets' seeds: small whole files of each format, some from the test fixtures."""
+import io
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 FUZZ = Path(__file__).parent
@@ -21,6 +23,28 @@ def safetensors(tensors: dict[str, tuple[str, list[int], bytes]], metadata: dict
         data += raw
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
+
+
+def torch_archive(tensors: list[tuple[str, int, tuple[int, ...], tuple[int, ...]]]) -> bytes:
+    """A state dictionary as torch.save writes it, all tensors in one storage: name, offset, shape, strides."""
+    text = lambda text: b"X" + struct.pack("<I", len(text)) + text.encode()
+    numbers = lambda values: b"(" + b"".join(b"K" + bytes([value]) for value in values) + b"t"
+    storage = b"((" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x08tQ"
+    hooks = b"\x89ccollections\nOrderedDict\n)Rt"
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    entries = b"".join(
+        text(name) + rebuild + storage + b"K" + bytes([offset]) + numbers(shape) + numbers(strides) + hooks + b"R"
+        for name, offset, shape, strides in tensors
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in (
+            ("data.pkl", b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(" + entries + b"u."),
+            ("byteorder", b"little"),
+            ("data/0", struct.pack("<8f", *range(8))),
+        ):
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+    return file.getvalue()
 
 
 # GGUF value types, by their Python spelling here
@@ -144,6 +168,9 @@ def main() -> None:
     weight_map = {"model.embed_tokens.weight": "a.safetensors", "model.norm.weight": "a.safetensors"}
     seed("safetensors_index", "one_shard", json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
     seed("safetensors_index", "missing_shard", json.dumps({"weight_map": {"model.norm.weight": "../b.safetensors"}}))
+
+    seed("torch", "two", torch_archive([("a", 0, (2, 3), (3, 1)), ("b", 6, (2,), (1,))]))
+    seed("torch", "transposed", torch_archive([("a", 0, (2, 3), (1, 2))]))
 
     seed("gguf", "llama", llama_gguf())
     seed("gguf", "head_only", gguf([("general.architecture", STRING, "qwen2"), ("general.alignment", U32, 64)], {}))

@@ -67,6 +67,7 @@ replayed! {
     safetensors
     safetensors_index
     gguf
+    torch
     config
     generation_config
     tokenizer_json

@@ -6,7 +6,9 @@
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::models::{LoadOptions, load};
-use crane_sdk::source::{Checkpoint, Gguf, MemorySource, SafetensorsCheckpoint, Source};
+use crane_sdk::source::{
+    Checkpoint, Gguf, MemorySource, SafetensorsCheckpoint, Source, TorchCheckpoint,
+};
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, SpecialTokens, Tokenizer};
 
 /// A text with several scripts, a special token and bytes that byte-level tokenizers split.
@@ -47,6 +49,13 @@ pub fn gguf(bytes: &[u8]) {
     }
     // A model that is whole enough to load is fine; that it is refused without a panic is the test.
     let _ = load(&source("model.gguf", bytes), &LoadOptions::default());
+}
+
+/// A PyTorch checkpoint: its archive and its pickle, then the bytes of every tensor that they list.
+pub fn torch(bytes: &[u8]) {
+    if let Ok(checkpoint) = TorchCheckpoint::open(&source("pytorch_model.bin", bytes)) {
+        read_tensors(&checkpoint);
+    }
 }
 
 fn read_tensors(checkpoint: &dyn Checkpoint) {
