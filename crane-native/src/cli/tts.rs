@@ -4,14 +4,16 @@ mod sink;
 
 use std::time::{Duration, Instant};
 
+use crane_sdk::models::LoadOptions;
 use crane_sdk::pipeline::{TextToSpeech, Voice};
 
-use super::args::{Format, TtsArgs};
+use super::args::{Format, QuantType, TtsArgs};
 use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::open::{Fetching, hub};
 use super::output::Console;
 use super::{machine, words};
+use crate::memory;
 use crate::resolve::{DEFAULT_VOICE, check_path, resolve};
 use sink::Sink;
 
@@ -44,12 +46,16 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let model = resolve(&name, &hub(args.offline)?, &Fetching::new(console))?;
     console.detail(format_args!("{} lies in {}", model.name, model.path.display()));
     let start = Instant::now();
-    let tts =
-        TextToSpeech::from_source(model.source.as_ref()).map_err(|error| model.explain(error))?;
+    let options =
+        LoadOptions { quantize: args.quant.map(QuantType::quantization), ..LoadOptions::default() };
+    let mut room = |footprint| memory::check(&model.name, footprint);
+    let tts = TextToSpeech::load_within(model.source.as_ref(), &options, &mut room)
+        .map_err(|error| model.explain(error))?;
     let load_time = start.elapsed();
 
     let stop = Interruptible::new();
-    let voice = Voice { name: args.voice, speed: args.speed, seed: args.seed };
+    let pitch = args.pitch.level();
+    let voice = Voice { name: args.voice, speed: args.speed, pitch, seed: args.seed };
     let start = Instant::now();
     let speech = tts.speak(&text, &voice)?;
     let left_out = tts.unreadable(&text, &voice)?;

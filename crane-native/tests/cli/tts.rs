@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::orpheus;
 use super::reference::weights;
 use super::support::Home;
 
@@ -110,6 +111,43 @@ fn letters_without_sounds_are_named() {
     assert!(outcome.stderr.contains("中文"), "{}", outcome.stderr);
     outcome.ok();
     assert!(samples(&out).len() > 24_000 / 2);
+}
+
+#[test]
+fn a_language_model_with_a_codec_speaks() {
+    let home = Home::new();
+    let folder = home.path().join("orpheus");
+    std::fs::create_dir_all(folder.join("snac_24khz")).unwrap();
+    for (name, bytes) in orpheus::files() {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    let (folder, wav) = (folder.to_str().unwrap().to_owned(), home.path().join("a.wav"));
+    let say = |more: &[&str]| {
+        let out = ["tts", &folder, "Hello <laugh> there.", "-o", wav.to_str().unwrap()];
+        home.run([&out, more].concat())
+    };
+    let outcome = say(&["--voice", "tara", "--seed", "3"]);
+    assert!(outcome.stderr.contains("(tara)"), "{}", outcome.stderr);
+    outcome.ok();
+    let sound = samples(&wav);
+    // Whole frames of 2048 samples of two bytes.
+    assert!(sound.len() >= 4096 && sound.len().is_multiple_of(4096), "{} bytes", sound.len());
+    say(&["--seed", "3", "--quant", "q8_0"]).ok();
+    std::fs::remove_file(&wav).unwrap();
+    for (flag, value, message) in [
+        ("--voice", "heart", "here are: tara, leah"),
+        ("--speed", "1.5", "leave it at 1"),
+        ("--pitch", "high", "leave it moderate"),
+        ("--pitch", "shrill", "possible values"),
+    ] {
+        let outcome = say(&[flag, value]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(message) && !wav.exists(), "{}", outcome.stderr);
+    }
+    std::fs::remove_dir_all(Path::new(&folder).join("snac_24khz")).unwrap();
+    let outcome = say(&[]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("hubertsiuzdak/snac_24khz"), "{}", outcome.stderr);
 }
 
 #[test]

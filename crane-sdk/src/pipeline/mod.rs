@@ -21,10 +21,14 @@
 mod auto_model;
 mod auto_tokenizer;
 mod chat;
+mod hibari_speech;
+mod orpheus_speech;
 mod prompt;
 mod reply;
+mod spark_speech;
 mod task;
 mod text_generation;
+mod text_pieces;
 mod text_streamer;
 mod text_to_speech;
 

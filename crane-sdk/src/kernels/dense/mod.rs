@@ -9,6 +9,7 @@ mod panels;
 mod sets;
 
 use std::fmt;
+use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
@@ -69,6 +70,10 @@ macro_rules! with_number {
     }};
 }
 pub(super) use with_number;
+
+/// Below so many units of panels the threads share out tokens instead, by so many at a time.
+const FEW_UNITS: usize = 16;
+const TILE: usize = 64;
 
 /// Where a panel begins is a multiple of it: a cache line.
 const ALIGNMENT: usize = 64;
@@ -225,9 +230,9 @@ fn matmul_with(
     let shared = Shared::new(&mut out);
     let panels = rows.div_ceil(PANEL);
     let units = panels.div_ceil(panels::UNIT);
-    parallel_for(units, panels::UNIT * PANEL * width * tokens.max(1), |range| {
-        let first = range.start * panels::UNIT;
-        let count = (range.end * panels::UNIT).min(panels) - first;
+    let work = |units: Range<usize>, tokens: Range<usize>| {
+        let first = units.start * panels::UNIT;
+        let count = (units.end * panels::UNIT).min(panels) - first;
         let row = first * PANEL;
         let work = Work {
             panels: matrix.bytes.as_ptr().wrapping_add(matrix.start + first * matrix.panel_bytes()),
@@ -235,16 +240,26 @@ fn matmul_with(
             count,
             rows: (rows - row).min(count * PANEL),
             width,
-            x: x.as_ptr(),
-            tokens,
+            x: x.as_ptr().wrapping_add(tokens.start * width),
+            tokens: tokens.len(),
             bias: bias.map(|bias| &bias[row..]),
-            out: shared.start().wrapping_add(row),
+            out: shared.start().wrapping_add(tokens.start * rows + row),
             out_stride: rows,
         };
         // SAFETY: the set is one that the processor runs; the panels lie in the matrix, the activations have
-        // its width, and each panel's outputs are written by the one thread that was given it.
+        // its width, and each panel's outputs for a token are written by the one thread that was given both.
         unsafe { set.run(kind, &work) };
-    });
+    };
+    let cost = panels::UNIT * PANEL * width;
+    if units < FEW_UNITS && tokens >= 2 * TILE {
+        // A small matrix and many rows, as in a convolution: the rows are shared out.
+        let tiles = tokens.div_ceil(TILE);
+        parallel_for(tiles, units * cost * TILE, |range| {
+            work(0..units, range.start * TILE..(range.end * TILE).min(tokens));
+        });
+    } else {
+        parallel_for(units, cost * tokens.max(1), |range| work(range, 0..tokens));
+    }
     Some(out)
 }
 
@@ -278,7 +293,7 @@ mod tests {
         #[test]
         fn products_are_their_definition_on_every_instruction_set(
             kind in prop_oneof![Just(DenseType::F32), Just(DenseType::F16), Just(DenseType::BF16)],
-            tokens in prop_oneof![1usize..8, 20usize..40], rows in 1usize..150,
+            tokens in prop_oneof![1usize..8, 20usize..40, 128usize..150], rows in 1usize..150,
             width in prop_oneof![1usize..40, 500usize..1100], seed in any::<u32>(),
         ) {
             let weights = numbers(rows * width, seed);

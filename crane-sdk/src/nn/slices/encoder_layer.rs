@@ -1,7 +1,7 @@
 //! A transformer layer that normalises first and attends everywhere, without positions (Vaswani et al. 2017; Xiong et al. 2020).
 
 use super::linear::{packed, product};
-use super::{LayerNorm, Linear};
+use super::{LayerNorm, Linear, add};
 use crate::Result;
 use crate::kernels::rows::gelu;
 use crate::source::OnnxCheckpoint;
@@ -89,13 +89,9 @@ impl EncoderLayer {
     }
 }
 
-fn softmax(row: &mut [f32]) {
+pub(super) fn softmax(row: &mut [f32]) {
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|x| *x = (*x - most).exp());
     let scale = 1.0 / row.iter().sum::<f32>();
     row.iter_mut().for_each(|x| *x *= scale);
-}
-
-pub(super) fn add(x: &mut [f32], y: &[f32]) {
-    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
