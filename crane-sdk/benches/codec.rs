@@ -111,7 +111,7 @@ fn snac() -> Snac {
 /// The decoder of SparkAudio/Spark-TTS-0.5B.
 fn bicodec() -> BiCodecVoice {
     let config = "audio_tokenizer:
-  mel_params: {sample_rate: 16000}
+  mel_params: {sample_rate: 16000, n_fft: 1024, win_length: 640, hop_length: 320, mel_fmin: 10, mel_fmax: null, num_mels: 128}
   decoder: {input_channel: 1024, channels: 1536, rates: [8, 5, 4, 2], kernel_sizes: [16, 11, 8, 4]}
   quantizer: {codebook_size: 8192, codebook_dim: 8}
   speaker_encoder: {out_dim: 1024, latent_dim: 128, token_num: 32, fsq_levels: [4, 4, 4, 4, 4, 4], fsq_num_quantizers: 1}

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crane_sdk::models::sparktts::Level;
-use crane_sdk::pipeline::{Task, TextToSpeech, Voice, pipeline};
+use crane_sdk::pipeline::{Recording, Task, TextToSpeech, Voice, pipeline};
 use crane_sdk::source::MemorySource;
 use crane_sdk::text::Tokenizer;
 use safetensors::tensor::{Dtype, TensorView};
@@ -42,6 +43,7 @@ fn weights(tokenizer: &[u8]) -> Vec<u8> {
         from.iter().for_each(|state| head[row + state] = logit / 32f32.sqrt());
     };
     chain("<|end_style_label|>", 0, &[], 0.0);
+    chain("<|end_global_token|>", 8, &[], 0.0);
     for code in 0..1024 {
         let spread = (code * 7919 % 100) as f32 / 100.0;
         chain(&format!("<|bicodec_global_{code}|>"), code / 128 + 1, &[code / 128], 20.0 + spread);
@@ -107,6 +109,25 @@ fn a_voice_is_chosen_and_speaks() {
     let long = say(&tts, &"She sells sea shells by the sea shore. ".repeat(8), &usual).concat();
     assert!(long.len().is_multiple_of(320) && long.len() > whole.len());
     assert!(long.starts_with(&whole));
+}
+
+#[test]
+fn a_recording_lends_its_voice() {
+    let tts = pipeline(Task::TextToSpeech, &source()).unwrap();
+    let tone = |hertz: f32| {
+        let sample = |i: usize| 0.3 * (hertz * i as f32 / 22_050.0 * std::f32::consts::TAU).sin();
+        let samples = (0..22_050).map(sample).collect();
+        Some(Arc::new(Recording { samples, sample_rate: 22_050 }))
+    };
+    let say = |hertz| {
+        let voice = Voice { recording: tone(hertz), ..Voice::default() };
+        say(&tts, "Hello, world!", &voice).concat()
+    };
+    let (low, high) = (say(200.0), say(3000.0));
+    assert!(low.len() == high.len() && low != high && low.len().is_multiple_of(320));
+    let voice = Voice { recording: tone(200.0), speed: 1.5, ..Voice::default() };
+    let error = tts.speak("Hi", &voice).unwrap_err().to_string();
+    assert!(error.contains("leave those out"), "{error}");
 }
 
 #[test]

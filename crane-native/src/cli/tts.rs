@@ -1,7 +1,9 @@
 //! `crane tts`: text in, sound out.
 
+mod recording;
 mod sink;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crane_sdk::models::LoadOptions;
@@ -27,6 +29,7 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let name = words.model.unwrap_or_else(|| DEFAULT_VOICE.to_owned());
     check_path(&name)?;
     let text = words::text(words.text, "text")?;
+    let recording = args.clone.as_deref().map(recording::read).transpose()?.map(Arc::new);
     let output = match (args.output, args.stream) {
         (Some(path), _) if path.as_os_str() == "-" => {
             return Err(Failure::Usage(
@@ -55,7 +58,7 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
 
     let stop = Interruptible::new();
     let pitch = args.pitch.level();
-    let voice = Voice { name: args.voice, speed: args.speed, pitch, seed: args.seed };
+    let voice = Voice { name: args.voice, speed: args.speed, pitch, recording, seed: args.seed };
     let start = Instant::now();
     let speech = tts.speak(&text, &voice)?;
     let left_out = tts.unreadable(&text, &voice)?;

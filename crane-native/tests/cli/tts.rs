@@ -134,11 +134,15 @@ fn a_language_model_with_a_codec_speaks() {
     assert!(sound.len() >= 4096 && sound.len().is_multiple_of(4096), "{} bytes", sound.len());
     say(&["--seed", "3", "--quant", "q8_0"]).ok();
     std::fs::remove_file(&wav).unwrap();
+    let recording = super::fixture::folder("sparktts").join("prompt_24k_stereo.wav");
+    let recording = recording.to_str().unwrap().to_owned();
     for (flag, value, message) in [
         ("--voice", "heart", "here are: tara, leah"),
         ("--speed", "1.5", "leave it at 1"),
         ("--pitch", "high", "leave it moderate"),
         ("--pitch", "shrill", "possible values"),
+        ("--clone", "/no/such.wav", "--clone /no/such.wav"),
+        ("--clone", recording.as_str(), "Spark-TTS can"),
     ] {
         let outcome = say(&[flag, value]);
         assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);

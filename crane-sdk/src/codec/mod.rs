@@ -10,7 +10,7 @@ use std::fmt::Debug;
 
 use crate::Result;
 
-pub use bicodec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice};
+pub use bicodec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SpeakerEncoder};
 #[cfg(feature = "golden")]
 pub(crate) use noise::Drawn;
 pub use noise::Noise;

@@ -127,7 +127,7 @@ impl SpeechModel for HibariVoices {
 
     fn speak(&self, text: &str, voice: &Voice) -> Result<Chunks<'_>> {
         check_speed(voice.speed)?;
-        voice.usual_pitch("hibari")?;
+        voice.usual("hibari")?;
         let speaker = self.speaker(voice.name.as_deref())?;
         let mut speech = HibariSpeech {
             speaker,

@@ -40,4 +40,4 @@ pub use reply::Reply;
 pub use task::{PipelineTask, Task, TextGenerationTask, TextToSpeechTask, pipeline};
 pub use text_generation::TextGeneration;
 pub use text_streamer::TextStreamer;
-pub use text_to_speech::{Speech, TextToSpeech, Voice};
+pub use text_to_speech::{Recording, Speech, TextToSpeech, Voice};

@@ -97,7 +97,7 @@ impl SpeechModel for OrpheusVoices {
             let reason = "Orpheus cannot be told how fast to speak; leave it at 1";
             return Err(Error::argument("speed", reason));
         }
-        voice.usual_pitch("Orpheus")?;
+        voice.usual("Orpheus")?;
         let name = voice.name.as_deref().unwrap_or(self.default_voice());
         let name =
             VOICES.iter().find(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {

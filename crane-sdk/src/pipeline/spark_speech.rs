@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::text_pieces::pieces;
 use super::text_to_speech::{Chunks, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
-use crate::codec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, CodecStream};
+use crate::codec::{
+    BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, CodecStream, SpeakerEncoder,
+};
 use crate::generate::{CancelToken, FinishReason, GenerationConfig, Session, Step};
 use crate::models::hibari::check_speed;
 use crate::models::sparktts::{GENDERS, Level, Spoken, Vocabulary};
@@ -27,6 +29,7 @@ pub(super) struct SparkVoices {
     tokenizer: AutoTokenizer,
     vocabulary: Vocabulary,
     codec: Arc<BiCodec>,
+    encoder: SpeakerEncoder,
     sample_rate: u32,
 }
 
@@ -43,7 +46,36 @@ impl SparkVoices {
         let vocabulary =
             Vocabulary::find(&tokenizer, config.semantic_codes(), config.speaker_codes())?;
         let model = AutoModelForCausalLM::load_within(&language, options, room)?;
-        Ok(Self { model, tokenizer, vocabulary, codec, sample_rate: config.sample_rate() })
+        let encoder = SpeakerEncoder::from_source(source)?;
+        let sample_rate = config.sample_rate();
+        Ok(Self { model, tokenizer, vocabulary, codec, encoder, sample_rate })
+    }
+}
+
+impl SparkVoices {
+    /// Prompts for a voice that the model is to choose.
+    fn controlled(&self, text: &str, voice: &Voice) -> Result<VecDeque<Vec<u32>>> {
+        check_speed(voice.speed)?;
+        let name = voice.name.as_deref().unwrap_or(self.default_voice());
+        let gender = GENDERS.iter().position(|known| known.eq_ignore_ascii_case(name));
+        let gender = gender.ok_or_else(|| {
+            let here = GENDERS.join(", ");
+            Error::argument("voice", format_args!("{name:?} is unknown; here are: {here}"))
+        })?;
+        let levels = [voice.pitch, Level::of_speed(voice.speed)];
+        let prompt =
+            |piece: &String| self.vocabulary.controlled(&self.tokenizer, piece, gender, levels);
+        pieces(text).iter().map(prompt).collect()
+    }
+
+    /// Prompts for the voice of a recording.
+    fn cloned(&self, text: &str, voice: &Voice, speaker: &[u32]) -> Result<VecDeque<Vec<u32>>> {
+        if voice.name.is_some() || voice.speed != 1.0 || voice.pitch != Level::Moderate {
+            let reason = "it takes the place of a voice's name, speed and pitch; leave those out";
+            return Err(Error::argument("recording", reason));
+        }
+        let prompt = |piece: &String| self.vocabulary.cloned(&self.tokenizer, piece, speaker);
+        pieces(text).iter().map(prompt).collect()
     }
 }
 
@@ -62,20 +94,21 @@ impl SpeechModel for SparkVoices {
     }
 
     fn speak(&self, text: &str, voice: &Voice) -> Result<Chunks<'_>> {
-        check_speed(voice.speed)?;
-        let name = voice.name.as_deref().unwrap_or(self.default_voice());
-        let gender = GENDERS.iter().position(|known| known.eq_ignore_ascii_case(name));
-        let gender = gender.ok_or_else(|| {
-            let here = GENDERS.join(", ");
-            Error::argument("voice", format_args!("{name:?} is unknown; here are: {here}"))
-        })?;
-        let levels = [voice.pitch, Level::of_speed(voice.speed)];
-        let prompt =
-            |piece: &String| self.vocabulary.controlled(&self.tokenizer, piece, gender, levels);
-        let prompts: VecDeque<Vec<u32>> = pieces(text).iter().map(prompt).collect::<Result<_>>()?;
+        let speaker = match &voice.recording {
+            Some(recording) => self.encoder.encode(&recording.samples, recording.sample_rate)?,
+            None => Vec::new(),
+        };
+        let prompts = match &voice.recording {
+            Some(_) => self.cloned(text, voice, &speaker)?,
+            None => self.controlled(text, voice)?,
+        };
         if prompts.is_empty() {
             return Err(Error::argument("text", "there is nothing in it that the voice can say"));
         }
+        let known = match &voice.recording {
+            Some(_) => Some(Arc::new(BiCodecVoice::new(self.codec.clone(), &speaker)?)),
+            None => None,
+        };
         let context = self.model.context().min(MOST_TOKENS);
         let session = Session::without_text(self.model.model().clone(), context)?;
         Ok(Box::new(SparkSpeech {
@@ -83,8 +116,8 @@ impl SpeechModel for SparkVoices {
             session,
             prompts,
             head: Vec::new(),
-            speaker: Vec::new(),
-            voice: None,
+            speaker,
+            voice: known,
             sound: None,
             codes: Vec::new(),
             seed: voice.seed,

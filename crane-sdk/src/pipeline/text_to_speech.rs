@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use super::AutoTokenizer;
 use super::hibari_speech::HibariVoices;
@@ -22,6 +23,8 @@ pub struct Voice {
     pub speed: f32,
     /// How high, for models that can be told: Spark-TTS.
     pub pitch: Level,
+    /// Whose voice to take, for models that can: Spark-TTS. It takes the place of name, speed and pitch.
+    pub recording: Option<Arc<Recording>>,
     /// Chooses the noise in breath and fricatives, and the tokens of a language model: the same seed gives the same samples.
     /// The n-th piece of a text that is said at a time takes the seed plus n.
     pub seed: u64,
@@ -29,13 +32,27 @@ pub struct Voice {
 
 impl Default for Voice {
     fn default() -> Self {
-        Self { name: None, speed: 1.0, pitch: Level::Moderate, seed: 0 }
+        Self { name: None, speed: 1.0, pitch: Level::Moderate, recording: None, seed: 0 }
     }
 }
 
+/// Half a second or more of somebody's speech; the first six count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Mono, −1 to 1.
+    pub samples: Vec<f32>,
+    /// Samples a second.
+    pub sample_rate: u32,
+}
+
 impl Voice {
-    /// Refuses a pitch where the model cannot be told.
-    pub(super) fn usual_pitch(&self, model: &str) -> Result<()> {
+    /// Refuses a pitch or a recording where the model cannot be told.
+    pub(super) fn usual(&self, model: &str) -> Result<()> {
+        if self.recording.is_some() {
+            let reason =
+                format_args!("{model} cannot take the voice of a recording; Spark-TTS can");
+            return Err(Error::argument("recording", reason));
+        }
         if self.pitch == Level::Moderate {
             return Ok(());
         }

@@ -57,6 +57,9 @@ pub(in crate::cli) struct TtsArgs {
         help_heading = "Speech"
     )]
     pub speed: f32,
+    /// Take the voice of a recording: a wav of half a second or more, of which the first six seconds count (Spark-TTS alone)
+    #[arg(long, value_name = "WAV", conflicts_with_all = ["voice", "pitch", "speed"], help_heading = "Speech")]
+    pub clone: Option<PathBuf>,
     /// How high (Spark-TTS alone)
     #[arg(long, value_enum, value_name = "STEP", default_value_t = Pitch::Moderate, help_heading = "Speech")]
     pub pitch: Pitch,

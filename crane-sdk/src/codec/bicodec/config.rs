@@ -9,7 +9,7 @@ use crate::{Error, Result};
 const FILE: &str = "BiCodec/config.yaml";
 
 /// What `BiCodec/config.yaml` says of the parts that make sound.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct BiCodecConfig {
     pub(super) mel_params: MelParams,
     pub(super) decoder: Wave,
@@ -18,9 +18,15 @@ pub struct BiCodecConfig {
     pub(super) prenet: Prenet,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct MelParams {
     pub sample_rate: u32,
+    pub n_fft: usize,
+    pub win_length: usize,
+    pub hop_length: usize,
+    pub mel_fmin: f64,
+    pub mel_fmax: Option<f64>,
+    pub num_mels: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -73,7 +79,7 @@ impl BiCodecConfig {
     }
 
     fn check(&self) -> Result<()> {
-        let Self { decoder, quantizer, speaker_encoder: speaker, prenet, .. } = self;
+        let Self { decoder, quantizer, speaker_encoder: speaker, prenet, mel_params: mel } = self;
         let sizes = [
             decoder.input_channel,
             decoder.channels,
@@ -83,10 +89,22 @@ impl BiCodecConfig {
             speaker.latent_dim,
             speaker.token_num,
             prenet.vocos_dim,
+            mel.n_fft,
+            mel.win_length,
+            mel.hop_length,
+            mel.num_mels,
+            mel.sample_rate as usize,
         ];
+        let highest = f64::from(mel.sample_rate) / 2.0;
         let stages = decoder.rates.len();
         let reason = if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) {
             "a size is 0 or above 65536"
+        } else if mel.win_length > mel.n_fft
+            || !mel.n_fft.is_multiple_of(2)
+            || !(0.0..mel.mel_fmax.unwrap_or(highest)).contains(&mel.mel_fmin)
+            || mel.mel_fmax.is_some_and(|most| most > highest)
+        {
+            "its mel spectra have windows longer than frames or frequencies out of range"
         } else if !(1..=8).contains(&stages) || decoder.kernel_sizes.len() != stages {
             "there must be 1 to 8 rates and a kernel size for each"
         } else if decoder.rates.iter().any(|rate| !(1..=64).contains(rate)) {

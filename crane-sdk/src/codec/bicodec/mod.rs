@@ -2,6 +2,11 @@
 
 mod backbone;
 mod config;
+mod ecapa;
+mod encoder;
+mod mel;
+mod perceiver;
+mod recording;
 mod speaker;
 #[cfg(test)]
 mod tests;
@@ -19,6 +24,7 @@ use backbone::{Adapters, Backbone, BackboneState, Norms, plain_linear};
 use speaker::SpeakerDecoder;
 
 pub use config::BiCodecConfig;
+pub use encoder::SpeakerEncoder;
 
 /// Taps of the first and the last convolution.
 const TAPS: usize = 7;

@@ -81,6 +81,49 @@ fn pieces_are_the_whole() {
     }
 }
 
+/// A 16-bit wav's samples.
+fn wav(bytes: &[u8]) -> Vec<f32> {
+    let at = bytes.windows(4).position(|name| name == b"data").unwrap() + 8;
+    bytes[at..]
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|b| f32::from(i16::from_le_bytes(*b)) / 32768.0)
+        .collect()
+}
+
+#[test]
+fn a_recording_is_the_originals_speaker() {
+    let samples = wav(include_bytes!("../../../tests/fixtures/sparktts/prompt_16k.wav"));
+    let encoder = SpeakerEncoder::from_source(&source(CONFIG)).unwrap();
+    let tokens = Recorded::read().codes("tok.global");
+    assert_eq!(encoder.encode(&samples, 16_000).unwrap(), tokens);
+    let mut normal = samples.clone();
+    recording::normalize(&mut normal);
+    near(&normal[..3200], &Recorded::read().floats("audio.ref_clip_head"), 1e-6, 1e-4);
+    // Another rate and two channels: soxr's best and a good windowed sinc differ by less than 1e-3.
+    let stereo = wav(include_bytes!("../../../tests/fixtures/sparktts/prompt_24k_stereo.wav"));
+    let first: Vec<f32> = stereo.iter().copied().step_by(2).collect();
+    let mut found = recording::resample(&first, 24_000, 16_000);
+    recording::normalize(&mut found);
+    near(&found, &Recorded::read().floats("audio24.wav"), 2e-3, 0.0);
+}
+
+#[test]
+fn recordings_that_say_nothing_of_a_voice_are_refused() {
+    let encoder = SpeakerEncoder::from_source(&source(CONFIG)).unwrap();
+    for (samples, rate, message) in [
+        (vec![0.1; 7_000], 16_000, "at least 0.5 s"),
+        (vec![], 16_000, "at least 0.5 s"),
+        (vec![0.0; 16_000], 16_000, "silent"),
+        (vec![f32::NAN; 16_000], 16_000, "not finite"),
+        (vec![0.1; 16_000], 100, "4000 to 384000"),
+    ] {
+        let error = encoder.encode(&samples, rate).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
 #[test]
 fn unknown_codes_speakers_and_variants_are_refused() {
     let codec = Arc::new(BiCodec::from_source(&source(CONFIG)).unwrap());

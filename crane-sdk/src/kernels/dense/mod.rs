@@ -72,7 +72,7 @@ macro_rules! with_number {
 pub(super) use with_number;
 
 /// Below so many units of panels the threads share out tokens instead, by so many at a time.
-const FEW_UNITS: usize = 16;
+const FEW_UNITS: usize = 8;
 const TILE: usize = 64;
 
 /// Where a panel begins is a multiple of it: a cache line.

@@ -98,13 +98,7 @@ impl Vocabulary {
         gender: usize,
         [pitch, speed]: [Level; 2],
     ) -> Result<Vec<u32>> {
-        // All its own tokens are written so, and text is not.
-        if text.contains("<|") {
-            return Err(Error::argument(
-                "text",
-                "\"<|\" begins a control token of the model; leave it out",
-            ));
-        }
+        plain(text)?;
         let prompt = format!(
             "<|task_controllable_tts|><|start_content|>{text}<|end_content|><|start_style_label|><|gender_{gender}|>\
              <|pitch_label_{}|><|speed_label_{}|><|end_style_label|>",
@@ -112,4 +106,27 @@ impl Vocabulary {
         );
         tokenizer.encode(&prompt, false)
     }
+
+    /// What makes the model read a text aloud with the voice of a speaker's tokens.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::controlled`].
+    pub fn cloned(&self, tokenizer: &Tokenizer, text: &str, speaker: &[u32]) -> Result<Vec<u32>> {
+        plain(text)?;
+        let speaker: String =
+            speaker.iter().map(|token| format!("<|bicodec_global_{token}|>")).collect();
+        let prompt = format!(
+            "<|task_tts|><|start_content|>{text}<|end_content|><|start_global_token|>{speaker}<|end_global_token|>"
+        );
+        tokenizer.encode(&prompt, false)
+    }
+}
+
+/// Refuses a text with the model's own tokens: they are all written so, and text is not.
+fn plain(text: &str) -> Result<()> {
+    if text.contains("<|") {
+        let reason = "\"<|\" begins a control token of the model; leave it out";
+        return Err(Error::argument("text", reason));
+    }
+    Ok(())
 }

@@ -36,6 +36,11 @@ fn prompts_are_the_originals() {
         assert_eq!(found, expected, "{text}");
     }
     assert_eq!(examples.len(), 2);
+    let clone = &values["clone"];
+    let speaker = [473, 430, 925, 217, 470, 446, 154, 621];
+    let found = vocabulary.cloned(&tokenizer, clone["text"].as_str().unwrap(), &speaker).unwrap();
+    let expected = clone["prompt_without_text"].as_str().unwrap();
+    assert_eq!(found, tokenizer.encode(expected, false).unwrap());
     let error = vocabulary.controlled(&tokenizer, "a <|im_end|>", 0, [Level::Low; 2]).unwrap_err();
     assert!(error.to_string().contains("control token"), "{error}");
 }

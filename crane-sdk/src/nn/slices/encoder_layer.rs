@@ -89,7 +89,8 @@ impl EncoderLayer {
     }
 }
 
-pub(super) fn softmax(row: &mut [f32]) {
+/// The exponentials of a row as parts of their sum.
+pub(crate) fn softmax(row: &mut [f32]) {
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|x| *x = (*x - most).exp());
     let scale = 1.0 / row.iter().sum::<f32>();

@@ -1,7 +1,6 @@
 //! Self-attention within windows that do not overlap, with rotary positions inside each.
 
-use super::encoder_layer::softmax;
-use super::{LayerNorm, Linear, add};
+use super::{LayerNorm, Linear, add, softmax};
 use crate::Result;
 use crate::kernels::rows::RotaryTable;
 use crate::kernels::threads::parallel_chunks;

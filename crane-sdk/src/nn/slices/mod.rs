@@ -17,7 +17,7 @@ mod window;
 pub(crate) use conv::Conv;
 pub(crate) use convnext::ConvNeXt;
 pub(crate) use depthwise::Depthwise;
-pub(crate) use encoder_layer::EncoderLayer;
+pub(crate) use encoder_layer::{EncoderLayer, softmax};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use local_attention::LocalAttention;
