@@ -84,7 +84,7 @@ fn the_network_gives_the_recorded_tensors() {
     let golden = Golden::read();
     let ids = voice.ids(PHONEMES);
     let json: Value =
-        serde_json::from_slice(include_bytes!("../../../tests/fixtures/hibari/golden.json"))
+        serde_json::from_slice(include_bytes!("../../../tests/fixtures/hibari/settings.json"))
             .unwrap();
     let expected: Vec<usize> = serde_json::from_value(json["ids"].clone()).unwrap();
     assert_eq!(ids, expected);
