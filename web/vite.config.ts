@@ -1,5 +1,5 @@
 /** The page's build, and a development server that also serves the model files of this machine. */
-import { createReadStream, statSync } from "node:fs";
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
@@ -25,11 +25,38 @@ function models(): Plugin {
   };
 }
 
+/** The voice of the speech page lies beside it, so that a static host is enough; `cargo xtask setup` fetches it. */
+function voice(): Plugin {
+  const folder = join(MODELS, "hibari");
+  return {
+    name: "crane-voice",
+    configureServer(server) {
+      server.middlewares.use("/hibari", (request, response) => {
+        const path = join(folder, basename(decodeURIComponent(request.url?.split("?")[0] ?? "")));
+        if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+          response.writeHead(404).end("no such file; run `cargo xtask setup`\n");
+          return;
+        }
+        createReadStream(path).pipe(response);
+      });
+    },
+    generateBundle() {
+      if (!existsSync(folder)) {
+        this.warn(`${folder} is missing, so the speech page will have no voice; run \`cargo xtask setup\``);
+        return;
+      }
+      for (const name of readdirSync(folder)) {
+        this.emitFile({ type: "asset", fileName: `hibari/${name}`, source: readFileSync(join(folder, name)) });
+      }
+    },
+  };
+}
+
 export default defineConfig({
   // Relative addresses: the built page works under any path.
   base: "./",
-  plugins: [models()],
-  build: { target: "es2022", modulePreload: { polyfill: false } },
+  plugins: [models(), voice()],
+  build: { target: "es2022", modulePreload: { polyfill: false }, rolldownOptions: { input: ["index.html", "speech.html"] } },
   worker: { format: "es" },
   server: { fs: { allow: [".."] } },
   optimizeDeps: { exclude: ["crane-wasm"] },

@@ -10,8 +10,14 @@ mod generation;
 mod model;
 mod options;
 mod panic;
+mod speech;
+#[cfg(target_arch = "wasm32")]
+mod threads;
 
 pub use checksum::Checksum;
 pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;
+pub use speech::Speaker;
+#[cfg(target_arch = "wasm32")]
+pub use threads::{abandon_loop, serve_loops, share_loops};

@@ -1,6 +1,6 @@
 /** What this browser, or this Node, offers to the engine. */
 import { WASM_LIMIT } from "./memory_limit.js";
-import { fastestTier } from "./tiers.js";
+import { knowsRelaxedSimd, sharesMemory } from "./tiers.js";
 import type { Capabilities } from "./types.js";
 
 /** A module whose one function makes a vector. */
@@ -16,32 +16,32 @@ function module(body: number[]): Uint8Array<ArrayBuffer> {
   );
 }
 
-/** Asks once, when the engine starts. */
-export function capabilitiesOf(storage: Capabilities["storage"], ownModule: boolean): Capabilities {
-  const relaxedSimd = fastestTier() === "relaxed-simd";
+/** Asks once, when the engine starts; `without` is why there are no threads, where they were tried. */
+export function capabilitiesOf(storage: Capabilities["storage"], ownModule: boolean, threadCount: number, without?: unknown): Capabilities {
+  const relaxedSimd = knowsRelaxedSimd();
   const crossOriginIsolated = globalThis.crossOriginIsolated === true;
   const deviceGigabytes = (globalThis.navigator as { deviceMemory?: number } | undefined)?.deviceMemory;
   return {
     simd: WebAssembly.validate(SIMD),
     relaxedSimd,
     threads: sharesMemory(),
+    threadCount,
     crossOriginIsolated,
-    tier: ownModule
-      ? { name: "custom", reason: "wasmUrl named the build" }
-      : relaxedSimd
-        ? { name: "relaxed-simd", reason: "relaxed SIMD is there, and its build is the fastest" }
-        : { name: "simd128", reason: "relaxed SIMD is not there" },
+    tier: tierOf(ownModule, threadCount, relaxedSimd, crossOriginIsolated, without),
     memory: { wasmLimitBytes: WASM_LIMIT, deviceBytes: deviceGigabytes === undefined ? undefined : deviceGigabytes * 1024 ** 3 },
     storage,
   };
 }
 
-/** Whether memory can be handed from one worker to another: a page must be isolated for that. */
-function sharesMemory(): boolean {
-  if (typeof SharedArrayBuffer !== "function") return false;
-  try {
-    return new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer instanceof SharedArrayBuffer;
-  } catch {
-    return false;
-  }
+function tierOf(ownModule: boolean, threads: number, relaxedSimd: boolean, isolated: boolean, without: unknown): Capabilities["tier"] {
+  if (ownModule) return { name: "custom", reason: "wasmUrl named the build" };
+  if (threads > 1) return { name: "threads", reason: `memory can be shared: ${threads} threads, with relaxed SIMD` };
+  if (!relaxedSimd) return { name: "simd128", reason: "relaxed SIMD is not there" };
+  const alone =
+    without !== undefined
+      ? `threads did not start: ${String(without)}`
+      : isolated
+        ? "one thread was asked for, or there is one core"
+        : "the page is not cross-origin isolated, so one thread runs";
+  return { name: "relaxed-simd", reason: `relaxed SIMD is there; ${alone}` };
 }

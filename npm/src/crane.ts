@@ -5,17 +5,24 @@ import { CraneError } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
 import type { Settings } from "./protocol.js";
-import { placeOf } from "./sources.js";
+import { hibariAt, placeOf } from "./sources.js";
 import { spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
-import { fastestTier, moduleOf } from "./tiers.js";
-import type { Capabilities, LoadOptions, ModelSource, PullOptions, StoredModel } from "./types.js";
+import { fastestTier, knowsRelaxedSimd, moduleOf, ownThreads, sharesMemory } from "./tiers.js";
+import { Tts } from "./tts.js";
+import type { Capabilities, LoadOptions, ModelSource, PullOptions, SpeechLoadOptions, StoredModel } from "./types.js";
 
 /** Where models come from and stay, and where the package's parts are, if not beside its module. */
 export interface CraneOptions {
   /**
-   * The WebAssembly file; by default the package's `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known and
-   * `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs, elsewhere.
+   * How many threads run the model. More than one want shared memory (a page with COOP and COEP headers, or Node) and
+   * relaxed SIMD. By default: the cores, at most 8, of such a page, and one everywhere else.
+   */
+  threads?: number;
+  /**
+   * The WebAssembly file, which has to suit `threads`; then one by default. The package's own are
+   * `wasm/crane_wasm_threads_bg.wasm` for several threads, `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known
+   * and `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs.
    */
   wasmUrl?: string | URL;
   /** The worker's module; `dist/worker/main.js` of the package by default. */
@@ -31,6 +38,11 @@ export interface CraneOptions {
    * anew. A page keeps them in its origin's private file system, and refuses this option.
    */
   cacheDir?: string;
+  /**
+   * The folder in which hibari's files lie, for `crane.load("hibari")`: those of `hibari/assets` in the PyPI package
+   * `hibari-tts`. `hibari/` beside the page by default.
+   */
+  hibariUrl?: string | URL;
 }
 
 const HUB = "https://huggingface.co";
@@ -55,9 +67,11 @@ export class Crane {
   /** The models that are kept between visits. */
   readonly models: StoredModels;
   readonly #channel: Channel;
+  readonly #hibariUrl: string | URL;
 
-  private constructor(channel: Channel, capabilities: Capabilities) {
+  private constructor(channel: Channel, capabilities: Capabilities, hibariUrl: string | URL) {
     this.#channel = channel;
+    this.#hibariUrl = hibariUrl;
     this.capabilities = capabilities;
     this.models = new StoredModels(channel);
   }
@@ -65,25 +79,37 @@ export class Crane {
   /** Starts the worker and compiles the engine. */
   static async create(options: CraneOptions = {}): Promise<Crane> {
     checkOptions("Crane.create", options, TABLES.create);
-    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier()) : absolute(options.wasmUrl);
+    const threads = options.threads ?? (options.wasmUrl === undefined ? ownThreads() : 1);
+    if (threads > 1 && !(sharesMemory() && knowsRelaxedSimd())) {
+      throw new CraneError("unsupported", `threads: ${threads} were asked for, and there is ${sharesMemory() ? "no relaxed SIMD" : "no shared memory"} here`, {
+        hint: "leave the option out, or serve the page with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
+      });
+    }
+    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier(threads)) : absolute(options.wasmUrl);
     if (options.cacheDir !== undefined && typeof Worker === "function") {
       throw new CraneError("unsupported", "cacheDir: a page has no folders of the disk", { hint: "leave it out: models are kept in the origin's private file system" });
     }
     const settings: Settings = {
       wasmUrl: String(wasmUrl),
+      threads,
       hubUrl: absolute(options.hubUrl ?? HUB).href.replace(/\/+$/, ""),
       retries: options.retries ?? RETRIES,
       ...(options.hubToken === undefined ? {} : { hubToken: options.hubToken }),
       ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
     };
-    const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
-    try {
-      const storage = await channel.call("init", settings);
-      return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined));
-    } catch (error) {
-      channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
-      throw error;
-    }
+    const start = async (settings: Settings, without?: unknown): Promise<Crane> => {
+      const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
+      try {
+        const storage = await channel.call("init", settings);
+        return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings.threads, without), options.hibariUrl ?? "hibari/");
+      } catch (error) {
+        channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
+        throw error;
+      }
+    };
+    if (threads === 1 || options.threads !== undefined) return start(settings);
+    // Nobody asked for threads: where they cannot be had (a phone may not have the address space) one does.
+    return start(settings).catch((without: unknown) => start({ ...settings, threads: 1, wasmUrl: String(moduleOf(fastestTier(1))) }, without));
   }
 
   /**
@@ -110,7 +136,11 @@ export class Crane {
    * What comes from the network is pulled into the store first, unless it is there already. A `Blob` or `File` is read
    * piece by piece; an `ArrayBuffer` is copied.
    */
-  async load(source: ModelSource, options: LoadOptions = {}): Promise<Llm> {
+  load(source: ModelSource, options?: LoadOptions): Promise<Llm>;
+  /** Loads the voice hibari: English, 24 kHz, 12 MB. */
+  load(source: "hibari", options?: SpeechLoadOptions): Promise<Tts>;
+  async load(source: ModelSource, options: LoadOptions = {}): Promise<Llm | Tts> {
+    if (source === "hibari") return this.loadSpeech(source, options);
     checkOptions("load", options, TABLES.load);
     const { context, quantize, store = true, signal, onProgress } = options;
     const { place, label } = await placeOf(source);
@@ -120,6 +150,18 @@ export class Crane {
       { signal, ...(onProgress ? { onEvent: onProgress } : {}) },
     );
     return new Llm(this.#channel, model, label, info);
+  }
+
+  /**
+   * Loads a speech model: `"hibari"`, or the files of one from wherever `load` takes files (`voices.json`, `vocab.json`,
+   * `hibari.onnx`, the tables of its English).
+   */
+  async loadSpeech(source: ModelSource, options: SpeechLoadOptions = {}): Promise<Tts> {
+    checkOptions("loadSpeech", options, TABLES.loadSpeech);
+    const { store = true, signal, onProgress } = options;
+    const { place, label } = source === "hibari" ? hibariAt(this.#hibariUrl) : await placeOf(source);
+    const { model, info } = await this.#channel.call("loadSpeech", { place, label, store }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+    return new Tts(this.#channel, model, info);
   }
 
   /** The size of the engine's memory; it grows with models and never shrinks before `dispose`. */

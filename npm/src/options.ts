@@ -1,7 +1,7 @@
 /** Checks of what a caller passes: every name and value acts, or is refused by name. */
 import { CraneError } from "./errors.js";
 import type { GenerationRequest } from "./protocol.js";
-import type { AskOptions, ChatMessage, ChatParams, GenerateOptions, LoadOptions, PullOptions, SamplingOptions } from "./types.js";
+import type { AskOptions, ChatMessage, ChatParams, GenerateOptions, LoadOptions, PlayOptions, PullOptions, SamplingOptions, SpeakOptions, SpeechLoadOptions } from "./types.js";
 
 type Check = (name: string, value: unknown) => void;
 
@@ -125,7 +125,7 @@ export function checkOptions(where: string, options: unknown, table: Readonly<Re
 
 /** Tables of the calls that take options. */
 export const TABLES = {
-  create: { wasmUrl: urlLike, workerUrl: urlLike, hubUrl: urlLike, hubToken: text, retries: number(0, 100, true), cacheDir: text },
+  create: { threads: number(1, 64, true), wasmUrl: urlLike, workerUrl: urlLike, hubUrl: urlLike, hubToken: text, retries: number(0, 100, true), cacheDir: text, hibariUrl: urlLike },
   pull: { name: text, sha256, signal, onProgress: callback } satisfies Record<keyof PullOptions, Check>,
   load: {
     context: number(1, Number.MAX_SAFE_INTEGER, true),
@@ -134,6 +134,9 @@ export const TABLES = {
     signal,
     onProgress: callback,
   } satisfies Record<keyof LoadOptions, Check>,
+  loadSpeech: { store: boolean, signal, onProgress: callback } satisfies Record<keyof SpeechLoadOptions, Check>,
+  speak: { voice: text, speed: number(0.5, 2), seed: number(0, Number.MAX_SAFE_INTEGER, true), signal } satisfies Record<keyof SpeakOptions, Check>,
+  play: { onSamples: callback, onTime: callback } satisfies Record<keyof PlayOptions, Check>,
   verify: { signal, onProgress: callback },
   tokenize: { addSpecialTokens: boolean },
   detokenize: { skipSpecialTokens: boolean },
@@ -188,6 +191,17 @@ export function checkChat(params: ChatParams): { messages: ChatMessage[]; reques
 export function checkGenerate(options: GenerateOptions | undefined): { request: GenerationRequest; signal: AbortSignal | undefined } {
   const { signal: stopper, ...sampling } = checkOptions("generate", options, TABLES.generate);
   return { request: toRequest(sampling), signal: stopper as AbortSignal | undefined };
+}
+
+/** Checks the options of `tts.speak`. */
+export function checkSpeak(options: SpeakOptions | undefined): SpeakOptions {
+  return checkOptions("speak", options, TABLES.speak) as SpeakOptions;
+}
+
+/** Checks a text that is there, or is still being written. */
+export function checkText(value: unknown): void {
+  const written = typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+  if (typeof value !== "string" && !written) refuse("text", `${show(value)} is neither a text nor an async iterable of texts`);
 }
 
 /** Checks a list of token ids. */

@@ -7,7 +7,7 @@
  */
 import type { ErrorMessage } from "./errors.js";
 import type { HubId } from "./hub_id.js";
-import type { Capabilities, ChatMessage, FinishReason, ModelInfo, Progress, Quantization, StoredModel, Timings, Usage } from "./types.js";
+import type { Capabilities, ChatMessage, FinishReason, ModelInfo, Progress, Quantization, SpeechInfo, StoredModel, Timings, Usage } from "./types.js";
 
 /** How many pieces a generation may be ahead of its reader. */
 export const WINDOW = 32;
@@ -27,6 +27,8 @@ export type Place =
 /** What the worker is started with. */
 export interface Settings {
   wasmUrl: string;
+  /** How many threads run loops; more than one with the build whose memory is shared. */
+  threads: number;
   /** The address of the Hub, without a slash at the end. */
   hubUrl: string;
   hubToken?: string;
@@ -75,6 +77,8 @@ export interface Calls {
     event: Progress;
     result: { model: number; info: ModelInfo };
   };
+  loadSpeech: { params: { place: Place; label: string; store: boolean }; event: Progress; result: { model: number; info: SpeechInfo } };
+  speak: { params: { model: number; text: string; voice?: string; speed?: number; seed?: number }; event: Float32Array; result: null };
   list: { params: Record<string, never>; event: never; result: StoredModel[] };
   remove: { params: { id: string }; event: never; result: boolean };
   verify: { params: { id: string }; event: Progress; result: null };

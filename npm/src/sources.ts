@@ -11,7 +11,21 @@ const SINGLE = "model.gguf";
 const LOCAL = "local:";
 
 /** What of a folder a model may consist of. */
-const PARTS = /\.(gguf|safetensors|json|jinja|txt)$/;
+const PARTS = /\.(gguf|safetensors|json|jinja|txt|onnx|json\.gz)$/;
+
+/** The files of hibari that speech needs. */
+const HIBARI = [
+  "hibari.onnx",
+  "lexicon_us_gold.json.gz",
+  "lexicon_us_silver.json.gz",
+  "normalize.json",
+  "oov.json",
+  "oov.onnx",
+  "tagger.json.gz",
+  "tokenizer_exceptions.json",
+  "vocab.json",
+  "voices.json",
+];
 
 /** Where the model is, and what to call it in messages. `name` names files that have no address. */
 export async function placeOf(source: ModelSource, name?: string): Promise<{ place: Place; label: string }> {
@@ -26,6 +40,13 @@ export async function placeOf(source: ModelSource, name?: string): Promise<{ pla
   const named = isFolder(source) ? { files: await filesIn(source), label: source.name } : namedFiles(source);
   const id = storeId(source, named, name);
   return { place: { kind: "files", files: named.files, ...(id === undefined ? {} : { id }) }, label: named.label };
+}
+
+/** The voice hibari, whose files lie in a folder; the store keeps it under the folder's address. */
+export function hibariAt(folder: string | URL): { place: Place; label: string } {
+  const base = address(folder).href.replace(/\/*$/, "/");
+  const files = HIBARI.map((name) => ({ name, source: base + name }));
+  return { place: { kind: "files", files, ...(base.startsWith("http") ? { id: base } : {}) }, label: "hibari" };
 }
 
 /** The model's files and what to call the model in messages. */

@@ -1,7 +1,7 @@
 /** Which build of the engine this machine's WebAssembly runs, the fastest first. */
 
 /** What sets the builds apart. */
-export type Tier = "relaxed-simd" | "simd128";
+export type Tier = "threads" | "relaxed-simd" | "simd128";
 
 /**
  * A function that is one `i32x4.relaxed_dot_i8x16_i7x16_add_s`. An engine that does not know the instruction
@@ -18,15 +18,44 @@ const RELAXED_DOT = Uint8Array.of(
   ...[0xfd, 0x93, 0x02, 0x1a, 0x0b], // the instruction, drop, end
 );
 
-/** The fastest build that runs here. */
-export function fastestTier(): Tier {
-  return WebAssembly.validate(RELAXED_DOT) ? "relaxed-simd" : "simd128";
+/** Cores that a page takes unless it is told to take more: beyond them memory is the limit, not arithmetic. */
+const MOST_CORES = 8;
+
+/** Whether the engine knows relaxed SIMD. */
+export function knowsRelaxedSimd(): boolean {
+  return WebAssembly.validate(RELAXED_DOT);
+}
+
+/** Whether memory can be handed from one worker to another: a page must be isolated for that. */
+export function sharesMemory(): boolean {
+  if (typeof SharedArrayBuffer !== "function") return false;
+  try {
+    return new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }).buffer instanceof SharedArrayBuffer;
+  } catch {
+    return false;
+  }
+}
+
+/** How many threads run where nobody says it: the cores of an isolated page with relaxed SIMD, and one elsewhere. */
+export function ownThreads(): number {
+  const isolated = globalThis.crossOriginIsolated === true && sharesMemory() && knowsRelaxedSimd();
+  return isolated ? Math.min(navigator.hardwareConcurrency, MOST_CORES) : 1;
+}
+
+/** The fastest build that runs here on so many threads. */
+export function fastestTier(threads: number): Tier {
+  return threads > 1 ? "threads" : knowsRelaxedSimd() ? "relaxed-simd" : "simd128";
 }
 
 /** Where the package keeps a build. */
 export function moduleOf(tier: Tier): URL {
   // Bundlers find the files by these very expressions.
-  return tier === "relaxed-simd"
-    ? new URL("../wasm/crane_wasm_relaxed_bg.wasm", import.meta.url)
-    : new URL("../wasm/crane_wasm_bg.wasm", import.meta.url);
+  switch (tier) {
+    case "threads":
+      return new URL("../wasm/crane_wasm_threads_bg.wasm", import.meta.url);
+    case "relaxed-simd":
+      return new URL("../wasm/crane_wasm_relaxed_bg.wasm", import.meta.url);
+    case "simd128":
+      return new URL("../wasm/crane_wasm_bg.wasm", import.meta.url);
+  }
 }

@@ -72,6 +72,58 @@ export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
 }
 
+/** Options of `crane.loadSpeech` and `crane.load("hibari")`. */
+export type SpeechLoadOptions = Pick<LoadOptions, "store" | "signal" | "onProgress">;
+
+/** What was loaded of a speech model. */
+export interface SpeechInfo {
+  /** Samples a second. */
+  sampleRate: number;
+  /** The voices whose weights are there. */
+  voices: string[];
+  /** The voice that speaks if none is named. */
+  defaultVoice: string;
+}
+
+/** Options of `tts.speak`. */
+export interface SpeakOptions {
+  /** One of `tts.info.voices`. */
+  voice?: string;
+  /** From 0.5 (slow) to 2 (fast); 1 by default. */
+  speed?: number;
+  /** Chooses the noise in breath and fricatives; the same seed gives the same samples, natively too. */
+  seed?: number;
+  /** Stops the voice. */
+  signal?: AbortSignal;
+}
+
+/** A text that is being read aloud: pieces of samples, mono, about -0.5 to 0.5, as they are made. */
+export interface Speech extends AsyncGenerator<Float32Array, void, undefined> {
+  /** Samples a second. */
+  readonly sampleRate: number;
+  /**
+   * Plays what has not been taken from the loop yet, on a context of its own or on yours, and resolves when it has been
+   * heard. Browsers play sound only after the user has touched the page.
+   */
+  play(context?: AudioContext, options?: PlayOptions): Promise<Playback>;
+}
+
+/** What can be seen of a text while it is played. */
+export interface PlayOptions {
+  /** Called with each piece as it is made, some time before it is heard. */
+  onSamples?: (samples: Float32Array) => void;
+  /** Called with the seconds that have been heard, some 50 times a second. */
+  onTime?: (seconds: number) => void;
+}
+
+/** How a text was played. */
+export interface Playback {
+  /** Samples of the voice that were played. */
+  samples: number;
+  /** Blocks of the output that the voice was too slow for. */
+  underruns: number;
+}
+
 /** A model in the store, whole or begun. */
 export interface StoredModel {
   /** What `crane.load` takes: the name on the Hub, the URL, or `local:NAME`. */
@@ -95,10 +147,12 @@ export interface Capabilities {
   relaxedSimd: boolean;
   /** Whether it has shared memory and atomics, and this page may use them. */
   threads: boolean;
+  /** How many threads the engine runs on. */
+  threadCount: number;
   /** Whether the page is isolated from other origins (COOP and COEP headers), on which shared memory depends. */
   crossOriginIsolated: boolean;
   /** The build of the engine that runs, and why this one. */
-  tier: { name: "simd128" | "relaxed-simd" | "custom"; reason: string };
+  tier: { name: "simd128" | "relaxed-simd" | "threads" | "custom"; reason: string };
   memory: {
     /** The most that WebAssembly's 32-bit addresses reach. */
     wasmLimitBytes: number;

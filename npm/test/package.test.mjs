@@ -27,7 +27,7 @@ after(() => rmSync(folder, { recursive: true }));
 const paths = () => packed.files.map(({ path }) => path);
 
 test("nothing is missing and nothing is there that nobody needs", () => {
-  for (const path of ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "dist/worker/main.js", "wasm/crane_wasm.js", "wasm/crane_wasm_bg.wasm", "wasm/crane_wasm_relaxed_bg.wasm"]) {
+  for (const path of ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "dist/worker/main.js", "wasm/crane_wasm.js", "wasm/crane_wasm_bg.wasm", "wasm/crane_wasm_relaxed_bg.wasm", "wasm/crane_wasm_threads_bg.wasm"]) {
     assert.ok(paths().includes(path), path);
   }
   assert.deepEqual(paths().filter((path) => !/^(dist\/.*\.(js|d\.ts)|wasm\/.*\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE)$/.test(path)), []);

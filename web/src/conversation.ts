@@ -12,6 +12,8 @@ export interface MessageView {
   show(text: string): void;
   /** Says that no more comes, and what the answer cost or why it failed. */
   finish(note: string, failed?: boolean): void;
+  /** Says what failed beside the answer. */
+  note(failure: string): void;
 }
 
 /** What a person can do with a message besides reading it. */
@@ -76,6 +78,7 @@ export function addMessage(role: "user" | "assistant", content: string, actions:
       addActions();
       scrollToEnd(follow);
     },
+    note: (failure) => foot.before(paragraph("failure", failure)),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The card that chooses a model, brings it into the browser and loads it. */
 import { Crane, CraneError, type Llm, type ModelSource, type Progress } from "crane-wasm";
+import { describe } from "./describe.js";
 import { element } from "./elements.js";
 import { choices, idOf, megabytes, type Choice } from "./models.js";
 import { recall, remember } from "./memory.js";
@@ -138,10 +139,4 @@ function showProgress({ phase, loaded, total, bytesPerSecond }: Progress): void 
 
 function minutes(seconds: number): string {
   return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
-}
-
-/** An error as a person reads it. */
-export function describe(error: unknown): string {
-  if (error instanceof CraneError) return error.hint ? `${error.message} — ${error.hint}.` : error.message;
-  return String(error);
 }

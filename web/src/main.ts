@@ -1,10 +1,13 @@
 /** The page: load a model, then talk to it. */
 import type { ChatParamsStreaming, Llm, Timings } from "crane-wasm";
 import { addMessage, clearMessages, figures, type Actions, type MessageView } from "./conversation.js";
+import { describe } from "./describe.js";
 import { element } from "./elements.js";
-import { describe, showLoader, startLoader } from "./loader.js";
+import { showLoader, startLoader } from "./loader.js";
 import { recall, remember } from "./memory.js";
+import { read, readsAloud, startReader } from "./reader.js";
 import { sampling, startSettings, systemMessage } from "./settings.js";
+import { TextFeed } from "./text_feed.js";
 
 const status = element("status", HTMLParagraphElement);
 const chat = element("chat", HTMLElement);
@@ -25,6 +28,7 @@ let messages: Message[] = recall("messages") ?? [];
 let answering: AbortController | undefined;
 
 startSettings();
+startReader();
 void startLoader((loaded) => {
   llm = loaded;
   status.textContent = `${loaded.name}, ${(loaded.info.parameters / 1e6).toFixed(0)} million weights (${loaded.info.precision})`;
@@ -116,12 +120,20 @@ async function answer(): Promise<void> {
   answering = stopper;
   showAnswering(true);
   const answered: Message = { role: "assistant", content: "" };
+  const aloud = readsAloud() ? new TextFeed() : undefined;
   try {
-    await stream(llm, conversation, answered, view, stopper.signal);
+    const heard = aloud && read(aloud, stopper.signal);
+    // What becomes of the voice is looked at once the answer is there.
+    heard?.catch(() => {});
+    await stream(llm, conversation, answered, view, stopper.signal, aloud);
+    await heard?.catch((error: unknown) => {
+      if (!stopper.signal.aborted) view.note(describe(error));
+    });
   } catch (error) {
     if (stopper.signal.aborted) view.finish("Stopped.");
     else view.finish(describe(error), true);
   } finally {
+    aloud?.end();
     if (conversation === messages && answered.content !== "") {
       messages.push(answered);
       remember("messages", messages);
@@ -133,7 +145,7 @@ async function answer(): Promise<void> {
   }
 }
 
-async function stream(llm: Llm, conversation: Message[], answered: Message, view: MessageView, signal: AbortSignal): Promise<void> {
+async function stream(llm: Llm, conversation: Message[], answered: Message, view: MessageView, signal: AbortSignal, aloud: TextFeed | undefined): Promise<void> {
   const body: ChatParamsStreaming = {
     messages: [...systemMessage(), ...conversation],
     stream: true,
@@ -143,11 +155,14 @@ async function stream(llm: Llm, conversation: Message[], answered: Message, view
   let timings: Timings | undefined;
   let tokens = 0;
   for await (const chunk of await llm.chat.completions.create(body, { signal })) {
-    answered.content += chunk.choices[0]?.delta.content ?? "";
+    const bit = chunk.choices[0]?.delta.content ?? "";
+    answered.content += bit;
+    aloud?.add(bit);
     view.show(answered.content);
     timings = chunk.timings ?? timings;
     tokens = chunk.usage?.completion_tokens ?? tokens;
   }
+  aloud?.end();
   view.finish(timings ? figures(timings, tokens) : "");
 }
 

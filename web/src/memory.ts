@@ -3,6 +3,7 @@
 interface Kept {
   model: string;
   settings: Record<string, string>;
+  aloud: boolean;
   messages: { role: "user" | "assistant"; content: string }[];
 }
 

@@ -4,8 +4,8 @@ import { chromium } from "playwright-core";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/** Starts `$CHROMIUM`, or the first Chromium of `/usr/bin`. */
-export function launch() {
+/** Starts `$CHROMIUM`, or the first Chromium of `/usr/bin`, with further options. */
+export function launch(options = []) {
   const executablePath = process.env.CHROMIUM || NAMES.map((name) => `/usr/bin/${name}`).find((path) => existsSync(path));
   if (!executablePath) throw new Error("no Chromium was found; run `cargo xtask setup` or set CHROMIUM");
   return chromium.launch({
@@ -18,6 +18,7 @@ export function launch() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...options,
     ],
   });
 }

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "vite";
 import webpack from "webpack";
 import { launch } from "./browser.mjs";
-import { MODELS, serve } from "./serve.mjs";
+import { ISOLATION, MODELS, serve } from "./serve.mjs";
 import { lacksWeights, SMOLLM2 } from "./weights.mjs";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -62,8 +62,18 @@ async function visit(root, { headers, path = "/" } = {}, use) {
   }
 }
 
-/** README's example answers what its model answers: something about the sky. */
-const answersInBody = (page) => page.waitForFunction(() => document.body.textContent.length > 60, undefined, { timeout: 60_000 });
+/** README's example, which then says in the page's title which build ran. */
+const titled = () => `${pasted()}\ndocument.title = crane.capabilities.tier.name;\n`;
+
+/** It answers what its model answers, something about the sky: alone, and on threads where the page may share memory. */
+async function answersInBody(root, headers = {}) {
+  for (const [isolation, tier] of [[{}, "relaxed-simd"], [ISOLATION, availableParallelism() > 1 ? "threads" : "relaxed-simd"]]) {
+    await visit(root, { headers: { ...headers, ...isolation } }, async (page) => {
+      await page.waitForFunction(() => document.body.textContent.length > 60, undefined, { timeout: 60_000 });
+      await page.waitForFunction((tier) => document.title === tier, tier, { timeout: 60_000 });
+    });
+  }
+}
 
 /** A folder with a page that runs one script. */
 function pageOf(name, script) {
@@ -76,21 +86,21 @@ function pageOf(name, script) {
 
 test("README's lines, built with Vite", async (t) => {
   if (lacksWeights(t)) return;
-  const root = pageOf("with-vite", pasted());
+  const root = pageOf("with-vite", titled());
   await build({ root, configFile: false, logLevel: "error", base: "./", build: { target: "es2022" }, worker: { format: "es" } });
-  await visit(join(root, "dist"), { headers: { "content-security-policy": POLICY } }, answersInBody);
+  await answersInBody(join(root, "dist"), { "content-security-policy": POLICY });
 });
 
 test("README's lines, built with webpack", async (t) => {
   if (lacksWeights(t)) return;
-  const root = pageOf("with-webpack", pasted());
+  const root = pageOf("with-webpack", titled());
   const output = { path: join(root, "out"), filename: "main.js", publicPath: "auto" };
   const stats = await new Promise((resolve, reject) => {
     webpack({ mode: "production", context: root, entry: "./main.js", output, performance: { hints: false } }, (error, stats) => (error ? reject(error) : resolve(stats)));
   });
   assert.deepEqual(stats.toJson({ all: false, errors: true, warnings: true }), { errors: [], warnings: [] });
   cpSync(join(root, "index.html"), join(root, "out/index.html"));
-  await visit(join(root, "out"), { headers: { "content-security-policy": POLICY } }, answersInBody);
+  await answersInBody(join(root, "out"), { "content-security-policy": POLICY });
 });
 
 test("without a bundler, under a policy that forbids eval", async (t) => {
@@ -105,10 +115,10 @@ test("without a bundler, under a policy that forbids eval", async (t) => {
 
 test("from another origin, as a CDN serves it", async (t) => {
   if (lacksWeights(t)) return;
-  const cdn = await serve({ root: join(project, "node_modules"), headers: { "access-control-allow-origin": "*" } });
+  const cdn = await serve({ root: join(project, "node_modules"), headers: { "access-control-allow-origin": "*", "cross-origin-resource-policy": "cross-origin" } });
   try {
-    const script = pasted().replace('"crane-wasm"', JSON.stringify(`${cdn.address}/crane-wasm/dist/index.js`));
-    await visit(pageOf("from-cdn", script), {}, answersInBody);
+    const script = titled().replace('"crane-wasm"', JSON.stringify(`${cdn.address}/crane-wasm/dist/index.js`));
+    await answersInBody(pageOf("from-cdn", script));
   } finally {
     await cdn.close();
   }

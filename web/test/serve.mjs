@@ -10,6 +10,9 @@ const HERE = fileURLToPath(new URL("..", import.meta.url));
 /** Where the test weights are. */
 export const MODELS = process.env.CRANE_TEST_MODELS ?? join(homedir(), ".cache", "crane-test-models");
 
+/** The headers with which a page may share memory between its workers. */
+export const ISOLATION = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
 const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/fixture/": join(HERE, "../crane-sdk/tests/fixtures/qwen2_tied"), "/": join(HERE, "dist") };
 
 const TYPES = {
@@ -21,9 +24,9 @@ const TYPES = {
 
 /**
  * Serves the built page (or another folder, `root`) at `/`, the npm package at `/npm/`, the weights at `/models/`, a tiny checkpoint at `/fixture/` and
- * an empty page at `/blank`. `headers` go with every answer.
+ * an empty page at `/blank`. `headers` go with every answer; the path `missing` is not there.
  */
-export async function serve({ root = FOLDERS["/"], headers = {} } = {}) {
+export async function serve({ root = FOLDERS["/"], headers = {}, missing } = {}) {
   const folders = { ...FOLDERS, "/": root };
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
@@ -36,7 +39,7 @@ export async function serve({ root = FOLDERS["/"], headers = {} } = {}) {
     const inside = normalize(path.slice(prefix.length) || "index.html");
     const name = join(folder, inside);
     const file = inside.startsWith("..") ? undefined : statSync(name, { throwIfNoEntry: false });
-    if (!file?.isFile()) {
+    if (!file?.isFile() || path === missing) {
       response.writeHead(404).end();
       return;
     }

@@ -10,10 +10,10 @@ import { MODELS } from "./serve.mjs";
 export const SMOLLM2 = "smollm2-135m-instruct-q4_1.gguf";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const BINARY = process.env.CRANE_BIN ?? join(ROOT, "target", "release", "crane");
+export const BINARY = process.env.CRANE_BIN ?? join(ROOT, "target", "release", "crane");
 
 /** Skips a test that lacks something, unless the environment demands that everything is there. */
-function lacking(test, what) {
+export function lacking(test, what) {
   if (process.env.CRANE_REQUIRE_MODELS === "1") throw new Error(`${what} is missing`);
   test.skip(`skipped: ${what} is missing; run \`cargo xtask setup\``);
   return true;

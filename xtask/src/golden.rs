@@ -49,7 +49,7 @@ fn native_command() -> Command {
 fn wasm_command() -> Result<Command> {
     let bindings = process::target_dir()?.join("wasm-golden");
     wasm::compile(&[PACKAGE], "")?;
-    wasm::bind(PACKAGE, &bindings)?;
+    wasm::bind(PACKAGE, &bindings, wasm::Names::Kept)?;
     let mut command = process::command("node");
     command.arg(Path::new("xtask/models/golden.mjs")).arg(bindings);
     Ok(command)

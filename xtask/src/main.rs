@@ -40,11 +40,14 @@ enum Command {
     Ci,
     /// Format, lints (native, wasm, aarch64), documentation, README's model table, dependencies
     Check,
-    /// Build crane-wasm, with and without relaxed SIMD, and its JavaScript bindings into the npm package
+    /// Build crane-wasm (SIMD128, relaxed SIMD, relaxed SIMD with threads) and its bindings into the npm package
     Wasm {
         /// Also run wasm-opt (minutes): what a release ships
         #[arg(long)]
         optimize: bool,
+        /// Keep the functions' names, for profilers
+        #[arg(long)]
+        names: bool,
     },
     /// Compare a model's tensors with recorded ones, for each folder of golden data
     Golden {
@@ -58,6 +61,8 @@ enum Command {
     /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH), candle ($CANDLE_BENCH) and PyTorch
     /// ($TORCH_PYTHON), in turns
     Bench(Box<bench::Options>),
+    /// Time the npm package beside wllama in headless Chromium, in turns
+    BenchWeb(bench::web::Options),
     /// Write the README's tables: models from the registry, speeds from docs/bench
     Models {
         /// Change nothing; fail if the table is out of date
@@ -74,9 +79,13 @@ fn main() -> ExitCode {
         Command::Test { quick: false } => Ok(test::all(std::env::var_os("CI").is_some())),
         Command::Ci => Ok(test::all(true)),
         Command::Check => Ok(checks::run()),
-        Command::Wasm { optimize } => wasm::package(optimize).map(done),
+        Command::Wasm { optimize, names } => {
+            let names = if names { wasm::Names::Kept } else { wasm::Names::Removed };
+            wasm::package(optimize, names).map(done)
+        }
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
+        Command::BenchWeb(options) => bench::web::run(&options).map(done),
         Command::Models { check } => {
             models::run(check).and_then(|()| bench::write_report(check)).map(done)
         }

@@ -24,7 +24,7 @@ pub fn all(strict: bool) -> ExitCode {
     // What all modules share is compiled once.
     report.step("wasm modules", || {
         wasm::compile(&["crane-wasm", golden::PACKAGE], "")?;
-        wasm::package(false)
+        wasm::package(false, wasm::Names::Removed)
     });
     report.suite("golden tensors in wasm", golden::fixtures_in_wasm);
     report

@@ -1,6 +1,8 @@
 //! Building for the browser: the wasm modules, their JavaScript bindings, and wasm-opt for releases.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -18,35 +20,102 @@ pub const FEATURES: &str = "crane-wasm/relaxed-simd";
 /// Where the npm package expects the modules and their bindings.
 const PACKAGE_FOLDER: &str = "npm/wasm";
 
-/// The builds of crane-wasm: features, and what the module is called. An engine refuses a module with an
-/// instruction that it does not know, so what only some engines have is a build of its own.
-const BUILDS: [(&str, &str); 2] =
-    [(FEATURES, "crane_wasm_relaxed_bg.wasm"), ("", "crane_wasm_bg.wasm")];
+/// A build of crane-wasm. An engine refuses a module with an instruction that it does not know, so what only some
+/// engines have is a build of its own.
+struct Build {
+    features: &'static str,
+    /// Whether instances in several workers share its memory, which only isolated pages let them.
+    shared: bool,
+    /// What the module is called, without `_bg.wasm`, and its bindings, without `.js`.
+    module: &'static str,
+    bindings: &'static str,
+}
+
+/// Those with the same features follow each other, so that crates are compiled once.
+const BUILDS: [Build; 3] = [
+    Build {
+        features: FEATURES,
+        shared: true,
+        module: "crane_wasm_threads",
+        bindings: "crane_wasm_threads",
+    },
+    Build {
+        features: FEATURES,
+        shared: false,
+        module: "crane_wasm_relaxed",
+        bindings: "crane_wasm",
+    },
+    Build { features: "", shared: false, module: "crane_wasm", bindings: "crane_wasm" },
+];
+
+/// What a module is linked with whose memory is shared. The standard library is not made for that: `crane-sdk`'s
+/// `kernels/threads` says why it goes well all the same. wasm-bindgen wants the exports.
+const SHARED_MEMORY: [&str; 9] = [
+    "--shared-memory",
+    "--import-memory",
+    "--no-check-features",
+    // All that 32 bits reach: a memory that is shared has to name its end.
+    "--max-memory=4294967296",
+    "--export=__heap_base",
+    "--export=__wasm_init_tls",
+    "--export=__tls_size",
+    "--export=__tls_align",
+    "--export=__tls_base",
+];
+
+/// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
+/// be small, since a page fetches them before it can do anything.
+const COLD: [&str; 12] = [
+    "aho-corasick",
+    "fancy-regex",
+    "gemm-common",
+    "gemm-f16",
+    "gemm-f32",
+    "gemm-f64",
+    "jiff",
+    "minijinja",
+    "minijinja-contrib",
+    "regex-automata",
+    "regex-syntax",
+    "tokenizers",
+];
+
+/// Whether a module says what its functions are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// For profilers.
+    Kept,
+    /// A tenth smaller.
+    Removed,
+}
 
 /// `cargo xtask wasm`: crane-wasm, into the npm package.
-pub fn package(optimize: bool) -> Result<()> {
+pub fn package(optimize: bool, names: Names) -> Result<()> {
     let out = process::root().join(PACKAGE_FOLDER);
-    let mut bindings: Option<Vec<u8>> = None;
-    for (features, name) in BUILDS {
+    let mut scripts: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    for Build { features, shared, module: name, bindings } in BUILDS {
         let scratch = process::target_dir()?.join("wasm-package");
-        compile(&["crane-wasm"], features)?;
-        bind("crane-wasm", &scratch)?;
+        match shared {
+            true => compile_shared(features)?,
+            false => compile(&["crane-wasm"], features)?,
+        }
+        bind("crane-wasm", &scratch, names)?;
         let module = scratch.join("crane_wasm_bg.wasm");
         if optimize {
             shrink(&module)?;
         }
         let size = std::fs::metadata(&module).context("reading the module's size")?;
-        println!("{PACKAGE_FOLDER}/{name}: {:.2} MB", size.len() as f64 / 1e6);
-        std::fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-        copy(&module, &out.join(name))?;
-        // One JavaScript file serves all builds.
+        println!("{PACKAGE_FOLDER}/{name}_bg.wasm: {:.2} MB", size.len() as f64 / 1e6);
+        copy(&module, &out.join(format!("{name}_bg.wasm")))?;
+        // One JavaScript file serves several builds.
         let script = std::fs::read(scratch.join("crane_wasm.js")).context("reading bindings")?;
-        if bindings.as_ref().is_some_and(|other| *other != script) {
+        if scripts.insert(bindings, script.clone()).is_some_and(|other| other != script) {
             bail!("{name} needs other bindings than the builds before it");
         }
-        bindings = Some(script);
-        for file in ["crane_wasm.js", "crane_wasm.d.ts", "crane_wasm_bg.wasm.d.ts"] {
-            copy(&scratch.join(file), &out.join(file))?;
+        for end in [".js", ".d.ts", "_bg.wasm.d.ts"] {
+            let from = scratch.join(format!("crane_wasm{end}"));
+            copy(&from, &out.join(format!("{bindings}{end}")))?;
         }
     }
     Ok(())
@@ -59,23 +128,47 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Builds packages for wasm32, together, so that what they share is compiled once.
 pub fn compile(packages: &[&str], features: &str) -> Result<()> {
-    let mut cargo = process::cargo("build --release --lib");
+    let mut cargo = cargo("build", features);
     for package in packages {
         cargo.args(["--package", package]);
     }
+    process::run(&mut cargo)
+}
+
+/// Builds crane-wasm so that instances share its memory; only the linking differs.
+fn compile_shared(features: &str) -> Result<()> {
+    let mut cargo = cargo("rustc", features);
+    cargo.args(["--package", "crane-wasm", "--crate-type", "cdylib", "--"]);
+    cargo.args(SHARED_MEMORY.map(|argument| format!("-Clink-arg={argument}")));
+    process::run(&mut cargo)
+}
+
+/// A cargo command that builds for wasm32.
+fn cargo(command: &str, features: &str) -> Command {
+    let mut cargo = process::cargo(&format!("{command} --release --lib"));
     cargo.args(["--features", features]);
+    for package in COLD {
+        // Not in Cargo.toml, where it would hold for native builds too.
+        let profile = format!("profile.release.package.{package}");
+        cargo.args(["--config", &format!("{profile}.opt-level=\"s\"")]);
+        cargo.args(["--config", &format!("{profile}.codegen-units=1")]);
+    }
     // RUSTFLAGS would displace the flags of `.cargo/config.toml`.
-    process::run(cargo.env_remove("RUSTFLAGS").args(["--target", TARGET]))
+    cargo.env_remove("RUSTFLAGS").args(["--target", TARGET]);
+    cargo
 }
 
 /// Writes the module of a compiled package, with its JavaScript bindings, into `out`.
-pub fn bind(package: &str, out: &Path) -> Result<()> {
+pub fn bind(package: &str, out: &Path, names: Names) -> Result<()> {
     let file = format!("{}.wasm", package.replace('-', "_"));
     let module = process::target_dir()?.join(TARGET).join("release").join(file);
     std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    process::run(
-        process::cargo("run --release --quiet --package xtask-bindgen --").arg(&module).arg(out),
-    )
+    let mut bindgen = process::cargo("run --release --quiet --package xtask-bindgen --");
+    bindgen.arg(&module).arg(out);
+    if names == Names::Kept {
+        bindgen.arg("--names");
+    }
+    process::run(&mut bindgen)
 }
 
 /// Runs wasm-opt over a module; npm fetches it, since few distributions have a recent one.

@@ -15,7 +15,7 @@ pub use bicodec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SpeakerEn
 pub(crate) use noise::Drawn;
 pub use noise::Noise;
 pub(crate) use snac::is_snac;
-pub use snac::{Snac, SnacConfig, SnacEncoder};
+pub use snac::{Snac, SnacConfig, SnacEncoder, SnacStream};
 
 /// Samples that [`Codec::decode`] makes at a time: what the decoder works on then fits into caches.
 const PIECE: usize = 8192;

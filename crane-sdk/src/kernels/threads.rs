@@ -4,14 +4,20 @@
 //! threads that hold items: one that the system has not woken yet finds the cursor at the end and
 //! goes back to sleep, so a busy machine costs speed in proportion and not a time slice for each loop.
 
+#[cfg_attr(not(target_arch = "wasm32"), path = "threads/system.rs")]
+#[cfg_attr(target_arch = "wasm32", path = "threads/shared_memory.rs")]
+mod place;
+
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
-use std::thread::Thread;
 
 use super::shared::Shared;
+#[cfg(target_arch = "wasm32")]
+pub use place::{SharedMemory, abandon, serve, share};
+use place::{Word, Workers};
 
 /// Work below which a second thread costs more than it brings, in multiply-adds or so.
 const LEAST_WORK: usize = 32 * 1024;
@@ -24,14 +30,40 @@ const SPINS: u32 = 1500;
 ///
 /// `cost` is the work of one item in multiply-adds. A loop inside a loop, or beside another caller's, runs
 /// on its own thread alone.
+///
+/// A body takes no memory, no lock and nothing that is thread-local: in WebAssembly none of these is made for
+/// several threads (see `threads/shared_memory.rs`). What it needs room for, [`parallel_with`] gives it.
 pub fn parallel_for(items: usize, cost: usize, body: impl Fn(Range<usize>) + Sync) {
-    if items == 0 {
-        return;
+    distribute(items, cost, &|range, _| body(range));
+}
+
+/// [`parallel_for`] whose body also gets `room` floats of its thread's own; what they hold is left from other items.
+pub fn parallel_with(
+    items: usize,
+    cost: usize,
+    room: usize,
+    body: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) {
+    let threads = if pays(items, cost) { thread_count() } else { 1 };
+    let mut rooms = vec![0f32; threads * room];
+    let rooms = Shared::new(&mut rooms);
+    distribute(items, cost, &|range, thread| {
+        // SAFETY: each thread has a number of its own.
+        body(range, unsafe { rooms.slice(thread * room..(thread + 1) * room) });
+    });
+}
+
+/// Whether a second thread brings more than it costs.
+fn pays(items: usize, cost: usize) -> bool {
+    items > 1 && items.saturating_mul(cost) >= 2 * LEAST_WORK
+}
+
+fn distribute(items: usize, cost: usize, body: &Body<'_>) {
+    match pays(items, cost) {
+        true => pool().run(items, body),
+        false if items > 0 => body(0..items, 0),
+        false => {}
     }
-    if items == 1 || items.saturating_mul(cost) < 2 * LEAST_WORK {
-        return body(0..items);
-    }
-    pool().run(items, &body);
 }
 
 /// Calls `body` with each run of `size` items of `slice` (the last may be shorter) and its number, on several threads if it pays.
@@ -55,28 +87,35 @@ pub fn parallel_chunks<T: Send>(
 
 /// The number of threads that loops are split over, the caller's included.
 pub fn thread_count() -> usize {
-    pool().workers.len() + 1
+    pool().workers.count() + 1
 }
 
 thread_local! {
-    /// Whether this thread is inside a loop of the pool.
+    /// Whether this thread is inside a loop of the pool. In WebAssembly all threads share one: it is true while any
+    /// loop runs, and other threads than the first run nothing but its bodies.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What is called with a range of items and the number of the thread, 0 for the caller's.
+type Body<'a> = dyn Fn(Range<usize>, usize) + Sync + 'a;
+
 struct Pool {
     state: &'static State,
-    workers: Vec<Thread>,
+    workers: Workers,
     /// Held by the caller whose loop runs.
     caller: Mutex<()>,
 }
 
 struct State {
     /// The number of the loop that may be joined; 0 if none may.
-    open: AtomicUsize,
+    open: Word,
     /// Threads that look at the job or work on it.
-    inside: AtomicUsize,
+    inside: Word,
+    /// The first item that no thread has taken.
+    cursor: Word,
     job: Cell<Option<Job>>,
-    panicked: AtomicBool,
+    /// Not 0 if a thread panicked in the loop.
+    panicked: Word,
 }
 
 // SAFETY: `job` is written only while no loop is open and read only by threads that counted themselves
@@ -85,8 +124,7 @@ unsafe impl Sync for State {}
 
 #[derive(Clone, Copy)]
 struct Job {
-    body: *const (dyn Fn(Range<usize>) + Sync),
-    cursor: *const AtomicUsize,
+    body: *const Body<'static>,
     items: usize,
     part: usize,
 }
@@ -96,75 +134,63 @@ impl Job {
     ///
     /// # Safety
     /// The loop that made the job must not have ended.
-    unsafe fn work(&self) {
-        // SAFETY: the caller's frame, which owns both, lives as long as the loop.
-        let (body, cursor) = unsafe { (&*self.body, &*self.cursor) };
+    unsafe fn work(&self, cursor: &Word, thread: usize) {
+        // SAFETY: the caller's frame, which owns it, lives as long as the loop.
+        let body = unsafe { &*self.body };
         loop {
-            let start = cursor.fetch_add(self.part, Ordering::Relaxed);
+            let start = cursor.add(self.part);
             if start >= self.items {
                 return;
             }
-            body(start..self.items.min(start + self.part));
+            body(start..self.items.min(start + self.part), thread);
         }
     }
 }
 
 fn pool() -> &'static Pool {
+    static STATE: State = State {
+        open: Word::new(0),
+        inside: Word::new(0),
+        cursor: Word::new(0),
+        job: Cell::new(None),
+        panicked: Word::new(0),
+    };
     static POOL: OnceLock<Pool> = OnceLock::new();
-    POOL.get_or_init(|| {
-        let state: &'static State = Box::leak(Box::new(State {
-            open: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
-            job: Cell::new(None),
-            panicked: AtomicBool::new(false),
-        }));
-        // The same number as candle's own pools use, from the same variable.
-        let wanted = candle_core::utils::get_num_threads().saturating_sub(1);
-        let spawn = |index: usize| {
-            let name = format!("crane-{index}");
-            // Where no thread can be had, as in wasm, the caller works alone.
-            std::thread::Builder::new().name(name).spawn(move || state.serve()).ok()
-        };
-        let workers = match cfg!(target_arch = "wasm32") {
-            true => Vec::new(),
-            false => (0..wanted).map_while(spawn).map(|handle| handle.thread().clone()).collect(),
-        };
-        Pool { state, workers, caller: Mutex::new(()) }
+    POOL.get_or_init(|| Pool {
+        state: &STATE,
+        workers: Workers::start(&STATE),
+        caller: Mutex::new(()),
     })
 }
 
 impl Pool {
-    fn run(&self, items: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
-        let free = match self.caller.try_lock() {
-            _ if self.workers.is_empty() || INSIDE.get() => None,
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+    fn run(&self, items: usize, body: &Body<'_>) {
+        if self.workers.count() == 0 || INSIDE.get() {
+            return body(0..items, 0);
+        }
+        let _guard = match self.caller.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return body(0..items, 0),
         };
-        let Some(_guard) = free else {
-            return body(0..items);
-        };
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let cursor = AtomicUsize::new(0);
-        let part = items.div_ceil((self.workers.len() + 1) * PARTS).max(1);
+        let part = items.div_ceil((self.workers.count() + 1) * PARTS).max(1);
         // SAFETY: only the lifetime is changed; no thread uses the job after `Closing` has dropped.
-        let lasting = unsafe {
-            std::mem::transmute::<
-                *const (dyn Fn(Range<usize>) + Sync),
-                *const (dyn Fn(Range<usize>) + Sync + 'static),
-            >(body)
-        };
-        let job = Job { body: lasting, cursor: &cursor, items, part };
+        let lasting = unsafe { std::mem::transmute::<*const Body<'_>, *const Body<'static>>(body) };
+        let job = Job { body: lasting, items, part };
         self.state.job.set(Some(job));
+        self.state.cursor.store(0);
+        // Only the caller counts, so this need not be a word.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
-        self.state.open.store(number, Ordering::SeqCst);
-        let closing = Closing(self.state);
-        self.workers.iter().for_each(Thread::unpark);
         INSIDE.set(true);
+        self.state.open.store(number);
+        let closing = Closing(self.state);
+        self.workers.wake(&self.state.open);
         // SAFETY: the loop is open until `closing` drops.
-        unsafe { job.work() };
+        unsafe { job.work(&self.state.cursor, 0) };
         drop(closing);
-        if self.state.panicked.swap(false, Ordering::Relaxed) {
+        if self.state.panicked.load() != 0 {
+            self.state.panicked.store(0);
             // What the other thread said is on stderr; here the loop's result would be wrong.
             std::panic::resume_unwind(Box::new("a thread of the pool panicked"));
         }
@@ -176,62 +202,78 @@ struct Closing(&'static State);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        INSIDE.set(false);
-        self.0.open.store(0, Ordering::SeqCst);
+        self.0.open.store(0);
         let mut turns = 0u32;
-        while self.0.inside.load(Ordering::SeqCst) != 0 {
+        while self.0.inside.load() != 0 {
             turns += 1;
             // A thread with items may have lost its core: leave it ours.
-            if turns > SPINS { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if turns > SPINS { place::give_way() } else { std::hint::spin_loop() }
         }
+        INSIDE.set(false);
     }
 }
 
 impl State {
-    /// A worker's life: wait for a loop, join it, again.
-    fn serve(&self) {
-        INSIDE.set(true);
+    /// The life of worker `thread`: wait for a loop, join it, again.
+    fn serve(&self, thread: usize) -> ! {
         let mut last = 0;
         loop {
             let mut turns = 0;
             loop {
-                let open = self.open.load(Ordering::SeqCst);
+                let open = self.open.load();
                 if open != 0 && open != last {
                     last = open;
                     break;
                 }
                 turns += 1;
                 if turns > SPINS {
-                    std::thread::park();
+                    place::sleep(&self.open, open);
                     turns = 0;
                 } else {
                     std::hint::spin_loop();
                 }
             }
-            self.join();
+            self.join(thread);
         }
     }
 
-    fn join(&self) {
+    fn join(&self, thread: usize) {
         // Counting in comes before looking, closing before reading the count: either the loop is
         // seen closed here, or its caller sees this thread and waits.
-        self.inside.fetch_add(1, Ordering::SeqCst);
-        if self.open.load(Ordering::SeqCst) != 0
+        self.inside.add(1);
+        if self.open.load() != 0
             && let Some(job) = self.job.get()
         {
             // SAFETY: the loop was open after this thread counted itself in, so its caller waits.
-            let work = AssertUnwindSafe(|| unsafe { job.work() });
+            let work = AssertUnwindSafe(|| unsafe { job.work(&self.cursor, thread) });
             if catch_unwind(work).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
+                self.panicked.store(1);
             }
         }
-        self.inside.fetch_sub(1, Ordering::SeqCst);
+        self.inside.sub(1);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_have_rooms_of_their_own() {
+        let total = AtomicUsize::new(0);
+        for _ in 0..200 {
+            parallel_with(64, LEAST_WORK, 3, |range, room| {
+                assert_eq!(room.len(), 3);
+                for item in range {
+                    room.fill(item as f32);
+                    std::hint::spin_loop();
+                    assert!(room.iter().all(|x| *x == item as f32));
+                    total.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        assert_eq!(total.into_inner(), 200 * 64);
+    }
 
     #[test]
     fn every_item_is_visited_once() {

@@ -20,13 +20,13 @@ const MOST_PHONEMES: usize = 400;
 pub(super) struct HibariVoices {
     label: String,
     /// In the order of the file; `None` for those whose weights are not there.
-    voices: Vec<(String, Option<Speaker>)>,
+    voices: Vec<(String, Option<Arc<Speaker>>)>,
     default: usize,
 }
 
 #[derive(Debug)]
 struct Speaker {
-    network: Hibari,
+    network: Arc<Hibari>,
     english: Arc<English>,
 }
 
@@ -70,10 +70,10 @@ impl HibariVoices {
                         ),
                     };
                     let weights = OnnxCheckpoint::read(source.open(&place)?.as_ref())?;
-                    speaker = Some(Speaker {
-                        network: Hibari::new(&weights, vocabulary.clone())?,
+                    speaker = Some(Arc::new(Speaker {
+                        network: Arc::new(Hibari::new(&weights, vocabulary.clone())?),
                         english,
-                    });
+                    }));
                 }
             }
             if speaker.is_some() && (default.is_none() || bundled) {
@@ -89,7 +89,7 @@ impl HibariVoices {
         Ok(Self { label: source.label(), voices, default })
     }
 
-    fn speaker(&self, name: Option<&str>) -> Result<&Speaker> {
+    fn speaker(&self, name: Option<&str>) -> Result<&Arc<Speaker>> {
         let index = match name {
             None => Some(self.default),
             Some(name) => {
@@ -125,13 +125,13 @@ impl SpeechModel for HibariVoices {
         self.voices.get(self.default).map_or("", |(name, _)| name)
     }
 
-    fn speak(&self, text: &str, voice: &Voice) -> Result<Chunks<'_>> {
+    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks> {
         check_speed(voice.speed)?;
         voice.usual("hibari")?;
-        let speaker = self.speaker(voice.name.as_deref())?;
+        let speaker = Arc::clone(self.speaker(voice.name.as_deref())?);
         let mut speech = HibariSpeech {
-            speaker,
             sentences: speaker.english.sentences(text).into(),
+            speaker,
             pieces: VecDeque::new(),
             utterance: None,
             speed: voice.speed,
@@ -152,18 +152,18 @@ impl SpeechModel for HibariVoices {
 
 /// A text being read aloud.
 #[derive(Debug)]
-struct HibariSpeech<'a> {
-    speaker: &'a Speaker,
+struct HibariSpeech {
+    speaker: Arc<Speaker>,
     sentences: VecDeque<String>,
     /// Phonemes of the sentence that is being said.
     pieces: VecDeque<String>,
-    utterance: Option<Utterance<'a>>,
+    utterance: Option<Utterance>,
     speed: f32,
     seed: u64,
 }
 
-impl<'a> HibariSpeech<'a> {
-    fn next_utterance(&mut self) -> Result<Option<Utterance<'a>>> {
+impl HibariSpeech {
+    fn next_utterance(&mut self) -> Result<Option<Utterance>> {
         loop {
             while let Some(phonemes) = self.pieces.pop_front() {
                 // Marks alone have no sound.
@@ -180,7 +180,7 @@ impl<'a> HibariSpeech<'a> {
     }
 }
 
-impl Iterator for HibariSpeech<'_> {
+impl Iterator for HibariSpeech {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {

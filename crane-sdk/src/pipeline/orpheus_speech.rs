@@ -1,11 +1,12 @@
 //! Reading aloud with Orpheus: a language model writes codes, the codec makes sound of them as they come.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::text_pieces::pieces;
 use super::text_to_speech::{Chunks, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
-use crate::codec::{Codec, CodecStream, Noise, Snac, is_snac};
+use crate::codec::{Codec, CodecStream, Noise, Snac, SnacStream, is_snac};
 use crate::generate::{CancelToken, FinishReason, GenerationConfig, Session, Step};
 use crate::models::orpheus::{CODES, FRAME, Frames, VOICES, Vocabulary};
 use crate::models::{LoadOptions, Room};
@@ -22,7 +23,7 @@ pub(super) struct OrpheusVoices {
     model: AutoModelForCausalLM,
     tokenizer: AutoTokenizer,
     vocabulary: Vocabulary,
-    codec: Snac,
+    codec: Arc<Snac>,
 }
 
 impl OrpheusVoices {
@@ -46,7 +47,7 @@ impl OrpheusVoices {
                 ),
             });
         }
-        Ok(Self { model, tokenizer: tokenizer.clone(), vocabulary, codec })
+        Ok(Self { model, tokenizer: tokenizer.clone(), vocabulary, codec: Arc::new(codec) })
     }
 }
 
@@ -92,7 +93,7 @@ impl SpeechModel for OrpheusVoices {
         first
     }
 
-    fn speak(&self, text: &str, voice: &Voice) -> Result<Chunks<'_>> {
+    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks> {
         if voice.speed != 1.0 {
             let reason = "Orpheus cannot be told how fast to speak; leave it at 1";
             return Err(Error::argument("speed", reason));
@@ -129,24 +130,24 @@ impl SpeechModel for OrpheusVoices {
 
 /// A text being read aloud.
 #[derive(Debug)]
-struct OrpheusSpeech<'a> {
-    voices: &'a OrpheusVoices,
+struct OrpheusSpeech {
+    voices: Arc<OrpheusVoices>,
     session: Session,
     prompts: VecDeque<Vec<u32>>,
-    piece: Option<Piece<'a>>,
+    piece: Option<Piece>,
     seed: u64,
 }
 
 /// A piece of text being said.
 #[derive(Debug)]
-struct Piece<'a> {
+struct Piece {
     frames: Frames,
-    sound: Box<dyn CodecStream + 'a>,
+    sound: SnacStream,
     /// Whether a frame has come.
     spoken: bool,
 }
 
-impl OrpheusSpeech<'_> {
+impl OrpheusSpeech {
     /// The next samples; `None` at the end of the text.
     fn advance(&mut self) -> Result<Option<Vec<f32>>> {
         loop {
@@ -172,7 +173,7 @@ impl OrpheusSpeech<'_> {
     }
 
     fn begin(&mut self, prompt: &[u32]) -> Result<()> {
-        let OrpheusVoices { vocabulary, codec, .. } = self.voices;
+        let OrpheusVoices { vocabulary, codec, .. } = self.voices.as_ref();
         // What the model's authors sample with.
         let sampling = SamplingParams {
             temperature: 0.6,
@@ -186,7 +187,7 @@ impl OrpheusSpeech<'_> {
         self.session.begin(prompt, &config, &CancelToken::new())?;
         self.piece = Some(Piece {
             frames: Frames::new(*vocabulary),
-            sound: codec.stream(Noise::Seed(self.seed)),
+            sound: codec.clone().begin(Noise::Seed(self.seed)),
             spoken: false,
         });
         self.seed = self.seed.wrapping_add(1);
@@ -209,7 +210,7 @@ impl OrpheusSpeech<'_> {
     }
 }
 
-impl Iterator for OrpheusSpeech<'_> {
+impl Iterator for OrpheusSpeech {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -93,7 +93,7 @@ impl SpeechModel for SparkVoices {
         first
     }
 
-    fn speak(&self, text: &str, voice: &Voice) -> Result<Chunks<'_>> {
+    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks> {
         let speaker = match &voice.recording {
             Some(recording) => self.encoder.encode(&recording.samples, recording.sample_rate)?,
             None => Vec::new(),
@@ -132,8 +132,8 @@ impl SpeechModel for SparkVoices {
 
 /// A text being read aloud.
 #[derive(Debug)]
-struct SparkSpeech<'a> {
-    voices: &'a SparkVoices,
+struct SparkSpeech {
+    voices: Arc<SparkVoices>,
     session: Session,
     prompts: VecDeque<Vec<u32>>,
     /// What the model wrote before the first code: how it speaks and who. Later pieces of the text go on from it, so that
@@ -147,7 +147,7 @@ struct SparkSpeech<'a> {
     seed: u64,
 }
 
-impl SparkSpeech<'_> {
+impl SparkSpeech {
     /// The next samples; `None` at the end of the text.
     fn advance(&mut self) -> Result<Option<Vec<f32>>> {
         loop {
@@ -241,7 +241,7 @@ impl SparkSpeech<'_> {
     }
 }
 
-impl Iterator for SparkSpeech<'_> {
+impl Iterator for SparkSpeech {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -62,14 +62,14 @@ impl Voice {
 }
 
 /// Pieces of sound.
-pub(super) type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a>;
+pub(super) type Chunks = Box<dyn Iterator<Item = Result<Vec<f32>>> + Send>;
 
 /// What every speech model does; [`TextToSpeech`] says it in full.
 pub(super) trait SpeechModel: Debug + Send + Sync {
     fn sample_rate(&self) -> u32;
     fn voices(&self) -> Vec<&str>;
     fn default_voice(&self) -> &str;
-    fn speak(&self, text: &str, voice: &Voice) -> Result<Chunks<'_>>;
+    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks>;
     fn unreadable(&self, text: &str, voice: &Voice) -> Result<BTreeSet<char>>;
 }
 
@@ -88,7 +88,7 @@ pub(super) trait SpeechModel: Debug + Send + Sync {
 /// ```
 #[derive(Debug)]
 pub struct TextToSpeech {
-    model: Box<dyn SpeechModel>,
+    model: Arc<dyn SpeechModel>,
 }
 
 impl TextToSpeech {
@@ -116,16 +116,16 @@ impl TextToSpeech {
         room: &mut Room<'_>,
     ) -> Result<Self> {
         if source.contains("voices.json")? {
-            return Ok(Self { model: Box::new(HibariVoices::from_source(source)?) });
+            return Ok(Self { model: Arc::new(HibariVoices::from_source(source)?) });
         }
         if source.contains("BiCodec/config.yaml")? {
-            return Ok(Self { model: Box::new(SparkVoices::load(source, options, room)?) });
+            return Ok(Self { model: Arc::new(SparkVoices::load(source, options, room)?) });
         }
         if source.contains("tokenizer.json")? || model_gguf(source)?.is_some() {
             let tokenizer = AutoTokenizer::from_source(source)?;
             if let Some(vocabulary) = Vocabulary::find(&tokenizer) {
                 let voices = OrpheusVoices::load(source, &tokenizer, vocabulary, options, room)?;
-                return Ok(Self { model: Box::new(voices) });
+                return Ok(Self { model: Arc::new(voices) });
             }
         }
         Err(Error::Unsupported {
@@ -157,8 +157,8 @@ impl TextToSpeech {
     /// # Errors
     /// [`Error::InvalidArgument`] for a voice that is not here, a speed that it cannot take, or a text without anything that
     /// the voice can say.
-    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech<'_>> {
-        Ok(Speech { chunks: self.model.speak(text, voice)? })
+    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech> {
+        Ok(Speech { chunks: self.model.clone().speak(text, voice)? })
     }
 
     /// Letters of a text that a voice has no sounds for, such as those of Chinese: they are left out.
@@ -171,11 +171,11 @@ impl TextToSpeech {
 }
 
 /// A text being read aloud: samples in pieces, mono, −1 to 1, at [`TextToSpeech::sample_rate`].
-pub struct Speech<'a> {
-    chunks: Chunks<'a>,
+pub struct Speech {
+    chunks: Chunks,
 }
 
-impl Iterator for Speech<'_> {
+impl Iterator for Speech {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -183,7 +183,7 @@ impl Iterator for Speech<'_> {
     }
 }
 
-impl Debug for Speech<'_> {
+impl Debug for Speech {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Speech").finish_non_exhaustive()
     }

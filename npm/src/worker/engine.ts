@@ -1,12 +1,14 @@
 /** The worker's side of every call: the WebAssembly instance and the models in it. */
 import { CraneError, toMessage } from "../errors.js";
-import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type ToPage, type ToWorker } from "../protocol.js";
-import type { ModelInfo, Progress, Quantization } from "../types.js";
-import init, { FileSet, Model, reportPanics, type InitOutput } from "../../wasm/crane_wasm.js";
+import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type Place, type ToPage, type ToWorker } from "../protocol.js";
+import type { ModelInfo, Progress, Quantization, SpeechInfo } from "../types.js";
+import type { FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
+import { bindings, startAlone } from "./bindings.js";
 import { Models } from "./models.js";
 import { nextTask } from "./next_task.js";
 import { metered, type OpenFile } from "./open_files.js";
 import { readBytes } from "./read_bytes.js";
+import { startTeam } from "./team.js";
 
 /** What a call under way can see of the page. */
 interface Context {
@@ -28,8 +30,9 @@ export class Engine {
   readonly #send: (message: ToPage) => void;
   readonly #calls = new Map<number, { context: Context; abort: AbortController }>();
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
+  readonly #speakers = new Map<number, Speaker>();
   #nextModel = 1;
-  #wasm: InitOutput | undefined;
+  #memory: WebAssembly.Memory | undefined;
   #sources: Models | undefined;
   #panic: string | undefined;
 
@@ -77,8 +80,10 @@ export class Engine {
 
   readonly #handlers: Handlers = {
     init: async (settings) => {
-      this.#wasm = await init({ module_or_path: await moduleSource(settings.wasmUrl) });
-      reportPanics((message: string) => (this.#panic = message));
+      const source = await moduleSource(settings.wasmUrl);
+      const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
+      this.#memory = settings.threads > 1 ? await startTeam(source, settings.threads, onTrap) : await startAlone(source);
+      bindings().reportPanics((message: string) => (this.#panic = message));
       this.#sources = await Models.open(settings);
       return this.#sources.storage;
     },
@@ -86,24 +91,39 @@ export class Engine {
     pull: async ({ place, sha256 }, context) => this.#from.pull(place, sha256, this.#progressOf(context)),
 
     load: async ({ place, label, context: length, quantize, store }, context) => {
-      const progress = this.#progressOf(context);
-      const { files, stored } = await this.#from.open(place, quantize, store, progress);
-      let model: Model;
-      try {
-        model = build(metered(files, progress.report), label, { context: length, quantize });
-      } catch (thrown) {
-        // What is wrong with a stored model may be the disk's fault: then that is said, and the model is not kept.
-        if (stored && place.id !== undefined && isAboutFiles(thrown)) await this.#from.store.verify(place.id, progress);
-        throw thrown;
-      }
-      await nextTask();
-      if (context.signal.aborted) {
-        model.free();
-        throw new CraneError("aborted", "the load was aborted");
-      }
+      const options = Object.fromEntries(Object.entries({ context: length, quantize }).filter(([, value]) => value !== undefined));
+      const model = await this.#build(place, label, { quantize, store }, context, (files) => {
+        if (files.some(({ name }) => name === "voices.json")) {
+          throw new CraneError("unsupported", `${label} is a voice, not a language model`, { hint: "load it with crane.loadSpeech" });
+        }
+        return bindings().Model.load(fileSet(label, files), options);
+      });
       const number = this.#nextModel++;
       this.#models.set(number, { model, turn: Promise.resolve() });
       return { model: number, info: model.info() as ModelInfo };
+    },
+
+    loadSpeech: async ({ place, label, store }, context) => {
+      const speaker = await this.#build(place, label, { quantize: undefined, store }, context, (files) => bindings().Speaker.load(fileSet(label, files)));
+      const number = this.#nextModel++;
+      this.#speakers.set(number, speaker);
+      return { model: number, info: speaker.info() as SpeechInfo };
+    },
+
+    speak: async ({ model: number, text, ...options }, context) => {
+      const speaker = this.#speakers.get(number);
+      if (!speaker) throw new CraneError("disposed", "the voice was disposed");
+      speaker.begin(text, options);
+      for (let sent = 0; ; sent++) {
+        await this.#room(sent, context);
+        if (context.signal.aborted || this.#speakers.get(number) !== speaker) {
+          if (this.#speakers.get(number) === speaker) speaker.stop();
+          throw new CraneError("aborted", "the speech was aborted");
+        }
+        const samples = speaker.piece();
+        if (samples === undefined) return null;
+        this.#send({ id: context.id, event: samples });
+      }
     },
 
     list: async () => this.#from.store.list(),
@@ -143,9 +163,15 @@ export class Engine {
       }
     },
 
-    memory: async () => ({ wasmBytes: this.#wasm?.memory.buffer.byteLength ?? 0 }),
+    memory: async () => ({ wasmBytes: this.#memory?.buffer.byteLength ?? 0 }),
 
     unload: async ({ model: number }) => {
+      const speaker = this.#speakers.get(number);
+      if (speaker) {
+        this.#speakers.delete(number);
+        speaker.free();
+        return null;
+      }
       const { model, turn } = this.#entry(number);
       await turn;
       this.#models.delete(number);
@@ -158,10 +184,7 @@ export class Engine {
   async #drive(model: Model, context: Context): Promise<GenerationEnd> {
     let sent = 0;
     for (;;) {
-      while (sent - context.acknowledged >= WINDOW && !context.signal.aborted) {
-        await new Promise<void>((resolve) => (context.wake = resolve));
-      }
-      await nextTask();
+      await this.#room(sent, context);
       if (context.signal.aborted) throw new CraneError("aborted", "the generation was aborted");
       const step = model.step() as Step;
       if (step.text !== "" || step.id !== undefined) {
@@ -174,6 +197,45 @@ export class Engine {
         return { finishReason, usage, timings };
       }
     }
+  }
+
+  /** Lets messages in, and waits while the page is a window of events behind. */
+  async #room(sent: number, context: Context): Promise<void> {
+    while (sent - context.acknowledged >= WINDOW && !context.signal.aborted) {
+      await new Promise<void>((resolve) => (context.wake = resolve));
+    }
+    await nextTask();
+  }
+
+  /** Opens a model's files, which are closed at the end, and makes the model of them. */
+  async #build<T extends { free(): void }>(
+    place: Place,
+    label: string,
+    { quantize, store }: { quantize: Quantization | undefined; store: boolean },
+    context: Context,
+    make: (files: OpenFile[]) => T,
+  ): Promise<T> {
+    const progress = this.#progressOf(context);
+    const { files, stored } = await this.#from.open(place, quantize, store, progress);
+    let made: T;
+    try {
+      try {
+        made = make(metered(files, progress.report));
+      } finally {
+        // Before the store looks at them: it cannot remove what is open.
+        for (const { close } of files) close();
+      }
+    } catch (thrown) {
+      // What is wrong with a stored model may be the disk's fault: then that is said, and the model is not kept.
+      if (stored && place.id !== undefined && isAboutFiles(thrown)) await this.#from.store.verify(place.id, progress);
+      throw thrown;
+    }
+    await nextTask();
+    if (context.signal.aborted) {
+      made.free();
+      throw new CraneError("aborted", `the load of ${label} was aborted`);
+    }
+    return made;
   }
 
   get #from(): Models {
@@ -197,15 +259,11 @@ export class Engine {
   }
 }
 
-/** Makes a model of its files, which are closed at the end, whether it succeeds or not. */
-function build(files: OpenFile[], label: string, options: { context: number | undefined; quantize: Quantization | undefined }): Model {
-  try {
-    const set = new FileSet(label);
-    for (const { name, size, read } of files) set.add(name, size, read);
-    return Model.load(set, Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)));
-  } finally {
-    for (const { close } of files) close();
-  }
+/** Files as the engine reads them. */
+function fileSet(label: string, files: OpenFile[]): FileSet {
+  const set = new (bindings().FileSet)(label);
+  for (const { name, size, read } of files) set.add(name, size, read);
+  return set;
 }
 
 /** Whether an error says that the bytes of a model are not what they should be. */

@@ -1,14 +1,21 @@
 /** The worker's entry: connects an engine to whoever started the worker. */
 import type { ToPage, ToWorker } from "../protocol.js";
 import { Engine } from "./engine.js";
+import { help, type Help } from "./team.js";
 
 if (typeof self === "object" && typeof self.postMessage === "function") {
   const engine = new Engine((message: ToPage) => self.postMessage(message));
   // Attached before the first await: a message that comes earlier would be lost.
-  self.addEventListener("message", (event: MessageEvent<ToWorker>) => engine.receive(event.data));
+  self.addEventListener("message", (event: MessageEvent<ToWorker | Help>) => {
+    if ("help" in event.data) void help(event.data.help, (reply) => self.postMessage(reply));
+    else engine.receive(event.data);
+  });
 } else {
   const threads = "node:worker_threads";
   const { parentPort } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ threads)) as typeof import("node:worker_threads");
   const engine = new Engine((message: ToPage) => parentPort?.postMessage(message));
-  parentPort?.on("message", (message: ToWorker) => engine.receive(message));
+  parentPort?.on("message", (message: ToWorker | Help) => {
+    if ("help" in message) void help(message.help, (reply) => parentPort?.postMessage(reply));
+    else engine.receive(message);
+  });
 }

@@ -7,7 +7,7 @@
 import { CraneError } from "../errors.js";
 import { checkFits } from "../memory_limit.js";
 import type { Progress, StoredModel } from "../types.js";
-import { Checksum } from "../../wasm/crane_wasm.js";
+import { bindings } from "./bindings.js";
 import { noRoom, type Folder, writeText } from "./folder.js";
 import { exclusively } from "./lock.js";
 import { Meter } from "./meter.js";
@@ -257,7 +257,7 @@ export class Store {
 
 /** The folder of a model: ids are too long, and have signs that file systems refuse. */
 function keyOf(id: string): string {
-  const sum = Checksum.sha256();
+  const sum = bindings().Checksum.sha256();
   sum.update(new TextEncoder().encode(id));
   const hex = sum.hex();
   sum.free();
@@ -300,7 +300,7 @@ function sizes(files: { size?: number }[]): number {
 async function copyInto(target: { truncate(size: number): void; write(bytes: Uint8Array, offset: number): void; flush(): void }, file: Local, meter: Meter, signal: AbortSignal): Promise<Sum> {
   target.truncate(0);
   meter.skip(file.name, 0);
-  const sum = Checksum.sha256();
+  const sum = bindings().Checksum.sha256();
   try {
     let offset = 0;
     await eachBlock(file, signal, (bytes) => {

@@ -1,6 +1,7 @@
 /** One file from the network into an open file of the store: resumed, summed up while it is written, verified. */
 import { CraneError } from "../errors.js";
-import { Checksum } from "../../wasm/crane_wasm.js";
+import type { Checksum } from "../../wasm/crane_wasm.js";
+import { bindings } from "./bindings.js";
 import type { WritableFile } from "./folder.js";
 import { backoff } from "./hub.js";
 import type { Meter } from "./meter.js";
@@ -211,7 +212,7 @@ export class Transfer {
 
 /** A sum that has seen nothing yet, of the kind that the file is known by. */
 export function newSum({ size, checksum }: { size?: number; checksum?: Sum }): Checksum {
-  return checksum?.kind === "git" && size !== undefined ? Checksum.git(size) : Checksum.sha256();
+  return checksum?.kind === "git" && size !== undefined ? bindings().Checksum.git(size) : bindings().Checksum.sha256();
 }
 
 /** What names the bytes of an answer: they are the same where it is. */

@@ -76,7 +76,7 @@ fn candle_kind(model: &Path) -> &'static str {
 }
 
 /// llama-bench's JSON, which `crane bench` and the PyTorch script share: a list of tests.
-fn llama_bench_json(text: &str) -> Result<Reading> {
+pub(super) fn llama_bench_json(text: &str) -> Result<Reading> {
     // transformers may write lines of its own before the list.
     let list = text.find('[').and_then(|start| text.get(start..)).unwrap_or(text);
     let tests: Vec<Value> = serde_json::from_str(list).context("reading the bench's JSON")?;

@@ -2,6 +2,7 @@
 
 mod contenders;
 mod report;
+pub mod web;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ struct Record {
     commit: String,
     processor: String,
     cores: usize,
+    /// The browser that everything ran in, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    browser: Option<String>,
     /// Turns that each contender had.
     rounds: usize,
     results: Vec<Outcome>,
@@ -75,8 +79,11 @@ struct Outcome {
     speed: f64,
     /// Every turn's tokens a second.
     samples: Vec<f64>,
-    /// The most memory that the program held, in bytes, where it tells.
+    /// The most memory that the program held, in bytes, where it tells; in a browser WebAssembly's alone.
     peak_rss: Option<u64>,
+    /// In a browser: milliseconds from an open page, with the weights stored, to the first token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_token_ms: Option<f64>,
 }
 
 /// Tokens a second for each test.
@@ -112,24 +119,38 @@ pub fn run(options: &Options) -> Result<()> {
                 speed: round(median(samples.clone())),
                 samples: samples.into_iter().map(round).collect(),
                 peak_rss,
+                first_token_ms: None,
             }));
         }
     }
     println!("{}", report::table(&results));
     let Some(name) = &options.name else { return Ok(()) };
     let file_name = options.model.file_name().unwrap_or_default().to_string_lossy();
+    let model = match &options.quant {
+        Some(quant) => format!("{file_name} --quant {quant}"),
+        None => file_name.into_owned(),
+    };
+    keep(name, model, None, options.rounds, results)
+}
+
+/// Writes `docs/bench/NAME.json` and the tables.
+fn keep(
+    name: &str,
+    model: String,
+    browser: Option<String>,
+    rounds: usize,
+    results: Vec<Outcome>,
+) -> Result<()> {
     let record = Record {
-        model: match &options.quant {
-            Some(quant) => format!("{file_name} --quant {quant}"),
-            None => file_name.into_owned(),
-        },
+        model,
         date: process::output(process::command("date").args(["-u", "+%F"]))?.trim().to_owned(),
         commit: process::output(process::command("git").args(["rev-parse", "--short", "HEAD"]))?
             .trim()
             .to_owned(),
         processor: processor(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        rounds: options.rounds,
+        browser,
+        rounds,
         results,
     };
     let file = report::folder().join(format!("{name}.json"));

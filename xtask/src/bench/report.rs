@@ -13,6 +13,8 @@ const BEGIN: &str = "<!-- bench: written by `cargo xtask bench` from docs/bench 
 const END: &str = "<!-- /bench -->";
 /// What is compared in the README.
 const SUMMARY: [&str; 2] = ["pp512", "tg128"];
+/// The same of browsers, where other programs take minutes for more.
+const WEB_SUMMARY: [&str; 2] = ["pp128", "tg64"];
 
 /// Where results are kept.
 pub(super) fn folder() -> PathBuf {
@@ -56,6 +58,27 @@ pub(super) fn table(results: &[Outcome]) -> String {
         }
     }
     text
+}
+
+/// A line that says how soon each program gives its first token; empty where nothing was measured.
+pub(super) fn starts(results: &[Outcome]) -> String {
+    let mut times: Vec<String> = Vec::new();
+    for Outcome { program, threads, first_token_ms, .. } in results {
+        if let Some(ms) = first_token_ms {
+            let count =
+                if *threads == 1 { "one thread".into() } else { format!("{threads} threads") };
+            let time = format!("{program} {:.2} s ({count})", ms / 1e3);
+            if !times.contains(&time) {
+                times.push(time);
+            }
+        }
+    }
+    match times.is_empty() {
+        true => String::new(),
+        false => {
+            format!("From an open page, weights stored, to the first token: {}.", times.join(", "))
+        }
+    }
 }
 
 /// Writes both tables from `docs/bench/*.json`, or, with `check`, only demands that they are right.
@@ -106,12 +129,18 @@ fn full(records: &[(String, Record)]) -> String {
          by `cargo xtask bench` from the JSON files beside this page, which hold every sample.\n",
     );
     for (name, record) in records {
-        let Record { model, date, commit, processor, cores, rounds, results } = record;
+        let Record { model, date, commit, processor, cores, browser, rounds, results } = record;
+        let place =
+            browser.as_ref().map_or(String::new(), |browser| format!("{browser}, headless; "));
         let _ = write!(
             text,
-            "\n## {name}\n\n{model}; {processor}, {cores} cores; commit {commit}, {date}; {rounds} rounds.\n\n{}\n",
+            "\n## {name}\n\n{model}; {place}{processor}, {cores} cores; commit {commit}, {date}; {rounds} rounds.\n\n{}\n",
             table(results)
         );
+        let starts = starts(results);
+        if !starts.is_empty() {
+            let _ = write!(text, "\n{starts}\n");
+        }
         let mut peaks: Vec<String> = Vec::new();
         for outcome in results {
             if let Some(bytes) = outcome.peak_rss {
@@ -122,7 +151,8 @@ fn full(records: &[(String, Record)]) -> String {
             }
         }
         if !peaks.is_empty() {
-            let _ = write!(text, "\nPeak memory: {}.\n", peaks.join(", "));
+            let what = if browser.is_some() { "WebAssembly memory" } else { "Peak memory" };
+            let _ = write!(text, "\n{what}: {}.\n", peaks.join(", "));
         }
     }
     text
@@ -148,11 +178,15 @@ fn summary(records: &[(String, Record)]) -> String {
                     format!("{} {:.0} ({:.1}x)", peer.program, peer.speed, own.speed / peer.speed)
                 })
                 .collect();
-            if SUMMARY.contains(&own.test.as_str()) && !peers.is_empty() {
+            let (tests, place) = match record.browser {
+                Some(_) => (WEB_SUMMARY, " in Chromium"),
+                None => (SUMMARY, ""),
+            };
+            if tests.contains(&own.test.as_str()) && !peers.is_empty() {
                 let (threads, test) = (own.threads, &own.test);
                 let _ = write!(
                     text,
-                    "\n| {} | {threads} | {test} | {:.0} | {} |",
+                    "\n| {}{place} | {threads} | {test} | {:.0} | {} |",
                     record.model,
                     own.speed,
                     peers.join(", ")
@@ -175,6 +209,7 @@ mod tests {
             speed,
             samples: vec![speed],
             peak_rss: None,
+            first_token_ms: None,
         }
     }
 
@@ -194,13 +229,11 @@ mod tests {
             commit: String::new(),
             processor: String::new(),
             cores: 2,
+            browser: None,
             rounds: 1,
             results: results.to_vec(),
         };
-        let summary = summary(&[("m".into(), record)]);
-        assert!(
-            summary.ends_with("\n| m.gguf | 1 | pp512 | 300 | llama.cpp 100 (3.0x) |"),
-            "{summary}"
-        );
+        let text = summary(&[("m".into(), record)]);
+        assert!(text.ends_with("\n| m.gguf | 1 | pp512 | 300 | llama.cpp 100 (3.0x) |"), "{text}");
     }
 }

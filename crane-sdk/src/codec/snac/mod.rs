@@ -8,6 +8,9 @@ mod quantizer;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Borrow;
+use std::sync::Arc;
+
 use crate::source::{Checkpoint, SafetensorsCheckpoint, Source, TorchCheckpoint};
 use crate::weights::Floats;
 use crate::{Error, Result};
@@ -53,6 +56,17 @@ impl Snac {
         &self.config
     }
 
+    /// [`Codec::stream`] that keeps the codec alive.
+    pub fn begin(self: Arc<Self>, noise: Noise) -> SnacStream {
+        let state = self.start(noise);
+        SnacStream { codec: self, state, ended: false }
+    }
+
+    fn start(&self, noise: Noise) -> DecoderState {
+        let blocks = 0..self.config.decoder_rates.len();
+        self.decoder.start(blocks.map(|index| noise.of_block(index)).collect())
+    }
+
     /// Decodes everything at once with given noise, showing the rows of each stage.
     #[cfg(feature = "golden")]
     pub(crate) fn observed(
@@ -85,21 +99,19 @@ impl Codec for Snac {
     }
 
     fn stream(&self, noise: Noise) -> Box<dyn CodecStream + '_> {
-        let blocks = 0..self.config.decoder_rates.len();
-        let noise = blocks.map(|index| noise.of_block(index)).collect();
-        Box::new(SnacStream { codec: self, state: self.decoder.start(noise), ended: false })
+        Box::new(SnacStream { codec: self, state: self.start(noise), ended: false })
     }
 }
 
-/// Frames being decoded.
+/// Frames being decoded by a codec that is shared or borrowed.
 #[derive(Debug)]
-struct SnacStream<'a> {
-    codec: &'a Snac,
+pub struct SnacStream<C = Arc<Snac>> {
+    codec: C,
     state: DecoderState,
     ended: bool,
 }
 
-impl CodecStream for SnacStream<'_> {
+impl<C: Borrow<Snac> + std::fmt::Debug + Send> CodecStream for SnacStream<C> {
     fn push(&mut self, frames: &[u32], last: bool) -> Result<Vec<f32>> {
         if self.ended {
             return Err(Error::argument(
@@ -107,9 +119,10 @@ impl CodecStream for SnacStream<'_> {
                 "the last one has been given; begin another stream",
             ));
         }
-        let z = self.codec.quantizer.decode(frames)?;
+        let codec = self.codec.borrow();
+        let z = codec.quantizer.decode(frames)?;
         self.ended = last;
-        self.codec.decoder.stream(&mut self.state, z, last, &mut |_, _| {})
+        codec.decoder.stream(&mut self.state, z, last, &mut |_, _| {})
     }
 }
 

@@ -6,7 +6,7 @@
 //! `[head_dim / 32, 64]`. A cache grows by whole blocks and never moves what it holds.
 
 use super::super::rows::{RotaryTable, rotate};
-use super::super::threads::parallel_for;
+use super::super::threads::parallel_with;
 use super::stored::{Element, KvType, SCALED, with_element};
 
 /// Tokens of a block.
@@ -45,6 +45,15 @@ impl Layout {
         Self { key_scales, values, value_scales, head: value_scales + scales, padded }
     }
 }
+
+/// Where one head begins in each block of a cache.
+pub(super) struct HeadStarts<'a> {
+    pub starts: Vec<*const u8>,
+    blocks: std::marker::PhantomData<&'a KvBlocks>,
+}
+
+// SAFETY: what the pointers lead to is only read while the cache is borrowed.
+unsafe impl Sync for HeadStarts<'_> {}
 
 /// The keys and values of one layer of one sequence.
 pub struct KvBlocks {
@@ -100,10 +109,11 @@ impl KvBlocks {
     }
 
     /// Where head `head` of each block begins.
-    pub(super) fn heads(&self, head: usize) -> Vec<*const u8> {
+    pub(super) fn heads(&self, head: usize) -> HeadStarts<'_> {
         let at = head * self.layout.head;
         // The offset lies within the block: `reserve` gave it room for every head.
-        self.blocks.iter().map(|block| block.as_ptr().cast::<u8>().wrapping_add(at)).collect()
+        let starts = self.blocks.iter().map(|block| block.as_ptr().cast::<u8>().wrapping_add(at));
+        HeadStarts { starts: starts.collect(), blocks: std::marker::PhantomData }
     }
 
     /// Writes keys and values, `[tokens, kv_heads · head_dim]` each, for the tokens from `at` on. Keys are
@@ -132,8 +142,8 @@ impl KvBlocks {
             .skip(first_block)
             .map(|block| Start(block.as_mut_ptr().cast()))
             .collect();
-        parallel_for(blocks * self.kv_heads, 8 * head_dim * BLOCK.min(tokens), |parts| {
-            let mut rotated = vec![0f32; head_dim];
+        let cost = 8 * head_dim * BLOCK.min(tokens);
+        parallel_with(blocks * self.kv_heads, cost, head_dim, |parts, rotated| {
             for part in parts {
                 let (block, head) = (part / self.kv_heads, part % self.kv_heads);
                 let begins = (first_block + block) * BLOCK;
@@ -143,8 +153,8 @@ impl KvBlocks {
                     let value = &values[row..row + head_dim];
                     let mut key = &keys[row..row + head_dim];
                     if let Some((table, first)) = table {
-                        rotate(key, table, first + token, &mut rotated);
-                        key = &rotated;
+                        rotate(key, table, first + token, rotated);
+                        key = rotated;
                     }
                     // SAFETY: the head's part lies within its block, and each part is written by one thread.
                     unsafe {
@@ -162,7 +172,7 @@ impl KvBlocks {
         let tokens = tokens.min(self.room());
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         for head in 0..self.kv_heads {
-            let starts = self.heads(head);
+            let starts = self.heads(head).starts;
             for token in 0..tokens {
                 let (start, slot) = (starts[token / BLOCK], token % BLOCK);
                 for d in 0..self.head_dim {

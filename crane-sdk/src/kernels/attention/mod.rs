@@ -5,11 +5,10 @@ mod sets;
 mod stored;
 mod tile;
 
-use std::cell::RefCell;
-
 use super::rows::{RotaryTable, rotate};
 use super::shared::Shared;
-use super::threads::{parallel_for, thread_count};
+use super::threads::{parallel_with, thread_count};
+use blocks::HeadStarts;
 pub use blocks::{BLOCK, KvBlocks};
 use sets::Set;
 pub use stored::KvType;
@@ -88,14 +87,16 @@ pub fn attend(
     let mut out = vec![0f32; q.len()];
     let shared = Shared::new(&mut out);
     let cost = 2 * tokens * head_dim * parts.first().map_or(1, |part| part.queries * part.group);
-    parallel_for(parts.len(), cost, |range| {
+    let caches: Vec<Vec<HeadStarts<'_>>> =
+        jobs.iter().map(|job| (0..kv_heads).map(|head| job.cache.heads(head)).collect()).collect();
+    let room = parts.iter().map(|part| part.room(&jobs[part.job], head_dim)).max().unwrap_or(0);
+    parallel_with(parts.len(), cost, room, |range, room| {
         for part in range {
             let (part, job) = (&parts[part], &jobs[parts[part].job]);
-            SCRATCH.with_borrow_mut(|scratch| {
-                run_part(set, part, job, q, table, heads, scratch, |at, values| {
-                    // SAFETY: each head of each row belongs to one part.
-                    unsafe { shared.slice(at..at + values.len()) }.copy_from_slice(values);
-                });
+            let blocks = &caches[part.job][part.kv_head];
+            run_part(set, part, job, blocks, q, table, heads, room, |at, values| {
+                // SAFETY: each head of each row belongs to one part.
+                unsafe { shared.slice(at..at + values.len()) }.copy_from_slice(values);
             });
         }
     });
@@ -132,9 +133,12 @@ fn parts(jobs: &[Job<'_>], kv_heads: usize, group: usize) -> Vec<Part> {
     parts
 }
 
-thread_local! {
-    /// A tile's queries, scores and sums: kept from call to call.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+impl Part {
+    /// Floats that a tile's queries, scores and sums take.
+    fn room(&self, job: &Job<'_>, head_dim: usize) -> usize {
+        let per_row = head_dim + 2 * BLOCK + SUMS + 1 + job.cache.layout().padded;
+        self.queries * self.group * per_row
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "one caller beside the tests")]
@@ -142,19 +146,19 @@ fn run_part(
     set: &Set,
     part: &Part,
     job: &Job<'_>,
+    blocks: &HeadStarts<'_>,
     q: &[f32],
     table: Option<&RotaryTable>,
     heads: &Heads,
-    scratch: &mut Vec<f32>,
+    room: &mut [f32],
     mut put: impl FnMut(usize, &[f32]),
 ) {
     let Heads { heads: count, kv_heads, head_dim, window } = *heads;
     let layout = *job.cache.layout();
     let rows = part.queries * part.group;
-    let per_row = head_dim + 2 * BLOCK + SUMS + 1 + layout.padded;
-    scratch.clear();
-    scratch.resize(rows * per_row, 0.0);
-    let (queries, rest) = scratch.split_at_mut(rows * head_dim);
+    let room = &mut room[..part.room(job, head_dim)];
+    room.fill(0.0);
+    let (queries, rest) = room.split_at_mut(rows * head_dim);
     let (scores, rest) = rest.split_at_mut(rows * BLOCK);
     let (weights, rest) = rest.split_at_mut(rows * BLOCK);
     let (sums, rest) = rest.split_at_mut(rows * SUMS);
@@ -177,9 +181,8 @@ fn run_part(
         }
         rotated.iter_mut().for_each(|x| *x *= scale);
     }
-    let blocks = job.cache.heads(part.kv_head);
     let tile = Tile {
-        blocks: blocks.as_ptr(),
+        blocks: blocks.starts.as_ptr(),
         layout,
         head_dim,
         queries: part.queries,

@@ -64,7 +64,9 @@ fn with_set(set: &sets::Set, q: &[f32], job: &Job<'_>, heads: &Heads) -> Vec<f32
     let mut out = vec![0f32; q.len()];
     let group = heads.heads / heads.kv_heads;
     for part in parts(&[*job], heads.kv_heads, group) {
-        run_part(set, &part, job, q, None, heads, &mut Vec::new(), |at, values| {
+        let mut room = vec![f32::NAN; part.room(job, heads.head_dim)];
+        let blocks = job.cache.heads(part.kv_head);
+        run_part(set, &part, job, &blocks, q, None, heads, &mut room, |at, values| {
             out[at..at + values.len()].copy_from_slice(values);
         });
     }

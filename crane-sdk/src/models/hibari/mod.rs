@@ -13,6 +13,7 @@ mod utterance;
 mod vocoder;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::source::OnnxCheckpoint;
 use crate::{Error, Result};
@@ -42,7 +43,7 @@ const MAX_PHONEMES: usize = 2000;
 ///
 /// let weights = OnnxCheckpoint::read(source.open("hibari.onnx")?.as_ref())?;
 /// let vocabulary = serde_json::from_slice(&source.open("vocab.json")?.read_all()?).unwrap();
-/// let voice = Hibari::new(&weights, vocabulary)?;
+/// let voice = std::sync::Arc::new(Hibari::new(&weights, vocabulary)?);
 /// for samples in voice.say("həlˈO ðˈɛɹ.", 1.0, 0)? {
 ///     println!("{} samples", samples?.len());
 /// }
@@ -91,7 +92,7 @@ impl Hibari {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if there is no phoneme or too many, or for another speed.
-    pub fn say(&self, phonemes: &str, speed: f32, seed: u64) -> Result<Utterance<'_>> {
+    pub fn say(self: &Arc<Self>, phonemes: &str, speed: f32, seed: u64) -> Result<Utterance> {
         let ids = self.ids(phonemes);
         check_speed(speed)?;
         if ids.len() < 3 {
@@ -101,7 +102,7 @@ impl Hibari {
             let reason = format_args!("{} are too many, {MAX_PHONEMES} at most", ids.len());
             return Err(Error::argument("phonemes", reason));
         }
-        Utterance::new(self, &ids, speed, seed)
+        Utterance::new(Arc::clone(self), &ids, speed, seed)
     }
 }
 

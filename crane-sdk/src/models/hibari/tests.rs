@@ -23,13 +23,11 @@ fn weights_file(name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn voice() -> Option<Hibari> {
+fn voice() -> Option<Arc<Hibari>> {
     let source = MemorySource::new("hibari").with("hibari.onnx", weights_file("hibari.onnx")?);
     let weights = OnnxCheckpoint::read(source.open("hibari.onnx").unwrap().as_ref()).unwrap();
-    Some(
-        Hibari::new(&weights, serde_json::from_slice(&weights_file("vocab.json")?).unwrap())
-            .unwrap(),
-    )
+    let vocabulary = serde_json::from_slice(&weights_file("vocab.json")?).unwrap();
+    Some(Arc::new(Hibari::new(&weights, vocabulary).unwrap()))
 }
 
 /// What the network in f32 and the original's vocoder gave for "Seven bright stars.".

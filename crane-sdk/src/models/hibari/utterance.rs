@@ -1,5 +1,7 @@
 //! A phoneme string being said: samples as soon as they are certain.
 
+use std::sync::Arc;
+
 use super::prosody::stretch;
 use super::{Hibari, decoder, vocoder};
 use crate::Result;
@@ -12,8 +14,8 @@ const NEXT: [usize; 3] = [32, 64, 128];
 
 /// Samples in pieces, at [`super::SAMPLE_RATE`], about −0.5 to 0.5. Together they are what one piece would be.
 #[derive(Debug)]
-pub struct Utterance<'a> {
-    voice: &'a Hibari,
+pub struct Utterance {
+    voice: Arc<Hibari>,
     /// `[frames, text + 2]`.
     frames: Vec<f32>,
     width: usize,
@@ -25,8 +27,8 @@ pub struct Utterance<'a> {
     noise: Normals,
 }
 
-impl<'a> Utterance<'a> {
-    pub(super) fn new(voice: &'a Hibari, ids: &[usize], speed: f32, seed: u64) -> Result<Self> {
+impl Utterance {
+    pub(super) fn new(voice: Arc<Hibari>, ids: &[usize], speed: f32, seed: u64) -> Result<Self> {
         let melody = voice.prosody.forward(ids, speed)?;
         let text_width = voice.text.width();
         let text = stretch(&voice.text.forward(ids)?, text_width, &melody.durations, 2);
@@ -39,7 +41,6 @@ impl<'a> Utterance<'a> {
             frames.extend([pitch.max(0.0).ln_1p() / 5.0, energy / 5.0]);
         }
         Ok(Self {
-            voice,
             frames,
             width,
             given: 0,
@@ -47,6 +48,7 @@ impl<'a> Utterance<'a> {
             decoder: voice.decoder.begin(),
             sound: voice.vocoder.begin(&melody.pitch),
             noise: Normals::new(seed),
+            voice,
         })
     }
 
@@ -86,7 +88,7 @@ impl<'a> Utterance<'a> {
     }
 }
 
-impl Iterator for Utterance<'_> {
+impl Iterator for Utterance {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -1,0 +1,96 @@
+//! A loaded voice: text in, samples out, a piece at a time.
+
+use crane_sdk::pipeline::{Speech, Task, TextToSpeech, Voice, pipeline};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+
+use crate::failure::{Outcome, failure};
+use crate::files::FileSet;
+use crate::options;
+
+/// A speech model, ready to read aloud.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Speaker {
+    voices: TextToSpeech,
+    speech: Option<Speech>,
+}
+
+/// Who speaks, and how; what is left out has the model's own value.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    voice: Option<String>,
+    speed: Option<f32>,
+    seed: Option<u64>,
+}
+
+/// What was loaded, as JavaScript sees it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Info<'a> {
+    sample_rate: u32,
+    voices: Vec<&'a str>,
+    default_voice: &'a str,
+}
+
+#[wasm_bindgen]
+impl Speaker {
+    /// Loads a speech model from its files, which are let go of at the end, whether it succeeds or not.
+    ///
+    /// # Errors
+    /// Every failure of the library, as an `Error` with a `code`.
+    pub fn load(files: FileSet) -> Outcome<Speaker> {
+        let voices = pipeline(Task::TextToSpeech, &files).map_err(failure)?;
+        Ok(Speaker { voices, speech: None })
+    }
+
+    /// `{ sampleRate, voices, defaultVoice }`.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn info(&self) -> Outcome<JsValue> {
+        options::write(&Info {
+            sample_rate: self.voices.sample_rate(),
+            voices: self.voices.voices(),
+            default_voice: self.voices.default_voice(),
+        })
+    }
+
+    /// Begins to read a text aloud and gives up what was being read. `options`: `{ voice?, speed?, seed? }`. Returns the
+    /// letters that the voice has no sounds for and leaves out.
+    ///
+    /// # Errors
+    /// `invalid_argument` for a voice that is not here, a speed out of range, or a text without anything to say.
+    pub fn begin(&mut self, text: &str, options: JsValue) -> Outcome<String> {
+        let Options { voice, speed, seed } = options::read("speak", options)?;
+        let usual = Voice::default();
+        let voice = Voice {
+            name: voice,
+            speed: speed.unwrap_or(usual.speed),
+            seed: seed.unwrap_or(usual.seed),
+            ..usual
+        };
+        self.speech = None;
+        self.speech = Some(self.voices.speak(text, &voice).map_err(failure)?);
+        let left_out = self.voices.unreadable(text, &voice).map_err(failure)?;
+        Ok(left_out.into_iter().collect())
+    }
+
+    /// The next samples, mono, about −0.5 to 0.5; nothing once the text has been read.
+    ///
+    /// # Errors
+    /// Every failure of the library; the reading has then ended.
+    pub fn piece(&mut self) -> Outcome<Option<Vec<f32>>> {
+        let samples = self.speech.as_mut().and_then(Iterator::next);
+        if !matches!(samples, Some(Ok(_))) {
+            self.speech = None;
+        }
+        samples.transpose().map_err(failure)
+    }
+
+    /// Gives up what is being read.
+    pub fn stop(&mut self) {
+        self.speech = None;
+    }
+}
