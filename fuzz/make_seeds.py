@@ -47,6 +47,21 @@ def torch_archive(tensors: list[tuple[str, int, tuple[int, ...], tuple[int, ...]
     return file.getvalue()
 
 
+def onnx_model(nodes: list[tuple[str, list[str], str]], tensors: list[tuple[str, list[int], int, bytes]]) -> bytes:
+    """A ModelProto of a graph: nodes as kind, inputs, output; tensors as name, shape, type, bytes."""
+    number = lambda field, value: bytes([field << 3, value])
+    block = lambda field, data: bytes([field << 3 | 2]) + (bytes([len(data) & 127 | 128, len(data) >> 7])) + data
+    text = lambda field, text: block(field, text.encode())
+    graph = b"".join(
+        block(1, b"".join(text(1, name) for name in inputs) + text(2, output) + text(4, kind)) for kind, inputs, output in nodes
+    )
+    graph += b"".join(
+        block(5, b"".join(number(1, length) for length in shape) + number(2, kind) + text(8, name) + block(9, data))
+        for name, shape, kind, data in tensors
+    )
+    return number(1, 8) + block(7, graph)
+
+
 # GGUF value types, by their Python spelling here
 U32, F32, BOOL, STRING, ARRAY, U64, I32 = 4, 6, 7, 8, 9, 10, 5
 
@@ -171,6 +186,14 @@ def main() -> None:
 
     seed("torch", "two", torch_archive([("a", 0, (2, 3), (3, 1)), ("b", 6, (2,), (1,))]))
     seed("torch", "transposed", torch_archive([("a", 0, (2, 3), (1, 2))]))
+
+    bias = ("a.bias", [2], 1, struct.pack("<2f", 7, 8))
+    quantised = [("Mul", ["xs", "s"], "scales"), ("MatMulInteger", ["x", "q", "xz", "z"], "i"), ("Cast", ["i"], "f")]
+    quantised += [("Mul", ["f", "scales"], "y"), ("Add", ["a.bias", "y"], "out")]
+    numbers = [("q", [3, 2], 3, bytes([1, 2, 3, 4, 5, 255])), ("s", [], 1, struct.pack("<f", 0.5)), ("z", [], 3, b"\0"), bias]
+    seed("onnx", "quantised", onnx_model(quantised, numbers))
+    floats = ("w", [2, 2], 1, struct.pack("<4f", 1, 2, 3, 4))
+    seed("onnx", "floats", onnx_model([("MatMul", ["x", "w"], "m"), ("Add", ["m", "a.bias"], "y")], [floats, bias]))
 
     seed("gguf", "llama", llama_gguf())
     seed("gguf", "head_only", gguf([("general.architecture", STRING, "qwen2"), ("general.alignment", U32, 64)], {}))

@@ -68,6 +68,7 @@ replayed! {
     safetensors_index
     gguf
     torch
+    onnx
     config
     generation_config
     tokenizer_json

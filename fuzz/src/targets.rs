@@ -7,7 +7,7 @@
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::models::{LoadOptions, load};
 use crane_sdk::source::{
-    Checkpoint, Gguf, MemorySource, SafetensorsCheckpoint, Source, TorchCheckpoint,
+    Checkpoint, Gguf, MemorySource, OnnxCheckpoint, SafetensorsCheckpoint, Source, TorchCheckpoint,
 };
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, SpecialTokens, Tokenizer};
 
@@ -55,6 +55,20 @@ pub fn gguf(bytes: &[u8]) {
 pub fn torch(bytes: &[u8]) {
     if let Ok(checkpoint) = TorchCheckpoint::open(&source("pytorch_model.bin", bytes)) {
         read_tensors(&checkpoint);
+    }
+}
+
+/// An ONNX file: its protocol buffers, then the matrices of its graph.
+pub fn onnx(bytes: &[u8]) {
+    let source = source("model.onnx", bytes);
+    let Ok(blob) = source.open("model.onnx") else { return };
+    if let Ok(checkpoint) = OnnxCheckpoint::read(blob.as_ref()) {
+        for name in ["a.weight", "a.bias", "b.in_proj_weight"] {
+            if let Ok([rows, width]) = checkpoint.shape(name) {
+                let _ = checkpoint.tensor(name, &[rows, width]);
+            }
+            let _ = (checkpoint.bytes(name), checkpoint.uses(name));
+        }
     }
 }
 
