@@ -212,18 +212,39 @@ pub fn matmul(
     matrices: &[(&DenseMatrix, Option<&[f32]>)],
 ) -> Option<Vec<Vec<f32>>> {
     let set = sets::fastest();
-    matrices.iter().map(|(matrix, bias)| matmul_with(set, x, tokens, matrix, *bias)).collect()
+    let product = |matrix: &DenseMatrix, bias| {
+        let whole = Some(x.len()) == tokens.checked_mul(matrix.width);
+        whole.then(|| matmul_with(set, x, matrix.width, tokens, matrix, bias))?
+    };
+    matrices.iter().map(|(matrix, bias)| product(matrix, *bias)).collect()
+}
+
+/// x · Wᵀ + b for `count` windows of `x`, each as long as a row of the matrix and `step` numbers after the one before: what a
+/// convolution along rows that lie one after the other is. `None` if the shapes do not go together.
+pub fn matmul_windows(
+    x: &[f32],
+    step: usize,
+    count: usize,
+    matrix: &DenseMatrix,
+    bias: Option<&[f32]>,
+) -> Option<Vec<f32>> {
+    matmul_with(sets::fastest(), x, step, count, matrix, bias)
 }
 
 fn matmul_with(
     set: &sets::Set,
     x: &[f32],
+    step: usize,
     tokens: usize,
     matrix: &DenseMatrix,
     bias: Option<&[f32]>,
 ) -> Option<Vec<f32>> {
     let DenseMatrix { kind, rows, width, .. } = *matrix;
-    if Some(x.len()) != tokens.checked_mul(width) || bias.is_some_and(|bias| bias.len() != rows) {
+    let end = match tokens.checked_sub(1) {
+        Some(last) => last.checked_mul(step)?.checked_add(width)?,
+        None => 0,
+    };
+    if end > x.len() || bias.is_some_and(|bias| bias.len() != rows) {
         return None;
     }
     let mut out = vec![0f32; tokens * rows];
@@ -240,7 +261,8 @@ fn matmul_with(
             count,
             rows: (rows - row).min(count * PANEL),
             width,
-            x: x.as_ptr().wrapping_add(tokens.start * width),
+            x: x.as_ptr().wrapping_add(tokens.start * step),
+            x_stride: step,
             tokens: tokens.len(),
             bias: bias.map(|bias| &bias[row..]),
             out: shared.start().wrapping_add(tokens.start * rows + row),
@@ -308,7 +330,7 @@ mod tests {
             let x = numbers(tokens * width, seed ^ 1);
             let bias = numbers(rows, seed ^ 2);
             for set in sets::sets() {
-                let found = matmul_with(set, &x, tokens, &matrix, Some(&bias)).unwrap();
+                let found = matmul_with(set, &x, width, tokens, &matrix, Some(&bias)).unwrap();
                 for (token, found) in found.chunks(rows).enumerate() {
                     let x = &x[token * width..(token + 1) * width];
                     for ((found, row), bias) in found.iter().zip(&held).zip(&bias) {
@@ -322,8 +344,18 @@ mod tests {
                 // A token alone gives the same bits.
                 for token in [0, tokens - 1] {
                     let x = &x[token * width..(token + 1) * width];
-                    let alone = matmul_with(set, x, 1, &matrix, Some(&bias)).unwrap();
+                    let alone = matmul_with(set, x, width, 1, &matrix, Some(&bias)).unwrap();
                     prop_assert_eq!(&alone[..], &found[token * rows..(token + 1) * rows]);
+                }
+                // Windows that overlap are what they are alone.
+                let (step, count) = (width / 3 + 1, tokens.min(3));
+                let windows = matmul_with(set, &x, step, count, &matrix, Some(&bias));
+                let fits = (count - 1) * step + width <= x.len();
+                prop_assert_eq!(windows.is_some(), fits);
+                for (index, found) in windows.unwrap_or_default().chunks(rows).enumerate() {
+                    let x = &x[index * step..][..width];
+                    let alone = matmul_with(set, x, width, 1, &matrix, Some(&bias)).unwrap();
+                    prop_assert_eq!(&alone[..], found);
                 }
             }
         }
@@ -337,6 +369,7 @@ mod tests {
         assert!(matrix.row(2).is_none());
         assert!(matmul(&[0.; 3], 1, &[(&matrix, Some(&[1.]))]).is_none());
         assert!(matmul(&[0.; 4], 1, &[(&matrix, None)]).is_none());
+        assert!(matmul_windows(&[0.; 4], 2, 2, &matrix, None).is_none());
         assert_eq!(matmul(&[], 0, &[(&matrix, None)]).unwrap(), [[0f32; 0]]);
         assert_eq!(matmul(&[1.; 3], 1, &[(&matrix, Some(&[1., 2.]))]).unwrap(), [[1., 2.]]);
     }

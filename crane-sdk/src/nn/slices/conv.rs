@@ -1,9 +1,9 @@
 //! Convolutions over all channels along rows that may arrive piece by piece.
 
 use super::{Linear, Window};
-use crate::Result;
 use crate::kernels::threads::parallel_chunks;
 use crate::source::OnnxCheckpoint;
+use crate::{Error, Result};
 
 /// A convolution over all channels, its taps `dilation` rows apart.
 #[derive(Debug)]
@@ -60,33 +60,51 @@ impl Conv {
     /// The outputs that further rows make possible.
     pub(crate) fn stream(&self, window: &mut Window, x: &[f32], last: bool) -> Result<Vec<f32>> {
         let count = window.push(x, last);
-        let patches = self.patches(window.rows(), count, 1);
+        let out = match self.dilation {
+            1 => self.linear.windows(window.rows(), self.inputs, count),
+            _ => self.dilated(window.rows(), count),
+        };
         window.advance(count);
-        self.linear.forward(&patches)
+        out
     }
 
-    /// Every `stride`-th output alone, `padding` rows of zeros on both sides.
+    /// Every `stride`-th output alone, `padding` rows of zeros on both sides; for taps side by side.
     pub(crate) fn strided(&self, x: &[f32], stride: usize, padding: usize) -> Result<Vec<f32>> {
+        if self.dilation != 1 {
+            return Err(Error::argument("stride", "the taps of this convolution lie apart"));
+        }
         let zeros = vec![0f32; padding * self.inputs];
         let rows = [&zeros, x, &zeros].concat();
-        let span = (self.taps - 1) * self.dilation + 1;
-        let count =
-            (rows.len() / self.inputs).checked_sub(span).map_or(0, |last| last / stride + 1);
-        self.linear.forward(&self.patches(&rows, count, stride))
+        let last = (rows.len() / self.inputs).checked_sub(self.taps);
+        let count = last.map_or(0, |last| last / stride + 1);
+        self.linear.windows(&rows, stride * self.inputs, count)
     }
 
-    /// What each output sees, side by side: `[count, taps * inputs]`.
-    fn patches(&self, rows: &[f32], count: usize, stride: usize) -> Vec<f32> {
+    /// `count` outputs of taps that lie apart: of every `dilation`-th row each, the taps are neighbours.
+    fn dilated(&self, rows: &[f32], count: usize) -> Result<Vec<f32>> {
         let Self { inputs, taps, dilation, .. } = *self;
-        let mut patches = vec![0f32; count * taps * inputs];
-        parallel_chunks(&mut patches, taps * inputs, taps * inputs, |output, patch| {
-            for (tap, part) in patch.chunks_exact_mut(inputs).enumerate() {
-                let from = (output * stride + tap * dilation) * inputs;
-                if let Some(row) = rows.get(from..from + inputs) {
-                    part.copy_from_slice(row);
-                }
+        let of_phase = |phase: usize| (count + dilation - 1 - phase) / dilation;
+        let length = of_phase(0) + taps - 1;
+        let mut apart = vec![0f32; dilation * length * inputs];
+        parallel_chunks(&mut apart, inputs, inputs, |index, row| {
+            let from = (index % length * dilation + index / length) * inputs;
+            if let Some(from) = rows.get(from..from + inputs) {
+                row.copy_from_slice(from);
             }
         });
-        patches
+        let phases = apart.chunks_exact(length * inputs).enumerate();
+        let outputs =
+            phases.map(|(phase, rows)| self.linear.windows(rows, inputs, of_phase(phase)));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let width = outputs.iter().map(Vec::len).sum::<usize>() / count.max(1);
+        let mut out = vec![0f32; count * width];
+        parallel_chunks(&mut out, width, width, |index, row| {
+            let from = index / dilation * width;
+            let rows = outputs.get(index % dilation);
+            if let Some(from) = rows.and_then(|rows| rows.get(from..from + width)) {
+                row.copy_from_slice(from);
+            }
+        });
+        Ok(out)
     }
 }

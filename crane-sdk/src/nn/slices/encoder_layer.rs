@@ -37,9 +37,11 @@ impl EncoderLayer {
         }
         Ok(Self {
             norm_attention: LayerNorm::load(weights, &format!("{name}.norm1"), width)?,
-            query_key_value: Linear::new(
-                weights.tensor(&format!("{fused}weight"), &[3 * width, width])?,
-                weights.tensor(&format!("{fused}bias"), &[3 * width])?,
+            query_key_value: Linear::load_named(
+                weights,
+                &[format!("{fused}weight"), format!("{fused}bias")],
+                3 * width,
+                width,
             )?,
             out: Linear::load(weights, &format!("{name}.self_attn.out_proj"), width, width)?,
             norm_feed_forward: LayerNorm::load(weights, &format!("{name}.norm2"), width)?,

@@ -64,10 +64,8 @@ impl Upsample {
             held.rows.resize(held.rows.len() + (self.taps - 1) * self.inputs, 0.0);
         }
         let count = (held.rows.len() / self.inputs).saturating_sub(self.taps - 1);
-        let patches = held.rows.windows(self.taps * self.inputs).step_by(self.inputs).take(count);
-        let patches: Vec<f32> = patches.flatten().copied().collect(); // [count, taps * inputs]
+        let mut out = self.linear.windows(&held.rows, self.inputs, count)?; // [count, stride * outputs]
         held.rows.drain(..count * self.inputs);
-        let mut out = self.linear.forward(&patches)?; // [count, stride * outputs]
         let cut = held.cut.min(out.len());
         out.drain(..cut);
         held.cut -= cut;
