@@ -131,6 +131,25 @@ fn a_recording_lends_its_voice() {
 }
 
 #[test]
+fn a_text_that_is_still_being_written_is_said_sentence_by_sentence() {
+    let tts = pipeline(Task::TextToSpeech, &source()).unwrap();
+    let voice = Voice::default();
+    let say_parts = |parts: &[&str]| {
+        let chunks = tts.speak_stream(parts, &voice).unwrap();
+        chunks.map(|chunk| chunk.unwrap()).collect::<Vec<_>>().concat()
+    };
+    let whole = say(&tts, "Hello, world!", &voice).concat();
+    assert_eq!(say_parts(&["Hel", "lo, wor", "ld!"]), whole);
+    let two = say_parts(&["Hello, world! B", "ye."]);
+    assert!(two.len() > whole.len() && two.starts_with(&whole));
+    assert_eq!(say_parts(&[" ", "... "]), [0f32; 0]);
+    let nobody = Voice { name: Some("nobody".to_owned()), ..Voice::default() };
+    assert!(tts.speak_stream(["Hi."], &nobody).is_err());
+    let mut failing = tts.speak_stream(["Hi. <|task", "_tts|> Bye."], &voice).unwrap();
+    assert!(failing.any(|chunk| chunk.is_err()) && failing.next().is_none());
+}
+
+#[test]
 fn what_cannot_be_said_is_refused() {
     let tts = TextToSpeech::from_source(&source()).unwrap();
     let usual = Voice::default();

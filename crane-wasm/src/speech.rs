@@ -13,7 +13,7 @@ use crate::options;
 #[derive(Debug)]
 pub struct Speaker {
     voices: TextToSpeech,
-    speech: Option<Speech>,
+    speech: Option<Speech<'static>>,
 }
 
 /// Who speaks, and how; what is left out has the model's own value.

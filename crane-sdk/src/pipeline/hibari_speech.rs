@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::text_to_speech::{Chunks, SpeechModel, Voice};
+use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
 use crate::models::hibari::{Hibari, SAMPLE_RATE, Utterance, check_speed};
 use crate::source::{OnnxCheckpoint, Source};
 use crate::text::english::{Accent, English};
@@ -125,18 +125,34 @@ impl SpeechModel for HibariVoices {
         self.voices.get(self.default).map_or("", |(name, _)| name)
     }
 
-    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks> {
+    fn pieces(&self, text: &str, voice: &Voice) -> Result<Vec<String>> {
+        self.sentences(text, voice)
+    }
+
+    fn sentences(&self, text: &str, voice: &Voice) -> Result<Vec<String>> {
+        Ok(self.speaker(voice.name.as_deref())?.english.sentences(text))
+    }
+
+    fn speak<'a>(
+        self: Arc<Self>,
+        pieces: Pieces<'a>,
+        voice: &Voice,
+        whole: bool,
+    ) -> Result<Chunks<'a>> {
         check_speed(voice.speed)?;
         voice.usual("hibari")?;
         let speaker = Arc::clone(self.speaker(voice.name.as_deref())?);
         let mut speech = HibariSpeech {
-            sentences: speaker.english.sentences(text).into(),
+            sentences: pieces,
             speaker,
             pieces: VecDeque::new(),
             utterance: None,
             speed: voice.speed,
             seed: voice.seed,
         };
+        if !whole {
+            return Ok(Box::new(speech));
+        }
         speech.utterance = speech.next_utterance()?;
         if speech.utterance.is_none() {
             let reason = "there is nothing in it that the voice can say: it reads English words, numbers and dates";
@@ -151,10 +167,9 @@ impl SpeechModel for HibariVoices {
 }
 
 /// A text being read aloud.
-#[derive(Debug)]
-struct HibariSpeech {
+struct HibariSpeech<'a> {
     speaker: Arc<Speaker>,
-    sentences: VecDeque<String>,
+    sentences: Pieces<'a>,
     /// Phonemes of the sentence that is being said.
     pieces: VecDeque<String>,
     utterance: Option<Utterance>,
@@ -162,7 +177,13 @@ struct HibariSpeech {
     seed: u64,
 }
 
-impl HibariSpeech {
+impl HibariSpeech<'_> {
+    fn end(&mut self) {
+        self.utterance = None;
+        self.pieces.clear();
+        self.sentences = Box::new(std::iter::empty());
+    }
+
     fn next_utterance(&mut self) -> Result<Option<Utterance>> {
         loop {
             while let Some(phonemes) = self.pieces.pop_front() {
@@ -174,27 +195,35 @@ impl HibariSpeech {
                 self.seed = self.seed.wrapping_add(1);
                 return Ok(Some(utterance));
             }
-            let Some(sentence) = self.sentences.pop_front() else { return Ok(None) };
+            let Some(sentence) = self.sentences.next() else { return Ok(None) };
             self.pieces = self.speaker.english.clauses(&sentence, MOST_PHONEMES)?.into();
         }
     }
 }
 
-impl Iterator for HibariSpeech {
+impl Iterator for HibariSpeech<'_> {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(samples) = self.utterance.as_mut()?.next() {
+            let samples = match &mut self.utterance {
+                Some(utterance) => utterance.next(),
+                None => None,
+            };
+            if let Some(samples) = samples {
                 if samples.is_err() {
-                    self.utterance = None;
+                    self.end();
                 }
                 return Some(samples);
             }
             match self.next_utterance() {
-                Ok(next) => self.utterance = next,
+                Ok(Some(next)) => self.utterance = Some(next),
+                Ok(None) => {
+                    self.end();
+                    return None;
+                }
                 Err(error) => {
-                    self.utterance = None;
+                    self.end();
                     return Some(Err(error));
                 }
             }

@@ -25,6 +25,7 @@ mod hibari_speech;
 mod orpheus_speech;
 mod prompt;
 mod reply;
+mod sentences;
 mod spark_speech;
 mod task;
 mod text_generation;

@@ -1,10 +1,10 @@
 //! Reading aloud with Orpheus: a language model writes codes, the codec makes sound of them as they come.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::text_pieces::pieces;
-use super::text_to_speech::{Chunks, SpeechModel, Voice};
+use super::text_pieces::{self, Prompts, prompts};
+use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{Codec, CodecStream, Noise, Snac, SnacStream, is_snac};
 use crate::generate::{CancelToken, FinishReason, GenerationConfig, Session, Step};
@@ -93,7 +93,20 @@ impl SpeechModel for OrpheusVoices {
         first
     }
 
-    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks> {
+    fn pieces(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
+        Ok(text_pieces::pieces(text))
+    }
+
+    fn sentences(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
+        Ok(text_pieces::sentences(text))
+    }
+
+    fn speak<'a>(
+        self: Arc<Self>,
+        pieces: Pieces<'a>,
+        voice: &Voice,
+        whole: bool,
+    ) -> Result<Chunks<'a>> {
         if voice.speed != 1.0 {
             let reason = "Orpheus cannot be told how fast to speak; leave it at 1";
             return Err(Error::argument("speed", reason));
@@ -105,12 +118,10 @@ impl SpeechModel for OrpheusVoices {
                 let here = VOICES.join(", ");
                 Error::argument("voice", format_args!("{name:?} is unknown; here are: {here}"))
             })?;
-        let pieces = pieces(text);
-        let prompt = |piece: &String| self.vocabulary.prompt(&self.tokenizer, Some(name), piece);
-        let prompts: VecDeque<Vec<u32>> = pieces.iter().map(prompt).collect::<Result<_>>()?;
-        if prompts.is_empty() {
-            return Err(Error::argument("text", "there is nothing in it that the voice can say"));
-        }
+        let voices = self.clone();
+        let prompts = prompts(pieces, whole, move |piece| {
+            voices.vocabulary.prompt(&voices.tokenizer, Some(name), piece)
+        })?;
         let context = self.model.context().min(MOST_TOKENS);
         let session = Session::without_text(self.model.model().clone(), context)?;
         Ok(Box::new(OrpheusSpeech {
@@ -129,11 +140,10 @@ impl SpeechModel for OrpheusVoices {
 }
 
 /// A text being read aloud.
-#[derive(Debug)]
-struct OrpheusSpeech {
+struct OrpheusSpeech<'a> {
     voices: Arc<OrpheusVoices>,
     session: Session,
-    prompts: VecDeque<Vec<u32>>,
+    prompts: Prompts<'a>,
     piece: Option<Piece>,
     seed: u64,
 }
@@ -147,13 +157,13 @@ struct Piece {
     spoken: bool,
 }
 
-impl OrpheusSpeech {
+impl OrpheusSpeech<'_> {
     /// The next samples; `None` at the end of the text.
     fn advance(&mut self) -> Result<Option<Vec<f32>>> {
         loop {
             let Some(piece) = &mut self.piece else {
-                let Some(prompt) = self.prompts.pop_front() else { return Ok(None) };
-                self.begin(&prompt)?;
+                let Some(prompt) = self.prompts.next() else { return Ok(None) };
+                self.begin(&prompt?)?;
                 continue;
             };
             let samples = match self.session.step()? {
@@ -210,13 +220,13 @@ impl OrpheusSpeech {
     }
 }
 
-impl Iterator for OrpheusSpeech {
+impl Iterator for OrpheusSpeech<'_> {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let samples = self.advance();
         if samples.is_err() {
-            self.prompts.clear();
+            self.prompts = Box::new(std::iter::empty());
             self.piece = None;
         }
         samples.transpose()

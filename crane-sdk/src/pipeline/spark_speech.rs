@@ -1,10 +1,10 @@
 //! Reading aloud with Spark-TTS: a language model chooses a speaker and writes codes, the codec makes sound of them as they come.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::text_pieces::pieces;
-use super::text_to_speech::{Chunks, SpeechModel, Voice};
+use super::text_pieces::{self, Prompts, prompts};
+use super::text_to_speech::{Chunks, Pieces, Recording, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{
     BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, CodecStream, SpeakerEncoder,
@@ -53,8 +53,8 @@ impl SparkVoices {
 }
 
 impl SparkVoices {
-    /// Prompts for a voice that the model is to choose.
-    fn controlled(&self, text: &str, voice: &Voice) -> Result<VecDeque<Vec<u32>>> {
+    /// What the model is to choose a voice by: a gender, a pitch and a speed.
+    fn controls(&self, voice: &Voice) -> Result<(usize, [Level; 2])> {
         check_speed(voice.speed)?;
         let name = voice.name.as_deref().unwrap_or(self.default_voice());
         let gender = GENDERS.iter().position(|known| known.eq_ignore_ascii_case(name));
@@ -62,20 +62,16 @@ impl SparkVoices {
             let here = GENDERS.join(", ");
             Error::argument("voice", format_args!("{name:?} is unknown; here are: {here}"))
         })?;
-        let levels = [voice.pitch, Level::of_speed(voice.speed)];
-        let prompt =
-            |piece: &String| self.vocabulary.controlled(&self.tokenizer, piece, gender, levels);
-        pieces(text).iter().map(prompt).collect()
+        Ok((gender, [voice.pitch, Level::of_speed(voice.speed)]))
     }
 
-    /// Prompts for the voice of a recording.
-    fn cloned(&self, text: &str, voice: &Voice, speaker: &[u32]) -> Result<VecDeque<Vec<u32>>> {
+    /// The tokens of a recording's speaker.
+    fn speaker(&self, recording: &Recording, voice: &Voice) -> Result<Vec<u32>> {
         if voice.name.is_some() || voice.speed != 1.0 || voice.pitch != Level::Moderate {
             let reason = "it takes the place of a voice's name, speed and pitch; leave those out";
             return Err(Error::argument("recording", reason));
         }
-        let prompt = |piece: &String| self.vocabulary.cloned(&self.tokenizer, piece, speaker);
-        pieces(text).iter().map(prompt).collect()
+        self.encoder.encode(&recording.samples, recording.sample_rate)
     }
 }
 
@@ -93,21 +89,38 @@ impl SpeechModel for SparkVoices {
         first
     }
 
-    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks> {
-        let speaker = match &voice.recording {
-            Some(recording) => self.encoder.encode(&recording.samples, recording.sample_rate)?,
-            None => Vec::new(),
-        };
-        let prompts = match &voice.recording {
-            Some(_) => self.cloned(text, voice, &speaker)?,
-            None => self.controlled(text, voice)?,
-        };
-        if prompts.is_empty() {
-            return Err(Error::argument("text", "there is nothing in it that the voice can say"));
-        }
-        let known = match &voice.recording {
-            Some(_) => Some(Arc::new(BiCodecVoice::new(self.codec.clone(), &speaker)?)),
-            None => None,
+    fn pieces(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
+        Ok(text_pieces::pieces(text))
+    }
+
+    fn sentences(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
+        Ok(text_pieces::sentences(text))
+    }
+
+    fn speak<'a>(
+        self: Arc<Self>,
+        pieces: Pieces<'a>,
+        voice: &Voice,
+        whole: bool,
+    ) -> Result<Chunks<'a>> {
+        let voices = self.clone();
+        let (prompts, speaker, known) = match &voice.recording {
+            Some(recording) => {
+                let speaker = self.speaker(recording, voice)?;
+                let tokens = speaker.clone();
+                let prompts = prompts(pieces, whole, move |piece| {
+                    voices.vocabulary.cloned(&voices.tokenizer, piece, &tokens)
+                })?;
+                let known = Arc::new(BiCodecVoice::new(self.codec.clone(), &speaker)?);
+                (prompts, speaker, Some(known))
+            }
+            None => {
+                let (gender, levels) = self.controls(voice)?;
+                let prompts = prompts(pieces, whole, move |piece| {
+                    voices.vocabulary.controlled(&voices.tokenizer, piece, gender, levels)
+                })?;
+                (prompts, Vec::new(), None)
+            }
         };
         let context = self.model.context().min(MOST_TOKENS);
         let session = Session::without_text(self.model.model().clone(), context)?;
@@ -131,11 +144,10 @@ impl SpeechModel for SparkVoices {
 }
 
 /// A text being read aloud.
-#[derive(Debug)]
-struct SparkSpeech {
+struct SparkSpeech<'a> {
     voices: Arc<SparkVoices>,
     session: Session,
-    prompts: VecDeque<Vec<u32>>,
+    prompts: Prompts<'a>,
     /// What the model wrote before the first code: how it speaks and who. Later pieces of the text go on from it, so that
     /// the voice stays the same.
     head: Vec<u32>,
@@ -147,7 +159,7 @@ struct SparkSpeech {
     seed: u64,
 }
 
-impl SparkSpeech {
+impl SparkSpeech<'_> {
     /// The next samples; `None` at the end of the text.
     fn advance(&mut self) -> Result<Option<Vec<f32>>> {
         loop {
@@ -172,7 +184,8 @@ impl SparkSpeech {
 
     /// Begins the next piece, if there is one.
     fn begin(&mut self) -> Result<bool> {
-        let Some(mut prompt) = self.prompts.pop_front() else { return Ok(false) };
+        let Some(prompt) = self.prompts.next() else { return Ok(false) };
+        let mut prompt = prompt?;
         prompt.extend(&self.head);
         // What the model's authors sample with.
         let sampling = SamplingParams {
@@ -241,13 +254,13 @@ impl SparkSpeech {
     }
 }
 
-impl Iterator for SparkSpeech {
+impl Iterator for SparkSpeech<'_> {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let samples = self.advance();
         if samples.is_err() {
-            self.prompts.clear();
+            self.prompts = Box::new(std::iter::empty());
             self.session.finish();
         }
         samples.transpose()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::AutoTokenizer;
 use super::hibari_speech::HibariVoices;
 use super::orpheus_speech::OrpheusVoices;
+use super::sentences::Sentences;
 use super::spark_speech::SparkVoices;
 use crate::models::orpheus::Vocabulary;
 use crate::models::sparktts::Level;
@@ -62,14 +63,26 @@ impl Voice {
 }
 
 /// Pieces of sound.
-pub(super) type Chunks = Box<dyn Iterator<Item = Result<Vec<f32>>> + Send>;
+pub(super) type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<f32>>> + Send + 'a>;
+/// Pieces of text, each of whole sentences.
+pub(super) type Pieces<'a> = Box<dyn Iterator<Item = String> + Send + 'a>;
 
 /// What every speech model does; [`TextToSpeech`] says it in full.
 pub(super) trait SpeechModel: Debug + Send + Sync {
     fn sample_rate(&self) -> u32;
     fn voices(&self) -> Vec<&str>;
     fn default_voice(&self) -> &str;
-    fn speak(self: Arc<Self>, text: &str, voice: &Voice) -> Result<Chunks>;
+    /// A text in the pieces in which it is best said.
+    fn pieces(&self, text: &str, voice: &Voice) -> Result<Vec<String>>;
+    /// A text in sentences.
+    fn sentences(&self, text: &str, voice: &Voice) -> Result<Vec<String>>;
+    /// `whole` says that all of the text is there: then what is wrong with it is said at once.
+    fn speak<'a>(
+        self: Arc<Self>,
+        pieces: Pieces<'a>,
+        voice: &Voice,
+        whole: bool,
+    ) -> Result<Chunks<'a>>;
     fn unreadable(&self, text: &str, voice: &Voice) -> Result<BTreeSet<char>>;
 }
 
@@ -157,8 +170,41 @@ impl TextToSpeech {
     /// # Errors
     /// [`Error::InvalidArgument`] for a voice that is not here, a speed that it cannot take, or a text without anything that
     /// the voice can say.
-    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech> {
-        Ok(Speech { chunks: self.model.clone().speak(text, voice)? })
+    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech<'static>> {
+        let pieces = self.model.pieces(text, voice)?;
+        let chunks = self.model.clone().speak(Box::new(pieces.into_iter()), voice, true)?;
+        Ok(Speech { chunks })
+    }
+
+    /// Begins to read aloud a text that is still being written, such as a chat's reply: each sentence is said once the next one
+    /// begins or the text ends. hibari's samples are those of [`TextToSpeech::speak`] with the whole text; the others say every
+    /// sentence by itself.
+    ///
+    /// ```no_run
+    /// # fn example(chat: &mut crane_sdk::pipeline::Chat, tts: &crane_sdk::pipeline::TextToSpeech) -> crane_sdk::Result<()> {
+    /// use crane_sdk::pipeline::Voice;
+    ///
+    /// let words = chat.send("Tell me a story.")?.map_while(|piece| piece.ok()).map(|piece| piece.text);
+    /// for chunk in tts.speak_stream(words, &Voice::default())? {
+    ///     let samples: Vec<f32> = chunk?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a voice that is not here or a speed that it cannot take; what is wrong with the text comes
+    /// out of the iterator. A text without anything to say makes no sound.
+    pub fn speak_stream<'a, T>(&self, text: T, voice: &Voice) -> Result<Speech<'a>>
+    where
+        T: IntoIterator<Item: AsRef<str>, IntoIter: Send + 'a>,
+    {
+        let (model, speaker) = (self.model.clone(), voice.clone());
+        model.sentences("", voice)?;
+        let cut = move |text: &str| model.sentences(text, &speaker).unwrap_or_default();
+        let sentences = Sentences::new(text.into_iter(), cut);
+        let chunks = self.model.clone().speak(Box::new(sentences), voice, false)?;
+        Ok(Speech { chunks })
     }
 
     /// Letters of a text that a voice has no sounds for, such as those of Chinese: they are left out.
@@ -171,11 +217,11 @@ impl TextToSpeech {
 }
 
 /// A text being read aloud: samples in pieces, mono, −1 to 1, at [`TextToSpeech::sample_rate`].
-pub struct Speech {
-    chunks: Chunks,
+pub struct Speech<'a> {
+    chunks: Chunks<'a>,
 }
 
-impl Iterator for Speech {
+impl Iterator for Speech<'_> {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -183,7 +229,7 @@ impl Iterator for Speech {
     }
 }
 
-impl Debug for Speech {
+impl Debug for Speech<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Speech").finish_non_exhaustive()
     }

@@ -42,7 +42,7 @@ pub(in crate::cli) struct TtsArgs {
     /// Write raw PCM while it is made, to a file or `-` for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "format"], help_heading = "Output")]
     pub stream: Option<PathBuf>,
-    /// The file's format [default: pcm for .pcm and .raw, else wav]
+    /// The file's format [default: as the file's name ends: .flac, .pcm or .raw, else wav]
     #[arg(long, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
     /// Who speaks [default: the model's own choice]
@@ -96,6 +96,8 @@ impl Pitch {
 pub(in crate::cli) enum Format {
     /// RIFF WAVE
     Wav,
+    /// Lossless, at about half the size
+    Flac,
     /// Little-endian samples without a header
     Pcm,
 }
