@@ -17,6 +17,7 @@ import type {
 export interface Chat {
   /** Answers one question, without what was said before, and gives the whole text. */
   (text: string, options?: AskOptions): Promise<string>;
+  /** As in OpenAI's client. */
   readonly completions: Completions;
 }
 

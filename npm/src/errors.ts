@@ -52,17 +52,25 @@ export interface ErrorMessage {
 
 /** A failure with a code to branch on and, where there is one, a hint at what to do next. */
 export class CraneError extends Error {
+  /** Always `CraneError`. */
   override readonly name = "CraneError";
+  /** What failed, to branch on. */
   readonly code: CraneErrorCode;
+  /** What to do next, where that is known. */
   readonly hint: string | undefined;
 
+  /** @internal */
   constructor(code: CraneErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
   }
 
-  /** Takes an error out of a message. */
+  /**
+   * Takes an error out of a message.
+   *
+   * @internal
+   */
   static from(message: ErrorMessage): CraneError {
     return new CraneError(message.code, message.message, { hint: message.hint });
   }

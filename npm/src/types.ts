@@ -130,6 +130,7 @@ export interface StoredModel {
   id: string;
   /** The commit on the Hub that it is of. */
   commit?: string;
+  /** Its files, with their sizes in bytes once a server has said them. */
   files: { name: string; size: number | undefined }[];
   /** Bytes that are stored. */
   storedBytes: number;
@@ -153,12 +154,14 @@ export interface Capabilities {
   crossOriginIsolated: boolean;
   /** The build of the engine that runs, and why this one. */
   tier: { name: "simd128" | "relaxed-simd" | "threads" | "custom"; reason: string };
+  /** How much a model may take. */
   memory: {
     /** The most that WebAssembly's 32-bit addresses reach. */
     wasmLimitBytes: number;
     /** What the machine has, as roughly as the browser says it; `undefined` where it does not. */
     deviceBytes: number | undefined;
   };
+  /** Where models stay between visits. */
   storage: {
     /** Where models are kept: in the origin's private file system, in a folder of the disk, or nowhere. */
     kind: "opfs" | "disk" | "none";

@@ -31,6 +31,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "wasm32 standard library", work: wasm_std::install },
     Step { name: "Node and npm", work: install_node },
     Step { name: "npm packages of npm/", work: || install_packages("npm") },
+    Step { name: "npm packages of npm/reference/", work: || install_packages("npm/reference") },
     Step { name: "npm packages of web/", work: || install_packages("web") },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "test weights", work: weights::fetch },

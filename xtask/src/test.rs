@@ -29,6 +29,10 @@ pub fn all(strict: bool) -> ExitCode {
     report.suite("golden tensors in wasm", golden::fixtures_in_wasm);
     report
         .check("build of npm/", process::command("npm").args(["--prefix", "npm", "run", "build"]));
+    report.check(
+        "reference of npm/",
+        process::command("npm").args(["--prefix", "npm/reference", "run", "build"]),
+    );
     for folder in ["npm", "web"] {
         report.suite(&format!("tests of {folder}/"), || {
             let mut tests = process::command("npm");

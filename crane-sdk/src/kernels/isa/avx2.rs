@@ -6,10 +6,10 @@ use half::{bf16, f16};
 
 use crate::kernels::vector::Vector;
 
-/// AVX2 with F16C.
-pub(in crate::kernels) struct Avx2;
+/// AVX2 with F16C; with `VNNI` also the instruction that adds four products of bytes to each lane.
+pub(in crate::kernels) struct Avx2<const VNNI: bool = false>;
 
-impl Vector for Avx2 {
+impl<const VNNI: bool> Vector for Avx2<VNNI> {
     const LANES: usize = 8;
     type Floats = __m256;
 

@@ -19,9 +19,9 @@ pub const VARIABLE: &str = "CRANE_ISA";
 
 /// What [`VARIABLE`] may say: on this kind of processor, the widest first.
 pub const NAMES: &[&str] = if cfg!(target_arch = "x86_64") {
-    &["avx512", "avx2", "portable"]
+    &["avx512", "avxvnni", "avx2", "portable"]
 } else if cfg!(target_arch = "aarch64") {
-    &["dotprod", "neon", "portable"]
+    &["i8mm", "dotprod", "neon", "portable"]
 } else {
     &["portable"]
 };
@@ -40,6 +40,12 @@ pub(super) fn has_avx512() -> bool {
     allowed("avx512") && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
 }
 
+/// Whether the processor has products of bytes without AVX-512, as Intel's since Alder Lake and AMD's since Zen 5.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx_vnni() -> bool {
+    allowed("avxvnni") && has_avx2() && is_x86_feature_detected!("avxvnni")
+}
+
 /// Whether the processor has AVX2, F16C and FMA, as all have since Haswell and Zen.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn has_avx2() -> bool {
@@ -53,6 +59,12 @@ pub(super) fn has_avx2() -> bool {
 #[cfg(target_arch = "aarch64")]
 pub(super) fn has_dotprod() -> bool {
     allowed("dotprod") && has_neon() && std::arch::is_aarch64_feature_detected!("dotprod")
+}
+
+/// Whether the processor also has products of matrices of bytes, as most have since Armv8.6 and every Apple M since M2.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn has_i8mm() -> bool {
+    allowed("i8mm") && has_dotprod() && std::arch::is_aarch64_feature_detected!("i8mm")
 }
 
 /// Whether the processor has NEON, as all 64-bit ones of a desktop, a phone or a server have.

@@ -10,8 +10,15 @@ use half::{bf16, f16};
 
 use crate::kernels::vector::Vector;
 
-/// NEON; with `DOTPROD` also the instruction that adds four products of bytes to each lane.
-pub(in crate::kernels) struct Neon<const DOTPROD: bool = false>;
+/// NEON, with what it has for products of bytes: [`PLAIN`], [`DOT`] or [`MATRIX`].
+pub(in crate::kernels) struct Neon<const PRODUCTS: u8 = PLAIN>;
+
+/// No instruction for sums of products.
+pub(in crate::kernels) const PLAIN: u8 = 0;
+/// The one that adds four products of bytes to each lane.
+pub(in crate::kernels) const DOT: u8 = 1;
+/// Also the one that multiplies matrices of two rows and eight columns.
+pub(in crate::kernels) const MATRIX: u8 = 2;
 
 /// Both halves of the result of an operation on both halves of its arguments.
 macro_rules! halves {
@@ -48,7 +55,7 @@ fn zero_below(x: float32x4_t, least: float32x4_t, y: float32x4_t) -> float32x4_t
     vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(y), vcltq_f32(x, least)))
 }
 
-impl<const DOTPROD: bool> Vector for Neon<DOTPROD> {
+impl<const PRODUCTS: u8> Vector for Neon<PRODUCTS> {
     const LANES: usize = 8;
     type Floats = float32x4x2_t;
 

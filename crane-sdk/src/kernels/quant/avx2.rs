@@ -1,4 +1,4 @@
-//! Eight rows a panel in AVX2 and F16C: x86-64 since Haswell and Zen.
+//! Eight rows a panel in AVX2 and F16C (x86-64 since Haswell and Zen), with byte products (VNNI) or without.
 
 use std::arch::x86_64::*;
 
@@ -10,9 +10,27 @@ use super::{Set, with_format};
 use crate::kernels::isa::{self, avx2::Avx2};
 use crate::kernels::vector::Vector;
 
-/// These loops, if the processor has the instructions.
+/// The loops with byte products, if the processor has the instruction.
+pub(super) fn vnni_set() -> Option<Set> {
+    let set = Set { name: "AVX-VNNI", rows: Avx2::<true>::LANES, run: run_vnni, quantize };
+    isa::has_avx_vnni().then_some(set)
+}
+
+/// The loops without.
 pub(super) fn set() -> Option<Set> {
-    isa::has_avx2().then_some(Set { name: "AVX2", rows: Avx2::LANES, run, quantize })
+    isa::has_avx2().then_some(Set { name: "AVX2", rows: Avx2::<false>::LANES, run, quantize })
+}
+
+/// # Safety
+/// The processor must have AVX2, F16C and AVX-VNNI, and `work` must be sound as [`multiply`] says.
+#[target_feature(enable = "avx2,f16c,avxvnni")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the lint does not see comments through macros"
+)]
+unsafe fn run_vnni(kind: Kind, work: &Work<'_>) {
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Avx2<true>, F>(work) })
 }
 
 /// # Safety
@@ -24,7 +42,7 @@ pub(super) fn set() -> Option<Set> {
 )]
 unsafe fn run(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Avx2, F>(work) })
+    with_format!(kind, F => unsafe { multiply::<Avx2<false>, F>(work) })
 }
 
 /// Four activations in every lane.
@@ -43,8 +61,68 @@ unsafe fn quantize(x: *const f32, q: *mut i8) -> Numbers {
     unsafe { quantize_group::<Avx2>(x, q) }
 }
 
-impl Lanes for Avx2 {
-    const BYTE_ZERO: Option<u32> = None;
+/// [`Lanes::dot`] with the instruction for it.
+#[target_feature(enable = "avx2,avxvnni")]
+#[inline]
+unsafe fn byte_products<const N: usize>(
+    first: i32,
+    w: &[__m256i; N],
+    x: *const i8,
+    bits: usize,
+) -> __m256i {
+    let mut total = _mm256_set1_epi32(first);
+    for (i, &w) in w.iter().enumerate() {
+        // SAFETY: the caller's pointer is good for 4 · N bytes.
+        let x = unsafe { four(x.add(4 * i)) };
+        // A signed number with its top bit turned is that number + 128, unsigned.
+        let w = match bits {
+            8 => _mm256_xor_si256(w, _mm256_set1_epi8(i8::MIN)),
+            _ => w,
+        };
+        total = _mm256_dpbusd_avx_epi32(total, w, x);
+    }
+    total
+}
+
+/// [`Lanes::dot`] with sums of two products in sixteen bits.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn pair_products<const N: usize>(
+    first: i32,
+    w: &[__m256i; N],
+    x: *const i8,
+    bits: usize,
+) -> __m256i {
+    let ones = _mm256_set1_epi16(1);
+    let mut total = _mm256_set1_epi32(first);
+    // How many pairs of products fit sixteen bits: 2 · 15 · 127 · 8 and 2 · 31 · 127 · 4 and 2 · 63 · 127 · 2 do.
+    let run = match bits {
+        4 => 8,
+        5 => 4,
+        6 => 2,
+        _ => 1,
+    };
+    let mut pairs = _mm256_setzero_si256();
+    for (i, &w) in w.iter().enumerate() {
+        // SAFETY: the caller's pointer is good for 4 · N bytes.
+        let x = unsafe { four(x.add(4 * i)) };
+        let products = if bits == 8 {
+            // |w| · (x with w's sign): at most 2 · 128 · 127.
+            _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+        } else {
+            _mm256_maddubs_epi16(w, x)
+        };
+        pairs = if i % run == 0 { products } else { _mm256_add_epi16(pairs, products) };
+        if i % run == run - 1 || i == N - 1 {
+            let fours = _mm256_madd_epi16(pairs, ones);
+            total = _mm256_add_epi32(total, fours);
+        }
+    }
+    total
+}
+
+impl<const VNNI: bool> Lanes for Avx2<VNNI> {
+    const BYTE_ZERO: Option<u32> = if VNNI { Some(7) } else { None };
     type Bytes = __m256i;
     type Ints = __m256i;
 
@@ -88,32 +166,10 @@ impl Lanes for Avx2 {
         x: *const i8,
         bits: usize,
     ) -> __m256i {
-        let ones = _mm256_set1_epi16(1);
-        let mut total = _mm256_set1_epi32(first);
-        // How many pairs of products fit sixteen bits: 2 · 15 · 127 · 8 and 2 · 31 · 127 · 4 and 2 · 63 · 127 · 2 do.
-        let run = match bits {
-            4 => 8,
-            5 => 4,
-            6 => 2,
-            _ => 1,
-        };
-        let mut pairs = _mm256_setzero_si256();
-        for (i, &w) in w.iter().enumerate() {
-            // SAFETY: the caller's pointer is good for 4 · N bytes.
-            let x = unsafe { four(x.add(4 * i)) };
-            let products = if bits == 8 {
-                // |w| · (x with w's sign): at most 2 · 128 · 127.
-                _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
-            } else {
-                _mm256_maddubs_epi16(w, x)
-            };
-            pairs = if i % run == 0 { products } else { _mm256_add_epi16(pairs, products) };
-            if i % run == run - 1 || i == N - 1 {
-                let fours = _mm256_madd_epi16(pairs, ones);
-                total = _mm256_add_epi32(total, fours);
-            }
+        // SAFETY: as the caller says, who uses a set only where its instructions are.
+        unsafe {
+            if VNNI { byte_products(first, w, x, bits) } else { pair_products(first, w, x, bits) }
         }
-        total
     }
 
     #[target_feature(enable = "avx2")]

@@ -46,6 +46,19 @@ pub(super) trait Lanes: Vector {
         // SAFETY: as the caller says.
         unsafe { [Self::dot(first, w[0], x, bits), Self::dot(first, w[1], x, bits)] }
     }
+    /// Whether [`Lanes::dot_tokens`] is faster than [`Lanes::dot`] twice.
+    const TOKEN_PAIRS: bool = false;
+    /// [`Lanes::dot`] of a panel with the `x` of two tokens.
+    #[inline(always)]
+    unsafe fn dot_tokens<const N: usize>(
+        first: [i32; 2],
+        w: &[Self::Bytes; N],
+        x: [*const i8; 2],
+        bits: usize,
+    ) -> [Self::Ints; 2] {
+        // SAFETY: as the caller says.
+        unsafe { [Self::dot(first[0], w, x[0], bits), Self::dot(first[1], w, x[1], bits)] }
+    }
     /// Every lane as the nearest float.
     unsafe fn to_floats(x: Self::Ints) -> Self::Floats;
     /// Reads unsigned bytes.

@@ -53,9 +53,9 @@ fn sets() -> &'static [Set] {
     static SETS: OnceLock<Vec<Set>> = OnceLock::new();
     SETS.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
-        let fast = [avx512::set(), avx2::set()].into_iter().flatten();
+        let fast = [avx512::set(), avx2::vnni_set(), avx2::set()].into_iter().flatten();
         #[cfg(target_arch = "aarch64")]
-        let fast = [neon::dotprod_set(), neon::set()].into_iter().flatten();
+        let fast = [neon::i8mm_set(), neon::dotprod_set(), neon::set()].into_iter().flatten();
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         let fast = [
             #[cfg(feature = "relaxed-simd")]

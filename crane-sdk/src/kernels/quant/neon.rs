@@ -1,4 +1,5 @@
-//! Eight rows a panel in NEON, with the dot product instruction (Armv8.2 and every Apple M) or without it.
+//! Eight rows a panel in NEON, with products of matrices (Armv8.6, Apple M2), with dot products (Armv8.2, Apple M1)
+//! or with neither.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -8,18 +9,37 @@ use super::format::Kind;
 use super::lanes::Lanes;
 use super::panels::{Work, multiply};
 use super::{Set, with_format};
-use crate::kernels::isa::{self, neon::Neon};
+use crate::kernels::isa;
+use crate::kernels::isa::neon::{DOT, MATRIX, Neon, PLAIN};
 use crate::kernels::vector::Vector;
+
+/// The loops with products of matrices, if the processor has the instruction.
+pub(super) fn i8mm_set() -> Option<Set> {
+    let set = Set { name: "NEON i8mm", rows: Neon::<MATRIX>::LANES, run: run_i8mm, quantize };
+    isa::has_i8mm().then_some(set)
+}
 
 /// The loops with dot products, if the processor has the instruction.
 pub(super) fn dotprod_set() -> Option<Set> {
-    let set = Set { name: "NEON dotprod", rows: Neon::<true>::LANES, run: run_dotprod, quantize };
+    let set = Set { name: "NEON dotprod", rows: Neon::<DOT>::LANES, run: run_dotprod, quantize };
     isa::has_dotprod().then_some(set)
 }
 
 /// The loops without.
 pub(super) fn set() -> Option<Set> {
-    isa::has_neon().then_some(Set { name: "NEON", rows: Neon::<false>::LANES, run, quantize })
+    isa::has_neon().then_some(Set { name: "NEON", rows: Neon::<PLAIN>::LANES, run, quantize })
+}
+
+/// # Safety
+/// The processor must have products of matrices and dot products, and `work` must be sound as [`multiply`] says.
+#[target_feature(enable = "neon,dotprod,i8mm")]
+#[allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "the lint does not see comments through macros"
+)]
+unsafe fn run_i8mm(kind: Kind, work: &Work<'_>) {
+    // SAFETY: as the caller says.
+    with_format!(kind, F => unsafe { multiply::<Neon<MATRIX>, F>(work) })
 }
 
 /// # Safety
@@ -31,7 +51,7 @@ pub(super) fn set() -> Option<Set> {
 )]
 unsafe fn run_dotprod(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Neon<true>, F>(work) })
+    with_format!(kind, F => unsafe { multiply::<Neon<DOT>, F>(work) })
 }
 
 /// # Safety
@@ -43,7 +63,7 @@ unsafe fn run_dotprod(kind: Kind, work: &Work<'_>) {
 )]
 unsafe fn run(kind: Kind, work: &Work<'_>) {
     // SAFETY: as the caller says.
-    with_format!(kind, F => unsafe { multiply::<Neon<false>, F>(work) })
+    with_format!(kind, F => unsafe { multiply::<Neon<PLAIN>, F>(work) })
 }
 
 /// # Safety
@@ -95,6 +115,54 @@ unsafe fn dot_products<const N: usize>(
         high = add_dot::<3>(high, w[3].1, x);
     }
     int32x4x2_t(low, high)
+}
+
+/// `sums` and the products of two rows of eight weights with two rows of eight numbers, row by row.
+#[target_feature(enable = "neon,i8mm")]
+#[inline]
+fn add_matrix(mut sums: int32x4_t, w: uint8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: it reads and writes these registers alone, and the processor has it. Rust's own `vmmlaq_s32` is not
+    // stable yet.
+    unsafe {
+        asm!(
+            "smmla {sums:v}.4s, {w:v}.16b, {x:v}.16b",
+            sums = inlateout(vreg) sums,
+            w = in(vreg) w,
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sums
+}
+
+/// [`Lanes::dot_tokens`] with the instruction for it.
+#[target_feature(enable = "neon,i8mm")]
+#[inline]
+unsafe fn matrix_products<const N: usize>(
+    first: [i32; 2],
+    w: &[uint8x16x2_t; N],
+    x: [*const i8; 2],
+) -> [int32x4x2_t; 2] {
+    // Two rows of the panel with both tokens: rows 0 and 2, 1 and 3, 4 and 6, 5 and 7. They keep the order in which
+    // two vectors of four columns become one of eight.
+    let start = vzip1q_s32(vdupq_n_s32(first[0]), vdupq_n_s32(first[1]));
+    let mut sums = [start; 4];
+    for (i, w) in w.as_chunks::<2>().0.iter().enumerate() {
+        // SAFETY: the caller's pointers are good for 4 · N bytes each.
+        let x = unsafe { vcombine_s8(vld1_s8(x[0].add(8 * i)), vld1_s8(x[1].add(8 * i))) };
+        let halves = [(w[0].0, w[1].0), (w[0].1, w[1].1)];
+        for (half, (left, right)) in halves.into_iter().enumerate() {
+            let (left, right) = (vreinterpretq_s32_u8(left), vreinterpretq_s32_u8(right));
+            let even = vreinterpretq_u8_s32(vtrn1q_s32(left, right));
+            let odd = vreinterpretq_u8_s32(vtrn2q_s32(left, right));
+            sums[2 * half] = add_matrix(sums[2 * half], even, x);
+            sums[2 * half + 1] = add_matrix(sums[2 * half + 1], odd, x);
+        }
+    }
+    [
+        int32x4x2_t(vtrn1q_s32(sums[0], sums[1]), vtrn1q_s32(sums[2], sums[3])),
+        int32x4x2_t(vtrn2q_s32(sums[0], sums[1]), vtrn2q_s32(sums[2], sums[3])),
+    ]
 }
 
 /// Defines eight products of sixteen bits, added to `sums` if there are any yet.
@@ -174,7 +242,8 @@ unsafe fn long_dot<const N: usize>(
     )
 }
 
-impl<const DOTPROD: bool> Lanes for Neon<DOTPROD> {
+impl<const PRODUCTS: u8> Lanes for Neon<PRODUCTS> {
+    const TOKEN_PAIRS: bool = PRODUCTS == MATRIX;
     const BYTE_ZERO: Option<u32> = None;
     type Bytes = uint8x16x2_t;
     type Ints = int32x4x2_t;
@@ -219,8 +288,30 @@ impl<const DOTPROD: bool> Lanes for Neon<DOTPROD> {
         x: *const i8,
         bits: usize,
     ) -> int32x4x2_t {
-        // SAFETY: as the caller says, who uses `Neon<true>` only where there are dot products.
-        unsafe { if DOTPROD { dot_products(first, w, x) } else { long_dot(first, w, x, bits) } }
+        // SAFETY: as the caller says, who uses a set only where its instructions are.
+        unsafe {
+            match PRODUCTS {
+                PLAIN => long_dot(first, w, x, bits),
+                _ => dot_products(first, w, x),
+            }
+        }
+    }
+
+    #[target_feature(enable = "neon")]
+    #[inline]
+    unsafe fn dot_tokens<const N: usize>(
+        first: [i32; 2],
+        w: &[uint8x16x2_t; N],
+        x: [*const i8; 2],
+        bits: usize,
+    ) -> [int32x4x2_t; 2] {
+        // SAFETY: as above.
+        unsafe {
+            match PRODUCTS {
+                MATRIX => matrix_products(first, w, x),
+                _ => [Self::dot(first[0], w, x[0], bits), Self::dot(first[1], w, x[1], bits)],
+            }
+        }
     }
 
     #[target_feature(enable = "neon")]

@@ -230,40 +230,112 @@ unsafe fn accumulate<L: Lanes, F: Format, const P: usize>(
     // SAFETY: `at` lies within the activations.
     unsafe {
         let q = x.q.add(at * GROUP);
-        let scale = L::splat(*x.scales.add(at));
         let starts = x.starts.add(at);
-        let offset = if layout.offsets { L::splat(*x.sums.add(at)) } else { scale };
+        let mut p = 0;
         if layout.halves {
             let [low, high] = (*starts).halves;
             let low = products::<L, 4, P>(low, groups, 0, q, layout.bits);
             let high = products::<L, 4, P>(high, groups, 4, q.add(GROUP / 2), layout.bits);
-            let mut p = 0;
             while p < P {
-                let [first, last] = groups[p].scales;
-                let low = L::mul(L::to_floats(low[p]), L::mul(first, scale));
-                let high = L::mul(L::to_floats(high[p]), L::mul(last, scale));
-                sums[p] = L::add(L::add(sums[p], low), high);
+                sums[p] = add_halves::<L>(&groups[p], [low[p], high[p]], x, at, sums[p]);
                 p += 1;
             }
             return sums;
         }
-        let start = match if layout.bits == 8 { L::BYTE_ZERO } else { layout.zero } {
+        let products = products::<L, 8, P>(start::<L, F>(starts), groups, 0, q, layout.bits);
+        while p < P {
+            sums[p] = add_scaled::<L, F>(&groups[p], products[p], x, at, sums[p]);
+            p += 1;
+        }
+        sums
+    }
+}
+
+/// [`accumulate`] of one panel with the activations of two tokens, at `at` and after it.
+#[inline(always)]
+unsafe fn accumulate_tokens<L: Lanes, F: Format>(
+    group: &Group<L>,
+    x: &Columns,
+    at: usize,
+    sums: [L::Floats; 2],
+) -> [L::Floats; 2] {
+    let layout = F::LAYOUT;
+    let [q0, q1, q2, q3, q4, q5, q6, q7] = group.q;
+    // SAFETY: both lie within the activations.
+    unsafe {
+        let q = [x.q.add(at * GROUP), x.q.add((at + 1) * GROUP)];
+        let starts = [x.starts.add(at), x.starts.add(at + 1)];
+        if layout.halves {
+            let [first, second] = [(*starts[0]).halves, (*starts[1]).halves];
+            let behind = [q[0].add(GROUP / 2), q[1].add(GROUP / 2)];
+            let (low, high) = ([first[0], second[0]], [first[1], second[1]]);
+            let low = L::dot_tokens::<4>(low, &[q0, q1, q2, q3], q, layout.bits);
+            let high = L::dot_tokens::<4>(high, &[q4, q5, q6, q7], behind, layout.bits);
+            return [
+                add_halves::<L>(group, [low[0], high[0]], x, at, sums[0]),
+                add_halves::<L>(group, [low[1], high[1]], x, at + 1, sums[1]),
+            ];
+        }
+        let first = [start::<L, F>(starts[0]), start::<L, F>(starts[1])];
+        let products = L::dot_tokens::<8>(first, &group.q, q, layout.bits);
+        [
+            add_scaled::<L, F>(group, products[0], x, at, sums[0]),
+            add_scaled::<L, F>(group, products[1], x, at + 1, sums[1]),
+        ]
+    }
+}
+
+/// What the products of a group start from.
+#[inline(always)]
+unsafe fn start<L: Lanes, F: Format>(starts: *const Starts) -> i32 {
+    let layout = F::LAYOUT;
+    // SAFETY: as the caller says.
+    unsafe {
+        match if layout.bits == 8 { L::BYTE_ZERO } else { layout.zero } {
             None => 0,
             Some(3) => (*starts).three,
             Some(4) => (*starts).four,
             Some(_) => (*starts).seven,
-        };
-        let products = products::<L, 8, P>(start, groups, 0, q, layout.bits);
-        let mut p = 0;
-        while p < P {
-            let product = L::mul(L::to_floats(products[p]), L::mul(groups[p].scales[0], scale));
-            sums[p] = L::add(sums[p], product);
-            if layout.offsets {
-                sums[p] = L::add(sums[p], L::mul(groups[p].offset, offset));
-            }
-            p += 1;
         }
-        sums
+    }
+}
+
+/// `sum` and a group's products with the activations at `at`, scaled.
+#[inline(always)]
+unsafe fn add_scaled<L: Lanes, F: Format>(
+    group: &Group<L>,
+    products: L::Ints,
+    x: &Columns,
+    at: usize,
+    sum: L::Floats,
+) -> L::Floats {
+    // SAFETY: as the caller says.
+    unsafe {
+        let scale = L::mul(group.scales[0], L::splat(*x.scales.add(at)));
+        let sum = L::add(sum, L::mul(L::to_floats(products), scale));
+        if F::LAYOUT.offsets {
+            return L::add(sum, L::mul(group.offset, L::splat(*x.sums.add(at))));
+        }
+        sum
+    }
+}
+
+/// [`add_scaled`] where halves of a group have scales of their own.
+#[inline(always)]
+unsafe fn add_halves<L: Lanes>(
+    group: &Group<L>,
+    [low, high]: [L::Ints; 2],
+    x: &Columns,
+    at: usize,
+    sum: L::Floats,
+) -> L::Floats {
+    let [first, last] = group.scales;
+    // SAFETY: as the caller says.
+    unsafe {
+        let scale = L::splat(*x.scales.add(at));
+        let low = L::mul(L::to_floats(low), L::mul(first, scale));
+        let high = L::mul(L::to_floats(high), L::mul(last, scale));
+        L::add(L::add(sum, low), high)
     }
 }
 
@@ -409,6 +481,14 @@ unsafe fn many_tokens<L: Lanes, F: Format, const P: usize>(
             }
             let at = index * work.tokens + first;
             let mut token = 0;
+            while L::TOKEN_PAIRS && P == 1 && token + 1 < count {
+                let at_sums = [sums.add(token * L::LANES), sums.add((token + 1) * L::LANES)];
+                let now = [L::read(at_sums[0]), L::read(at_sums[1])];
+                let now = accumulate_tokens::<L, F>(&groups[0], &work.x, at + token, now);
+                L::write(at_sums[0], now[0]);
+                L::write(at_sums[1], now[1]);
+                token += 2;
+            }
             while token < count {
                 let sum = sums.add(token * P * L::LANES);
                 let mut now = [zero; P];
