@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Writes the fuzz targets' seeds: small whole files of each format, some from the test fixtures."""
+import io
 import json
 import struct
+import zipfile
 from pathlib import Path
 
 FUZZ = Path(__file__).parent
@@ -21,6 +23,43 @@ def safetensors(tensors: dict[str, tuple[str, list[int], bytes]], metadata: dict
         data += raw
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
+
+
+def torch_archive(tensors: list[tuple[str, int, tuple[int, ...], tuple[int, ...]]]) -> bytes:
+    """A state dictionary as torch.save writes it, all tensors in one storage: name, offset, shape, strides."""
+    text = lambda text: b"X" + struct.pack("<I", len(text)) + text.encode()
+    numbers = lambda values: b"(" + b"".join(b"K" + bytes([value]) for value in values) + b"t"
+    storage = b"((" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x08tQ"
+    hooks = b"\x89ccollections\nOrderedDict\n)Rt"
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    entries = b"".join(
+        text(name) + rebuild + storage + b"K" + bytes([offset]) + numbers(shape) + numbers(strides) + hooks + b"R"
+        for name, offset, shape, strides in tensors
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in (
+            ("data.pkl", b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(" + entries + b"u."),
+            ("byteorder", b"little"),
+            ("data/0", struct.pack("<8f", *range(8))),
+        ):
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+    return file.getvalue()
+
+
+def onnx_model(nodes: list[tuple[str, list[str], str]], tensors: list[tuple[str, list[int], int, bytes]]) -> bytes:
+    """A ModelProto of a graph: nodes as kind, inputs, output; tensors as name, shape, type, bytes."""
+    number = lambda field, value: bytes([field << 3, value])
+    block = lambda field, data: bytes([field << 3 | 2]) + (bytes([len(data) & 127 | 128, len(data) >> 7])) + data
+    text = lambda field, text: block(field, text.encode())
+    graph = b"".join(
+        block(1, b"".join(text(1, name) for name in inputs) + text(2, output) + text(4, kind)) for kind, inputs, output in nodes
+    )
+    graph += b"".join(
+        block(5, b"".join(number(1, length) for length in shape) + number(2, kind) + text(8, name) + block(9, data))
+        for name, shape, kind, data in tensors
+    )
+    return number(1, 8) + block(7, graph)
 
 
 # GGUF value types, by their Python spelling here
@@ -144,6 +183,17 @@ def main() -> None:
     weight_map = {"model.embed_tokens.weight": "a.safetensors", "model.norm.weight": "a.safetensors"}
     seed("safetensors_index", "one_shard", json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
     seed("safetensors_index", "missing_shard", json.dumps({"weight_map": {"model.norm.weight": "../b.safetensors"}}))
+
+    seed("torch", "two", torch_archive([("a", 0, (2, 3), (3, 1)), ("b", 6, (2,), (1,))]))
+    seed("torch", "transposed", torch_archive([("a", 0, (2, 3), (1, 2))]))
+
+    bias = ("a.bias", [2], 1, struct.pack("<2f", 7, 8))
+    quantised = [("Mul", ["xs", "s"], "scales"), ("MatMulInteger", ["x", "q", "xz", "z"], "i"), ("Cast", ["i"], "f")]
+    quantised += [("Mul", ["f", "scales"], "y"), ("Add", ["a.bias", "y"], "out")]
+    numbers = [("q", [3, 2], 3, bytes([1, 2, 3, 4, 5, 255])), ("s", [], 1, struct.pack("<f", 0.5)), ("z", [], 3, b"\0"), bias]
+    seed("onnx", "quantised", onnx_model(quantised, numbers))
+    floats = ("w", [2, 2], 1, struct.pack("<4f", 1, 2, 3, 4))
+    seed("onnx", "floats", onnx_model([("MatMul", ["x", "w"], "m"), ("Add", ["m", "a.bias"], "y")], [floats, bias]))
 
     seed("gguf", "llama", llama_gguf())
     seed("gguf", "head_only", gguf([("general.architecture", STRING, "qwen2"), ("general.alignment", U32, 64)], {}))

@@ -201,8 +201,11 @@ fn from_path(path: &Path) -> Result<Resolved> {
         true => Arc::new(WheelSource::open(path)?),
         false => Arc::new(FolderSource::open_path(path)?),
     };
-    // A folder with a tokenizer alone can tokenize, one with voices can speak.
-    if !source.contains("tokenizer.json")? && !source.contains("voices.json")? {
+    // A folder with a tokenizer alone can tokenize, one with voices or a codec can speak.
+    if !source.contains("tokenizer.json")?
+        && !source.contains("voices.json")?
+        && !source.contains("BiCodec/config.yaml")?
+    {
         check_model(source.as_ref())?;
     }
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -4,8 +4,9 @@
 //! The folders are the pipeline, in the order in which data passes through them: bytes come from a
 //! [`source`], become checked tensors in [`weights`], text becomes ids in [`text`], the network is
 //! built from [`nn`] blocks described by [`models`], [`sample`] says what comes next, [`generate`]
-//! is the loop and [`pipeline`] is what a user asks for.
+//! is the loop, [`codec`] turns codes into sound and [`pipeline`] is what a user asks for.
 
+pub mod codec;
 pub mod error;
 pub mod generate;
 #[cfg(feature = "golden")]

@@ -67,6 +67,8 @@ replayed! {
     safetensors
     safetensors_index
     gguf
+    torch
+    onnx
     config
     generation_config
     tokenizer_json

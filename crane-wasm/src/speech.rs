@@ -13,7 +13,7 @@ use crate::options;
 #[derive(Debug)]
 pub struct Speaker {
     voices: TextToSpeech,
-    speech: Option<Speech>,
+    speech: Option<Speech<'static>>,
 }
 
 /// Who speaks, and how; what is left out has the model's own value.
@@ -69,6 +69,7 @@ impl Speaker {
             name: voice,
             speed: speed.unwrap_or(usual.speed),
             seed: seed.unwrap_or(usual.seed),
+            ..usual
         };
         self.speech = None;
         self.speech = Some(self.voices.speak(text, &voice).map_err(failure)?);

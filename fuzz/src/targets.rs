@@ -6,7 +6,9 @@
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::models::{LoadOptions, load};
-use crane_sdk::source::{Checkpoint, Gguf, MemorySource, SafetensorsCheckpoint, Source};
+use crane_sdk::source::{
+    Checkpoint, Gguf, MemorySource, OnnxCheckpoint, SafetensorsCheckpoint, Source, TorchCheckpoint,
+};
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, SpecialTokens, Tokenizer};
 
 /// A text with several scripts, a special token and bytes that byte-level tokenizers split.
@@ -47,6 +49,27 @@ pub fn gguf(bytes: &[u8]) {
     }
     // A model that is whole enough to load is fine; that it is refused without a panic is the test.
     let _ = load(&source("model.gguf", bytes), &LoadOptions::default());
+}
+
+/// A PyTorch checkpoint: its archive and its pickle, then the bytes of every tensor that they list.
+pub fn torch(bytes: &[u8]) {
+    if let Ok(checkpoint) = TorchCheckpoint::open(&source("pytorch_model.bin", bytes)) {
+        read_tensors(&checkpoint);
+    }
+}
+
+/// An ONNX file: its protocol buffers, then the matrices of its graph.
+pub fn onnx(bytes: &[u8]) {
+    let source = source("model.onnx", bytes);
+    let Ok(blob) = source.open("model.onnx") else { return };
+    if let Ok(checkpoint) = OnnxCheckpoint::read(blob.as_ref()) {
+        for name in ["a.weight", "a.bias", "b.in_proj_weight"] {
+            if let Ok([rows, width]) = checkpoint.shape(name) {
+                let _ = checkpoint.tensor(name, &[rows, width]);
+            }
+            let _ = (checkpoint.bytes(name), checkpoint.uses(name));
+        }
+    }
 }
 
 fn read_tensors(checkpoint: &dyn Checkpoint) {

@@ -216,7 +216,7 @@ impl NumberType {
 }
 
 impl QuantType {
-    fn quantization(self) -> Quantization {
+    pub(super) fn quantization(self) -> Quantization {
         match self {
             QuantType::Q8_0 => Quantization::Q8_0,
             QuantType::Q4_0 => Quantization::Q4_0,

@@ -1,17 +1,23 @@
 //! `crane tts`: text in, sound out.
 
+mod flac;
+mod incoming;
+mod recording;
 mod sink;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crane_sdk::models::LoadOptions;
 use crane_sdk::pipeline::{TextToSpeech, Voice};
 
-use super::args::{Format, TtsArgs};
+use super::args::{Format, QuantType, TtsArgs};
 use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::open::{Fetching, hub};
 use super::output::Console;
 use super::{machine, words};
+use crate::memory;
 use crate::resolve::{DEFAULT_VOICE, check_path, resolve};
 use sink::Sink;
 
@@ -24,7 +30,10 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let words = words::split(args.words, args.model)?;
     let name = words.model.unwrap_or_else(|| DEFAULT_VOICE.to_owned());
     check_path(&name)?;
-    let text = words::text(words.text, "text")?;
+    // What is streamed begins before the text has ended.
+    let coming = args.stream.is_some() && words.text.as_deref() == Some("-");
+    let text = if coming { None } else { Some(words::text(words.text, "text")?) };
+    let recording = args.clone.as_deref().map(recording::read).transpose()?.map(Arc::new);
     let output = match (args.output, args.stream) {
         (Some(path), _) if path.as_os_str() == "-" => {
             return Err(Failure::Usage(
@@ -32,7 +41,7 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
             ));
         }
         (Some(path), _) => {
-            sink::Target::Whole(args.format.unwrap_or_else(|| format_of(&path)), path)
+            sink::Target::Whole(args.format.map_or_else(|| format_of(&path), Ok)?, path)
         }
         (None, Some(path)) if path.as_os_str() == "-" => sink::Target::Stdout,
         (None, Some(path)) => sink::Target::Stream(path),
@@ -44,29 +53,35 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let model = resolve(&name, &hub(args.offline)?, &Fetching::new(console))?;
     console.detail(format_args!("{} lies in {}", model.name, model.path.display()));
     let start = Instant::now();
-    let tts =
-        TextToSpeech::from_source(model.source.as_ref()).map_err(|error| model.explain(error))?;
+    let options =
+        LoadOptions { quantize: args.quant.map(QuantType::quantization), ..LoadOptions::default() };
+    let mut room = |footprint| memory::check(&model.name, footprint);
+    let tts = TextToSpeech::load_within(model.source.as_ref(), &options, &mut room)
+        .map_err(|error| model.explain(error))?;
     let load_time = start.elapsed();
 
-    let stop = Interruptible::new();
-    let voice = Voice { name: args.voice, speed: args.speed, seed: args.seed };
+    // Nothing is left behind by a stream, and waiting for stdin is not to be waited for.
+    let stop = (!coming).then(Interruptible::new);
+    let pitch = args.pitch.level();
+    let voice = Voice { name: args.voice, speed: args.speed, pitch, recording, seed: args.seed };
     let start = Instant::now();
-    let speech = tts.speak(&text, &voice)?;
-    let left_out = tts.unreadable(&text, &voice)?;
-    if !left_out.is_empty() {
-        let letters: String = left_out.iter().take(20).collect();
-        console.warn(format_args!(
-            "the voice has no sounds for these letters and leaves them out: {letters}"
-        ));
-    }
+    let (reader, watch) = incoming::read(std::io::stdin());
+    let speech = match &text {
+        Some(text) => {
+            let speech = tts.speak(text, &voice)?;
+            warn_of_unreadable(console, &tts, text, &voice)?;
+            speech
+        }
+        None => tts.speak_stream(reader, &voice)?,
+    };
     let mut sink = Sink::open(output, tts.sample_rate())?;
     let (mut samples, mut first, mut busy) = (0usize, None, Duration::ZERO);
     let mut began = start;
     for chunk in speech {
         let chunk = chunk?;
         busy += began.elapsed();
-        first.get_or_insert_with(|| start.elapsed());
-        if stop.pressed() {
+        first.get_or_insert_with(|| start.elapsed().saturating_sub(watch.waited()));
+        if stop.as_ref().is_some_and(Interruptible::pressed) {
             return Err(Failure::Interrupted);
         }
         sink.write(&chunk)?;
@@ -75,6 +90,15 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
         began = Instant::now();
     }
     sink.finish()?;
+    busy = busy.saturating_sub(watch.waited());
+    if text.is_none() {
+        let text = watch.finish()?;
+        if samples == 0 {
+            let reason = "there is nothing on stdin that the voice can say";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        warn_of_unreadable(console, &tts, &text, &voice)?;
+    }
     let seconds = samples as f64 / f64::from(tts.sample_rate());
     console.note(format_args!(
         "{} ({}): {seconds:.2} s of speech in {:.3} s, real-time factor {:.4}, first sound after {:.0} ms; \
@@ -90,8 +114,32 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     Ok(())
 }
 
-fn format_of(path: &std::path::Path) -> Format {
-    let raw =
-        |end: &std::ffi::OsStr| end.eq_ignore_ascii_case("pcm") || end.eq_ignore_ascii_case("raw");
-    if path.extension().is_some_and(raw) { Format::Pcm } else { Format::Wav }
+fn warn_of_unreadable(console: Console, tts: &TextToSpeech, text: &str, voice: &Voice) -> Result {
+    let letters: String = tts.unreadable(text, voice)?.iter().take(20).collect();
+    if !letters.is_empty() {
+        console.warn(format_args!(
+            "the voice has no sounds for these letters and leaves them out: {letters}"
+        ));
+    }
+    Ok(())
+}
+
+/// Formats that users may expect and that are not written here.
+const OTHERS: [&str; 8] = ["aac", "aiff", "m4a", "mp3", "ogg", "opus", "webm", "wma"];
+
+/// The format that a file's name asks for.
+///
+/// # Errors
+/// [`Failure::Usage`] for one that is not written here.
+fn format_of(path: &std::path::Path) -> Result<Format> {
+    let end = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match end.as_str() {
+        "pcm" | "raw" => Ok(Format::Pcm),
+        "flac" => Ok(Format::Flac),
+        end if OTHERS.contains(&end) => Err(Failure::Usage(format!(
+            "-o {}: {end} is not written here; write wav or flac and convert it, or say --format",
+            path.display()
+        ))),
+        _ => Ok(Format::Wav),
+    }
 }

@@ -10,6 +10,8 @@ mod flags;
 mod interrupt;
 mod machine;
 mod memory;
+#[path = "../../../crane-sdk/tests/support/orpheus.rs"]
+mod orpheus;
 mod perplexity;
 mod reference;
 mod run;

@@ -1,8 +1,10 @@
 //! `crane tts`: sound files and streams, and what is refused without leaving a part of a file behind.
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::orpheus;
 use super::reference::weights;
 use super::support::Home;
 
@@ -48,12 +50,34 @@ fn files_and_streams_hold_the_same_samples() {
     assert_eq!(std::fs::read(&pcm).unwrap(), expected);
     home.run(["tts", &voice, text, "--format", "wav", "-o", pcm.to_str().unwrap()]).ok();
     assert_eq!(samples(&pcm), expected);
+    let flac = path("a.FLAC");
+    home.run(["tts", &voice, text, "-o", flac.to_str().unwrap()]).ok();
+    let mut reader = claxon::FlacReader::open(&flac).unwrap();
+    let decoded = reader.samples().flat_map(|sample| (sample.unwrap() as i16).to_le_bytes());
+    assert_eq!(decoded.collect::<Vec<u8>>(), expected);
     let output = home
         .crane(["tts", &voice, text, "--stream", "-", "--quiet"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert_eq!((output.stdout, output.stderr.len()), (expected.clone(), 0));
+
+    // What comes on stdin is said sentence by sentence, before it has ended.
+    let mut child = home
+        .crane(["tts", &voice, "-", "--stream", "-", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (begin, end) = text.split_at(text.find("train").unwrap());
+    stdin.write_all(begin.as_bytes()).unwrap();
+    let mut sound = vec![0u8; 4800];
+    stdout.read_exact(&mut sound).unwrap();
+    stdin.write_all(end.as_bytes()).unwrap();
+    drop(stdin);
+    stdout.read_to_end(&mut sound).unwrap();
+    assert!(child.wait().unwrap().success() && sound == expected);
 
     let other = |flag: &str, value: &str| {
         home.run(["tts", &voice, text, flag, value, "-o", wav.to_str().unwrap()]).ok();
@@ -80,7 +104,14 @@ fn what_cannot_be_said_leaves_no_file() {
     let folder = home.path().join("out");
     std::fs::create_dir(&folder).unwrap();
     let out = folder.join("a.wav").to_str().unwrap().to_owned();
-    let refused: [(&[&str], i32, &str); 9] = [
+    let mp3 = folder.join("a.mp3").to_str().unwrap().to_owned();
+    let refused: [(&[&str], i32, &str); 11] = [
+        (&["tts", &voice, "Hi.", "-o", &mp3], 2, "mp3 is not written here; write wav or flac"),
+        (
+            &["tts", &voice, "Hi.", "-o", &out, "--format", "mp3"],
+            2,
+            "[possible values: wav, flac, pcm]",
+        ),
         (&["tts", &voice, "", "-o", &out], 2, "no text"),
         (&["tts", &voice, "?!... --", "-o", &out], 2, "nothing in it"),
         (&["tts", &voice, "中文", "-o", &out], 2, "nothing in it"),
@@ -98,6 +129,11 @@ fn what_cannot_be_said_leaves_no_file() {
         assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    for (text, message) in [("", "nothing on stdin"), ("?! --", "nothing on stdin")] {
+        let outcome = home.run_with(["tts", &voice, "-", "--stream", "-"], text);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
+    }
 }
 
 #[test]
@@ -110,6 +146,47 @@ fn letters_without_sounds_are_named() {
     assert!(outcome.stderr.contains("中文"), "{}", outcome.stderr);
     outcome.ok();
     assert!(samples(&out).len() > 24_000 / 2);
+}
+
+#[test]
+fn a_language_model_with_a_codec_speaks() {
+    let home = Home::new();
+    let folder = home.path().join("orpheus");
+    std::fs::create_dir_all(folder.join("snac_24khz")).unwrap();
+    for (name, bytes) in orpheus::files() {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    let (folder, wav) = (folder.to_str().unwrap().to_owned(), home.path().join("a.wav"));
+    let say = |more: &[&str]| {
+        let out = ["tts", &folder, "Hello <laugh> there.", "-o", wav.to_str().unwrap()];
+        home.run([&out, more].concat())
+    };
+    let outcome = say(&["--voice", "tara", "--seed", "3"]);
+    assert!(outcome.stderr.contains("(tara)"), "{}", outcome.stderr);
+    outcome.ok();
+    let sound = samples(&wav);
+    // Whole frames of 2048 samples of two bytes.
+    assert!(sound.len() >= 4096 && sound.len().is_multiple_of(4096), "{} bytes", sound.len());
+    say(&["--seed", "3", "--quant", "q8_0"]).ok();
+    std::fs::remove_file(&wav).unwrap();
+    let recording = super::fixture::folder("sparktts").join("prompt_24k_stereo.wav");
+    let recording = recording.to_str().unwrap().to_owned();
+    for (flag, value, message) in [
+        ("--voice", "heart", "here are: tara, leah"),
+        ("--speed", "1.5", "leave it at 1"),
+        ("--pitch", "high", "leave it moderate"),
+        ("--pitch", "shrill", "possible values"),
+        ("--clone", "/no/such.wav", "--clone /no/such.wav"),
+        ("--clone", recording.as_str(), "Spark-TTS can"),
+    ] {
+        let outcome = say(&[flag, value]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(message) && !wav.exists(), "{}", outcome.stderr);
+    }
+    std::fs::remove_dir_all(Path::new(&folder).join("snac_24khz")).unwrap();
+    let outcome = say(&[]);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("hubertsiuzdak/snac_24khz"), "{}", outcome.stderr);
 }
 
 #[test]

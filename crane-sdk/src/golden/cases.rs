@@ -26,7 +26,7 @@ pub(super) fn run(decoder: &Decoder, record: &Record) -> Result<Vec<Check>> {
 }
 
 /// The distinct first parts of all names.
-fn groups(record: &Record) -> Vec<String> {
+pub(super) fn groups(record: &Record) -> Vec<String> {
     let parts = record.names().map(|name| name.split('.').next().unwrap_or(name).to_owned());
     let mut groups: Vec<String> = parts.collect();
     groups.dedup();

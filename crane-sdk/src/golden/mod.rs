@@ -6,10 +6,12 @@
 
 mod cases;
 mod record;
+mod snac;
 
 use serde::Serialize;
 
 use crate::Result;
+use crate::codec::is_snac;
 use crate::models::{LoadOptions, load_decoder};
 use crate::source::Source;
 use record::Record;
@@ -36,8 +38,13 @@ pub struct Check {
 /// comparison knows, or that is described and not recorded is no error but a [`Check`] that did not pass.
 pub fn compare(source: &dyn Source) -> Result<Vec<Check>> {
     let record = Record::open(source)?;
-    let (decoder, _) = load_decoder(source, &LoadOptions::default())?;
-    let mut checks = cases::run(&decoder, &record)?;
+    let mut checks = match is_snac(source) {
+        true => snac::run(source, &record)?,
+        false => {
+            let (decoder, _) = load_decoder(source, &LoadOptions::default())?;
+            cases::run(&decoder, &record)?
+        }
+    };
     checks.extend(record.absent());
     Ok(checks)
 }

@@ -103,6 +103,14 @@ impl Record {
         self.entries.get(name).and_then(|entry| entry.shape.first()).copied().unwrap_or(0)
     }
 
+    /// Recorded floats, for inputs.
+    pub(super) fn floats(&self, name: &str) -> Result<&[f32]> {
+        match self.entries.get(name) {
+            Some(Entry { data: Data::Floats(values), .. }) => Ok(values),
+            _ => Err(Error::invalid_file(TENSORS, format_args!("it has no floats {name}"))),
+        }
+    }
+
     /// A tensor of ids or flags, with its shape.
     pub(super) fn integers(&self, name: &str) -> Result<(&[i64], &[usize])> {
         match self.entries.get(name) {

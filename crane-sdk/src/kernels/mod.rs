@@ -5,6 +5,7 @@
 //! release build is the fast one.
 
 pub mod attention;
+pub mod bytes;
 pub mod dense;
 pub mod isa;
 mod number;
@@ -14,3 +15,4 @@ mod scalar;
 mod shared;
 pub mod threads;
 mod vector;
+pub mod waves;

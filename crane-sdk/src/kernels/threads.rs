@@ -66,6 +66,25 @@ fn distribute(items: usize, cost: usize, body: &Body<'_>) {
     }
 }
 
+/// Calls `body` with each run of `size` items of `slice` (the last may be shorter) and its number, on several threads if it pays.
+///
+/// `cost` is the work of one run in multiply-adds.
+pub fn parallel_chunks<T: Send>(
+    slice: &mut [T],
+    size: usize,
+    cost: usize,
+    body: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let (len, size) = (slice.len(), size.max(1));
+    let shared = Shared::new(slice);
+    parallel_for(len.div_ceil(size), cost, |range| {
+        for index in range {
+            // SAFETY: runs do not overlap, and each is given to one thread.
+            body(index, unsafe { shared.slice(index * size..len.min((index + 1) * size)) });
+        }
+    });
+}
+
 /// The number of threads that loops are split over, the caller's included.
 pub fn thread_count() -> usize {
     pool().workers.count() + 1
@@ -269,6 +288,17 @@ mod tests {
                 assert!(seen.iter().all(|n| n.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn chunks_are_the_whole_slice() {
+        let mut numbers = vec![0usize; 1001];
+        parallel_chunks(&mut numbers, 10, LEAST_WORK, |index, run| {
+            assert_eq!(run.len(), if index == 100 { 1 } else { 10 });
+            run.iter_mut().for_each(|number| *number += index + 1);
+        });
+        assert!(numbers.iter().enumerate().all(|(i, number)| *number == i / 10 + 1));
+        parallel_chunks(&mut [0u8; 0], 0, 1, |_, _| panic!("there is nothing"));
     }
 
     #[test]

@@ -6,9 +6,11 @@ pub mod hibari;
 mod llama;
 mod load;
 mod mistral;
+pub mod orpheus;
 mod qwen2;
 mod qwen3;
 mod registry;
+pub mod sparktts;
 
 use candle_core::{Device, Tensor};
 

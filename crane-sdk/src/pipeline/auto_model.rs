@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 
 use super::AutoTokenizer;
 use crate::generate::{CancelToken, GenerationConfig, Output, Session};
-use crate::models::{CausalLm, LoadOptions, LoadedModel, ModelInfo, load};
+use crate::models::{CausalLm, LoadOptions, LoadedModel, ModelInfo, Room, load, load_within};
 use crate::source::Source;
 use crate::weights::Quantization;
 use crate::{Error, Result};
@@ -44,6 +44,17 @@ impl AutoModelForCausalLM {
     /// As [`load`].
     pub fn from_source(source: &dyn Source) -> Result<Self> {
         Self::builder(source).load()
+    }
+
+    /// As [`load_within`], with the model's own context.
+    pub(super) fn load_within(
+        source: &dyn Source,
+        options: &LoadOptions,
+        room: &mut Room<'_>,
+    ) -> Result<Self> {
+        let loaded = load_within(source, options, room)?;
+        let context = loaded.info.context_length;
+        Ok(Self { loaded, context })
     }
 
     /// Loads a checkpoint with options.

@@ -21,10 +21,15 @@
 mod auto_model;
 mod auto_tokenizer;
 mod chat;
+mod hibari_speech;
+mod orpheus_speech;
 mod prompt;
 mod reply;
+mod sentences;
+mod spark_speech;
 mod task;
 mod text_generation;
+mod text_pieces;
 mod text_streamer;
 mod text_to_speech;
 
@@ -36,4 +41,4 @@ pub use reply::Reply;
 pub use task::{PipelineTask, Task, TextGenerationTask, TextToSpeechTask, pipeline};
 pub use text_generation::TextGeneration;
 pub use text_streamer::TextStreamer;
-pub use text_to_speech::{Speech, TextToSpeech, Voice};
+pub use text_to_speech::{Recording, Speech, TextToSpeech, Voice};

@@ -1,38 +1,92 @@
 //! Text in, sound out.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
-use crate::models::hibari::{Hibari, SAMPLE_RATE, Utterance, check_speed};
-use crate::source::{OnnxCheckpoint, Source};
-use crate::text::english::{Accent, English};
+use super::AutoTokenizer;
+use super::hibari_speech::HibariVoices;
+use super::orpheus_speech::OrpheusVoices;
+use super::sentences::Sentences;
+use super::spark_speech::SparkVoices;
+use crate::models::orpheus::Vocabulary;
+use crate::models::sparktts::Level;
+use crate::models::{LoadOptions, Room};
+use crate::source::{Source, model_gguf};
 use crate::{Error, Result};
-
-/// The most phonemes of a sentence that are said at a time; longer ones are cut after clauses.
-const MOST_PHONEMES: usize = 400;
 
 /// Who speaks, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Voice {
     /// One of [`TextToSpeech::voices`]; the model's own choice if there is none.
     pub name: Option<String>,
-    /// From 0.5 (slow) to 2 (fast).
+    /// From 0.5 (slow) to 2 (fast), for models that can be told: hibari exactly, Spark-TTS in five steps.
     pub speed: f32,
-    /// Chooses the noise in breath and fricatives: the same seed gives the same samples. The n-th piece of a text that is
-    /// said at a time takes the seed plus n.
+    /// How high, for models that can be told: Spark-TTS.
+    pub pitch: Level,
+    /// Whose voice to take, for models that can: Spark-TTS. It takes the place of name, speed and pitch.
+    pub recording: Option<Arc<Recording>>,
+    /// Chooses the noise in breath and fricatives, and the tokens of a language model: the same seed gives the same samples.
+    /// The n-th piece of a text that is said at a time takes the seed plus n.
     pub seed: u64,
 }
 
 impl Default for Voice {
     fn default() -> Self {
-        Self { name: None, speed: 1.0, seed: 0 }
+        Self { name: None, speed: 1.0, pitch: Level::Moderate, recording: None, seed: 0 }
     }
 }
 
-/// A speech model with its voices and its way to read text: hibari.
+/// Half a second or more of somebody's speech; the first six count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// Mono, −1 to 1.
+    pub samples: Vec<f32>,
+    /// Samples a second.
+    pub sample_rate: u32,
+}
+
+impl Voice {
+    /// Refuses a pitch or a recording where the model cannot be told.
+    pub(super) fn usual(&self, model: &str) -> Result<()> {
+        if self.recording.is_some() {
+            let reason =
+                format_args!("{model} cannot take the voice of a recording; Spark-TTS can");
+            return Err(Error::argument("recording", reason));
+        }
+        if self.pitch == Level::Moderate {
+            return Ok(());
+        }
+        let reason = format_args!("{model} cannot be told how high to speak; leave it moderate");
+        Err(Error::argument("pitch", reason))
+    }
+}
+
+/// Pieces of sound.
+pub(super) type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<f32>>> + Send + 'a>;
+/// Pieces of text, each of whole sentences.
+pub(super) type Pieces<'a> = Box<dyn Iterator<Item = String> + Send + 'a>;
+
+/// What every speech model does; [`TextToSpeech`] says it in full.
+pub(super) trait SpeechModel: Debug + Send + Sync {
+    fn sample_rate(&self) -> u32;
+    fn voices(&self) -> Vec<&str>;
+    fn default_voice(&self) -> &str;
+    /// A text in the pieces in which it is best said.
+    fn pieces(&self, text: &str, voice: &Voice) -> Result<Vec<String>>;
+    /// A text in sentences.
+    fn sentences(&self, text: &str, voice: &Voice) -> Result<Vec<String>>;
+    /// `whole` says that all of the text is there: then what is wrong with it is said at once.
+    fn speak<'a>(
+        self: Arc<Self>,
+        pieces: Pieces<'a>,
+        voice: &Voice,
+        whole: bool,
+    ) -> Result<Chunks<'a>>;
+    fn unreadable(&self, text: &str, voice: &Voice) -> Result<BTreeSet<char>>;
+}
+
+/// A speech model with its voices and its way to read text: hibari, Orpheus or Spark-TTS.
 ///
 /// ```no_run
 /// # fn example(source: &dyn crane_sdk::source::Source) -> crane_sdk::Result<()> {
@@ -40,130 +94,117 @@ impl Default for Voice {
 ///
 /// let tts = pipeline(Task::TextToSpeech, source)?;
 /// for chunk in tts.speak("Hello there. How are you?", &Voice::default())? {
-///     let samples: Vec<f32> = chunk?; // mono, 24 kHz
+///     let samples: Vec<f32> = chunk?; // mono, at tts.sample_rate()
 /// }
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct TextToSpeech {
-    label: String,
-    /// In the order of the file; `None` for those whose weights are not there.
-    voices: Vec<(String, Option<Arc<Speaker>>)>,
-    default: usize,
-}
-
-#[derive(Debug)]
-struct Speaker {
-    network: Arc<Hibari>,
-    english: Arc<English>,
-}
-
-/// What `voices.json` says of a voice.
-#[derive(Debug, Deserialize)]
-struct Listed {
-    file: String,
-    #[serde(default)]
-    british: bool,
-    #[serde(default)]
-    bundled: bool,
+    model: Arc<dyn SpeechModel>,
 }
 
 impl TextToSpeech {
-    /// Loads every voice of `voices.json` whose weights are in the source, there or below `voices/`, and the tables of
-    /// their English.
+    /// Loads the speech model of a source: hibari, known by its `voices.json`, with every voice whose weights are there or below
+    /// `voices/`; Orpheus, a language model whose vocabulary has `<custom_token_0>` and so on, with SNAC's `config.json` and
+    /// weights in a folder below it; or Spark-TTS, known by `BiCodec/config.yaml`, its language model in the folder `LLM`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a source without `voices.json`, [`Error::NotFound`] if another file is missing or no
-    /// voice's weights are there; those of [`OnnxCheckpoint::read`],
-    /// [`Hibari::new`] and [`English::from_source`].
+    /// [`Error::Unsupported`] for a source that is none of them, [`Error::NotFound`] if a file is missing or no
+    /// voice's weights are there; those of [`OnnxCheckpoint::read`](crate::source::OnnxCheckpoint::read),
+    /// [`English::from_source`](crate::text::english::English::from_source), [`load`](crate::models::load) and
+    /// [`Snac::from_source`](crate::codec::Snac::from_source).
     pub fn from_source(source: &dyn Source) -> Result<Self> {
-        if !source.contains("voices.json")? {
-            return Err(Error::Unsupported {
-                what: format!("speech from {}", source.label()),
-                hint: "it has no voices.json; the model that speaks is hibari".to_owned(),
-            });
+        Self::load_within(source, &LoadOptions::default(), &mut |_| Ok(()))
+    }
+
+    /// As [`TextToSpeech::from_source`], with options for the language model of those that have one; `room` is asked before its
+    /// weights are read, as by [`load_within`](crate::models::load_within).
+    ///
+    /// # Errors
+    /// As [`TextToSpeech::from_source`], and what `room` returns.
+    pub fn load_within(
+        source: &dyn Source,
+        options: &LoadOptions,
+        room: &mut Room<'_>,
+    ) -> Result<Self> {
+        if source.contains("voices.json")? {
+            return Ok(Self { model: Arc::new(HibariVoices::from_source(source)?) });
         }
-        let listed: Map<String, Value> = json(source, "voices.json")?;
-        let vocabulary: HashMap<char, usize> = json(source, "vocab.json")?;
-        let (mut american, mut british) = (None, None);
-        let (mut voices, mut default) = (Vec::new(), None);
-        for (name, value) in listed {
-            let Listed { file, british: is_british, bundled } = serde_json::from_value(value)
-                .map_err(|error| Error::invalid_file("voices.json", error))?;
-            let places = [file.clone(), format!("voices/{file}")];
-            let mut speaker = None;
-            for place in places {
-                if speaker.is_none() && source.contains(&place)? {
-                    let (accent, english) = match is_british {
-                        true => (Accent::British, &mut british),
-                        false => (Accent::American, &mut american),
-                    };
-                    let english = match english {
-                        Some(english) => Arc::clone(english),
-                        None => Arc::clone(
-                            english.insert(Arc::new(English::from_source(source, accent)?)),
-                        ),
-                    };
-                    let weights = OnnxCheckpoint::read(source.open(&place)?.as_ref())?;
-                    speaker = Some(Arc::new(Speaker {
-                        network: Arc::new(Hibari::new(&weights, vocabulary.clone())?),
-                        english,
-                    }));
-                }
-            }
-            if speaker.is_some() && (default.is_none() || bundled) {
-                default = Some(voices.len());
-            }
-            voices.push((name, speaker));
+        if source.contains("BiCodec/config.yaml")? {
+            return Ok(Self { model: Arc::new(SparkVoices::load(source, options, room)?) });
         }
-        let default = default.ok_or_else(|| Error::NotFound {
-            what: "the weights of any voice that voices.json lists".to_owned(),
-            place: source.label(),
-            hint: "put a voice's .onnx file beside voices.json".to_owned(),
-        })?;
-        Ok(Self { label: source.label(), voices, default })
+        if source.contains("tokenizer.json")? || model_gguf(source)?.is_some() {
+            let tokenizer = AutoTokenizer::from_source(source)?;
+            if let Some(vocabulary) = Vocabulary::find(&tokenizer) {
+                let voices = OrpheusVoices::load(source, &tokenizer, vocabulary, options, room)?;
+                return Ok(Self { model: Arc::new(voices) });
+            }
+        }
+        Err(Error::Unsupported {
+            what: format!("speech from {}", source.label()),
+            hint: "it has neither hibari's voices.json nor Orpheus's vocabulary nor Spark-TTS's BiCodec/config.yaml; those \
+                   are the models that speak"
+                .to_owned(),
+        })
     }
 
     /// Samples a second.
     pub fn sample_rate(&self) -> u32 {
-        SAMPLE_RATE
+        self.model.sample_rate()
     }
 
     /// The names of the voices whose weights are here.
     pub fn voices(&self) -> Vec<&str> {
-        let here = self.voices.iter().filter(|(_, speaker)| speaker.is_some());
-        here.map(|(name, _)| name.as_str()).collect()
+        self.model.voices()
     }
 
     /// The voice that speaks if none is named.
     pub fn default_voice(&self) -> &str {
-        self.voices.get(self.default).map_or("", |(name, _)| name)
+        self.model.default_voice()
     }
 
     /// Begins to read a text aloud. Samples come in pieces while they are made, sentence by sentence and within each;
     /// nothing is computed before the first one is asked for but the first sentence's melody.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a voice that is not here, a speed out of range, or a text without anything that
+    /// [`Error::InvalidArgument`] for a voice that is not here, a speed that it cannot take, or a text without anything that
     /// the voice can say.
-    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech> {
-        check_speed(voice.speed)?;
-        let speaker = Arc::clone(self.speaker(voice.name.as_deref())?);
-        let mut speech = Speech {
-            sentences: speaker.english.sentences(text).into(),
-            speaker,
-            pieces: VecDeque::new(),
-            utterance: None,
-            speed: voice.speed,
-            seed: voice.seed,
-        };
-        speech.utterance = speech.next_utterance()?;
-        if speech.utterance.is_none() {
-            let reason = "there is nothing in it that the voice can say: it reads English words, numbers and dates";
-            return Err(Error::argument("text", reason));
-        }
-        Ok(speech)
+    pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech<'static>> {
+        let pieces = self.model.pieces(text, voice)?;
+        let chunks = self.model.clone().speak(Box::new(pieces.into_iter()), voice, true)?;
+        Ok(Speech { chunks })
+    }
+
+    /// Begins to read aloud a text that is still being written, such as a chat's reply: each sentence is said once the next one
+    /// begins or the text ends. hibari's samples are those of [`TextToSpeech::speak`] with the whole text; the others say every
+    /// sentence by itself.
+    ///
+    /// ```no_run
+    /// # fn example(chat: &mut crane_sdk::pipeline::Chat, tts: &crane_sdk::pipeline::TextToSpeech) -> crane_sdk::Result<()> {
+    /// use crane_sdk::pipeline::Voice;
+    ///
+    /// let words = chat.send("Tell me a story.")?.map_while(|piece| piece.ok()).map(|piece| piece.text);
+    /// for chunk in tts.speak_stream(words, &Voice::default())? {
+    ///     let samples: Vec<f32> = chunk?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a voice that is not here or a speed that it cannot take; what is wrong with the text comes
+    /// out of the iterator. A text without anything to say makes no sound.
+    pub fn speak_stream<'a, T>(&self, text: T, voice: &Voice) -> Result<Speech<'a>>
+    where
+        T: IntoIterator<Item: AsRef<str>, IntoIter: Send + 'a>,
+    {
+        let (model, speaker) = (self.model.clone(), voice.clone());
+        model.sentences("", voice)?;
+        let cut = move |text: &str| model.sentences(text, &speaker).unwrap_or_default();
+        let sentences = Sentences::new(text.into_iter(), cut);
+        let chunks = self.model.clone().speak(Box::new(sentences), voice, false)?;
+        Ok(Speech { chunks })
     }
 
     /// Letters of a text that a voice has no sounds for, such as those of Chinese: they are left out.
@@ -171,85 +212,25 @@ impl TextToSpeech {
     /// # Errors
     /// [`Error::InvalidArgument`] for a voice that is not here.
     pub fn unreadable(&self, text: &str, voice: &Voice) -> Result<BTreeSet<char>> {
-        Ok(self.speaker(voice.name.as_deref())?.english.unreadable(text))
-    }
-
-    fn speaker(&self, name: Option<&str>) -> Result<&Arc<Speaker>> {
-        let index = match name {
-            None => Some(self.default),
-            Some(name) => {
-                self.voices.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))
-            }
-        };
-        let here = self.voices().join(", ");
-        match index.and_then(|index| self.voices.get(index)) {
-            Some((_, Some(speaker))) => Ok(speaker),
-            Some((name, None)) => Err(Error::argument(
-                "voice",
-                format_args!("the weights of {name} are not in {}; here are: {here}", self.label),
-            )),
-            None => Err(Error::argument(
-                "voice",
-                format_args!("{:?} is unknown; here are: {here}", name.unwrap_or_default()),
-            )),
-        }
+        self.model.unreadable(text, voice)
     }
 }
 
-/// A text being read aloud: samples in pieces, mono, about −0.5 to 0.5, at [`TextToSpeech::sample_rate`].
-#[derive(Debug)]
-pub struct Speech {
-    speaker: Arc<Speaker>,
-    sentences: VecDeque<String>,
-    /// Phonemes of the sentence that is being said.
-    pieces: VecDeque<String>,
-    utterance: Option<Utterance>,
-    speed: f32,
-    seed: u64,
+/// A text being read aloud: samples in pieces, mono, −1 to 1, at [`TextToSpeech::sample_rate`].
+pub struct Speech<'a> {
+    chunks: Chunks<'a>,
 }
 
-impl Speech {
-    fn next_utterance(&mut self) -> Result<Option<Utterance>> {
-        loop {
-            while let Some(phonemes) = self.pieces.pop_front() {
-                // Marks alone have no sound.
-                if !English::has_sound(&phonemes) {
-                    continue;
-                }
-                let utterance = self.speaker.network.say(&phonemes, self.speed, self.seed)?;
-                self.seed = self.seed.wrapping_add(1);
-                return Ok(Some(utterance));
-            }
-            let Some(sentence) = self.sentences.pop_front() else { return Ok(None) };
-            self.pieces = self.speaker.english.clauses(&sentence, MOST_PHONEMES)?.into();
-        }
-    }
-}
-
-impl Iterator for Speech {
+impl Iterator for Speech<'_> {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(samples) = self.utterance.as_mut()?.next() {
-                if samples.is_err() {
-                    self.utterance = None;
-                }
-                return Some(samples);
-            }
-            match self.next_utterance() {
-                Ok(next) => self.utterance = next,
-                Err(error) => {
-                    self.utterance = None;
-                    return Some(Err(error));
-                }
-            }
-        }
+        self.chunks.next()
     }
 }
 
-fn json<T: serde::de::DeserializeOwned>(source: &dyn Source, name: &str) -> Result<T> {
-    let blob = source.open(name)?;
-    serde_json::from_slice(&blob.read_all()?)
-        .map_err(|error| Error::invalid_file(blob.label(), error))
+impl Debug for Speech<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Speech").finish_non_exhaustive()
+    }
 }

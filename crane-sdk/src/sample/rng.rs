@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
+use crate::kernels::waves::normals;
 use crate::{Error, Result};
 
 /// The name and version of what a seed means; it changes whenever a seed's text would.
@@ -49,13 +50,10 @@ impl Normals {
 
     /// Writes pairs; a last number without a partner stays as it is.
     pub(crate) fn fill(&mut self, pairs: &mut [f32]) {
-        for pair in pairs.as_chunks_mut::<2>().0 {
-            let word = self.0.rng.next_u64();
-            let radius = (((word as u32 >> 8) + 1) as f32 / (1 << 24) as f32).ln();
-            let angle = (word >> 32) as f32 * (std::f32::consts::TAU / (1u64 << 32) as f32);
-            let (sin, cos) = angle.sin_cos();
-            let radius = (-2.0 * radius).sqrt();
-            *pair = [radius * cos, radius * sin];
+        let mut words = [0u64; 128];
+        for pairs in pairs.as_chunks_mut::<2>().0.chunks_mut(words.len()) {
+            words.iter_mut().take(pairs.len()).for_each(|word| *word = self.0.rng.next_u64());
+            normals(&words, pairs);
         }
     }
 }

@@ -6,6 +6,8 @@ mod memory;
 mod model;
 mod onnx;
 mod safetensors;
+mod subfolder;
+mod torch;
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -19,6 +21,8 @@ pub use memory::MemorySource;
 pub use model::{check_model, model_gguf};
 pub use onnx::OnnxCheckpoint;
 pub use safetensors::SafetensorsCheckpoint;
+pub use subfolder::Subfolder;
+pub use torch::TorchCheckpoint;
 
 /// A set of named files that make up a model: a folder, a single GGUF file, blobs in memory.
 ///

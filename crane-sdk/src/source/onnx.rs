@@ -28,6 +28,8 @@ pub struct OnnxCheckpoint {
     label: String,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     uses: BTreeMap<String, usize>,
+    /// The int8 numbers behind those tensors that have one scale.
+    bytes: BTreeMap<String, (Vec<i8>, f32)>,
 }
 
 impl OnnxCheckpoint {
@@ -57,6 +59,7 @@ impl OnnxCheckpoint {
             label: blob.label().to_owned(),
             tensors: BTreeMap::new(),
             uses: BTreeMap::new(),
+            bytes: BTreeMap::new(),
         };
         let stored: HashMap<&str, &Tensor<'_>> =
             graph.tensors.iter().map(|tensor| (tensor.name, tensor)).collect();
@@ -132,6 +135,15 @@ impl OnnxCheckpoint {
             *self.uses.entry(name.clone()).or_default() += 1;
             if !self.tensors.contains_key(&name) {
                 let values = self.matrix(matrix, scale)?;
+                let scales = scale.map(|scale| scale.numbers());
+                if let (Ok(Some(Numbers::Bytes(bytes))), Some(Ok(Some(Numbers::Floats(scales))))) =
+                    (matrix.numbers(), scales)
+                    && let [scale] = *scales.as_slice()
+                {
+                    let outputs = values.0.first().copied().unwrap_or_default();
+                    let rows = (0..outputs).flat_map(|row| bytes.iter().skip(row).step_by(outputs));
+                    self.bytes.insert(name.clone(), (rows.copied().collect(), scale));
+                }
                 self.tensors.insert(name, values);
             }
         }
@@ -148,6 +160,9 @@ impl OnnxCheckpoint {
         let [inputs, outputs] = *matrix.shape.as_slice() else {
             return Err(wrong(format!("its shape is {:?}, a matrix is expected", matrix.shape)));
         };
+        if inputs == 0 || outputs == 0 {
+            return Err(wrong(format!("its shape is {:?}: it is empty", matrix.shape)));
+        }
         let values: Vec<f32> = match matrix.numbers().map_err(wrong)? {
             Some(Numbers::Floats(values)) => values,
             Some(Numbers::Bytes(bytes)) => bytes.into_iter().map(f32::from).collect(),
@@ -181,6 +196,12 @@ impl OnnxCheckpoint {
             return Err(self.misfit(name, format!("its shape is {found:?}, {shape:?} is expected")));
         }
         Ok(values)
+    }
+
+    /// The numbers of a matrix that is stored as int8 times one scale, in the order of [`OnnxCheckpoint::tensor`], and the
+    /// scale.
+    pub fn bytes(&self, name: &str) -> Option<(&[i8], f32)> {
+        self.bytes.get(name).map(|(numbers, scale)| (numbers.as_slice(), *scale))
     }
 
     /// A tensor's shape, which must have `N` axes.

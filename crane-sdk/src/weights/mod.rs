@@ -1,6 +1,7 @@
 //! From names and bytes of a checkpoint to checked tensors: converted, quantised, put on the device.
 
 mod convert;
+mod floats;
 mod matrix;
 mod names;
 mod quantize;
@@ -17,6 +18,7 @@ use crate::nn::{Linear, Matrix};
 use crate::source::{Checkpoint, StoredType, TensorInfo};
 use crate::{Error, Result};
 
+pub(crate) use floats::Floats;
 pub use names::Naming;
 pub use quantize::Quantization;
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use crane_sdk::models::sparktts::Level;
 
-use super::model::threads;
+use super::model::{QuantType, threads};
 
 /// `crane tts`
 #[derive(Debug, Args)]
@@ -16,7 +17,7 @@ pub(in crate::cli) struct TtsArgs {
     /// The text, or a model and a text; `-` reads the text from stdin
     #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
     pub words: Vec<String>,
-    /// The model: a folder or wheel with voices.json, or hibari [default: hibari]
+    /// The model: hibari, a folder or wheel with voices.json, or a folder of Orpheus (with SNAC below it) or Spark-TTS [default: hibari]
     #[arg(short, long, value_name = "MODEL", help_heading = "Model")]
     pub model: Option<String>,
     /// Use only what is on this machine
@@ -26,6 +27,9 @@ pub(in crate::cli) struct TtsArgs {
     #[arg(short, long, env = "CRANE_THREADS", value_name = "N", value_parser = threads,
           allow_negative_numbers = true, help_heading = "Model")]
     pub threads: Option<u16>,
+    /// Quantise the language model of Orpheus or Spark-TTS while loading
+    #[arg(long, env = "CRANE_QUANT", value_name = "TYPE", value_enum, help_heading = "Model")]
+    pub quant: Option<QuantType>,
     /// The file to write; it appears when it is whole
     #[arg(
         short,
@@ -38,13 +42,13 @@ pub(in crate::cli) struct TtsArgs {
     /// Write raw PCM while it is made, to a file or `-` for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "format"], help_heading = "Output")]
     pub stream: Option<PathBuf>,
-    /// The file's format [default: pcm for .pcm and .raw, else wav]
+    /// The file's format [default: as the file's name ends: .flac, .pcm or .raw, else wav]
     #[arg(long, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
     /// Who speaks [default: the model's own choice]
     #[arg(long, value_name = "NAME", help_heading = "Speech")]
     pub voice: Option<String>,
-    /// How fast, from 0.5 to 2
+    /// How fast, from 0.5 to 2; Spark-TTS has five steps, Orpheus one
     #[arg(
         long,
         value_name = "X",
@@ -53,9 +57,38 @@ pub(in crate::cli) struct TtsArgs {
         help_heading = "Speech"
     )]
     pub speed: f32,
+    /// Take the voice of a recording: a wav of half a second or more, of which the first six seconds count (Spark-TTS alone)
+    #[arg(long, value_name = "WAV", conflicts_with_all = ["voice", "pitch", "speed"], help_heading = "Speech")]
+    pub clone: Option<PathBuf>,
+    /// How high (Spark-TTS alone)
+    #[arg(long, value_enum, value_name = "STEP", default_value_t = Pitch::Moderate, help_heading = "Speech")]
+    pub pitch: Pitch,
     /// The same seed gives the same samples
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Speech")]
     pub seed: u64,
+}
+
+/// How high a voice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub(in crate::cli) enum Pitch {
+    VeryLow,
+    Low,
+    Moderate,
+    High,
+    VeryHigh,
+}
+
+impl Pitch {
+    pub(in crate::cli) fn level(self) -> Level {
+        match self {
+            Pitch::VeryLow => Level::VeryLow,
+            Pitch::Low => Level::Low,
+            Pitch::Moderate => Level::Moderate,
+            Pitch::High => Level::High,
+            Pitch::VeryHigh => Level::VeryHigh,
+        }
+    }
 }
 
 /// A sound file's format: mono, 16 bits, at the model's rate.
@@ -63,6 +96,8 @@ pub(in crate::cli) struct TtsArgs {
 pub(in crate::cli) enum Format {
     /// RIFF WAVE
     Wav,
+    /// Lossless, at about half the size
+    Flac,
     /// Little-endian samples without a header
     Pcm,
 }

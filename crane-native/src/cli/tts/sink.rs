@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::flac;
 use crate::cli::args::Format;
 use crate::cli::exit::{Failure, Result};
 
@@ -22,6 +23,8 @@ pub(super) enum Target {
 pub(super) enum Sink {
     Wav(hound::WavWriter<BufWriter<File>>, Partial),
     Pcm(BufWriter<File>, Partial),
+    /// Samples and how many of them a second; the file is written at the end.
+    Flac(Vec<i32>, u32, File, Partial),
     Stream(File, PathBuf),
     Stdout(io::Stdout),
 }
@@ -53,9 +56,9 @@ impl Sink {
         let partial = path.with_file_name(format!(".{name}.{}.incomplete", std::process::id()));
         let file = File::create(&partial).map_err(|error| cannot("create", &path, error))?;
         let partial = Partial { path, partial, whole: false };
-        let file = BufWriter::new(file);
         Ok(match format {
-            Format::Pcm => Sink::Pcm(file, partial),
+            Format::Flac => Sink::Flac(Vec::new(), sample_rate, file, partial),
+            Format::Pcm => Sink::Pcm(BufWriter::new(file), partial),
             Format::Wav => {
                 let spec = hound::WavSpec {
                     channels: 1,
@@ -63,8 +66,8 @@ impl Sink {
                     bits_per_sample: 16,
                     sample_format: hound::SampleFormat::Int,
                 };
-                let writer =
-                    hound::WavWriter::new(file, spec).map_err(|error| partial.failed(error))?;
+                let writer = hound::WavWriter::new(BufWriter::new(file), spec)
+                    .map_err(|error| partial.failed(error))?;
                 Sink::Wav(writer, partial)
             }
         })
@@ -81,6 +84,10 @@ impl Sink {
                 for sample in samples {
                     writer.write_sample(sample).map_err(|error| partial.failed(error))?;
                 }
+                Ok(())
+            }
+            Sink::Flac(held, ..) => {
+                held.extend(samples.map(i32::from));
                 Ok(())
             }
             Sink::Pcm(file, partial) => {
@@ -111,6 +118,11 @@ impl Sink {
         match self {
             Sink::Wav(writer, partial) => {
                 writer.finalize().map_err(|error| partial.failed(error))?;
+                partial.into_place()
+            }
+            Sink::Flac(samples, sample_rate, mut file, partial) => {
+                file.write_all(&flac::encode(&samples, sample_rate)?)
+                    .map_err(|error| cannot("write", &partial.path, error))?;
                 partial.into_place()
             }
             Sink::Pcm(mut file, partial) => {

@@ -9,6 +9,7 @@ mod panels;
 mod sets;
 
 use std::fmt;
+use std::ops::Range;
 
 use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
@@ -69,6 +70,10 @@ macro_rules! with_number {
     }};
 }
 pub(super) use with_number;
+
+/// Below so many units of panels the threads share out tokens instead, by so many at a time.
+const FEW_UNITS: usize = 8;
+const TILE: usize = 64;
 
 /// Where a panel begins is a multiple of it: a cache line.
 const ALIGNMENT: usize = 64;
@@ -207,27 +212,48 @@ pub fn matmul(
     matrices: &[(&DenseMatrix, Option<&[f32]>)],
 ) -> Option<Vec<Vec<f32>>> {
     let set = sets::fastest();
-    matrices.iter().map(|(matrix, bias)| matmul_with(set, x, tokens, matrix, *bias)).collect()
+    let product = |matrix: &DenseMatrix, bias| {
+        let whole = Some(x.len()) == tokens.checked_mul(matrix.width);
+        whole.then(|| matmul_with(set, x, matrix.width, tokens, matrix, bias))?
+    };
+    matrices.iter().map(|(matrix, bias)| product(matrix, *bias)).collect()
+}
+
+/// x · Wᵀ + b for `count` windows of `x`, each as long as a row of the matrix and `step` numbers after the one before: what a
+/// convolution along rows that lie one after the other is. `None` if the shapes do not go together.
+pub fn matmul_windows(
+    x: &[f32],
+    step: usize,
+    count: usize,
+    matrix: &DenseMatrix,
+    bias: Option<&[f32]>,
+) -> Option<Vec<f32>> {
+    matmul_with(sets::fastest(), x, step, count, matrix, bias)
 }
 
 fn matmul_with(
     set: &sets::Set,
     x: &[f32],
+    step: usize,
     tokens: usize,
     matrix: &DenseMatrix,
     bias: Option<&[f32]>,
 ) -> Option<Vec<f32>> {
     let DenseMatrix { kind, rows, width, .. } = *matrix;
-    if Some(x.len()) != tokens.checked_mul(width) || bias.is_some_and(|bias| bias.len() != rows) {
+    let end = match tokens.checked_sub(1) {
+        Some(last) => last.checked_mul(step)?.checked_add(width)?,
+        None => 0,
+    };
+    if end > x.len() || bias.is_some_and(|bias| bias.len() != rows) {
         return None;
     }
     let mut out = vec![0f32; tokens * rows];
     let shared = Shared::new(&mut out);
     let panels = rows.div_ceil(PANEL);
     let units = panels.div_ceil(panels::UNIT);
-    parallel_for(units, panels::UNIT * PANEL * width * tokens.max(1), |range| {
-        let first = range.start * panels::UNIT;
-        let count = (range.end * panels::UNIT).min(panels) - first;
+    let work = |units: Range<usize>, tokens: Range<usize>| {
+        let first = units.start * panels::UNIT;
+        let count = (units.end * panels::UNIT).min(panels) - first;
         let row = first * PANEL;
         let work = Work {
             panels: matrix.bytes.as_ptr().wrapping_add(matrix.start + first * matrix.panel_bytes()),
@@ -235,16 +261,27 @@ fn matmul_with(
             count,
             rows: (rows - row).min(count * PANEL),
             width,
-            x: x.as_ptr(),
-            tokens,
+            x: x.as_ptr().wrapping_add(tokens.start * step),
+            x_stride: step,
+            tokens: tokens.len(),
             bias: bias.map(|bias| &bias[row..]),
-            out: shared.start().wrapping_add(row),
+            out: shared.start().wrapping_add(tokens.start * rows + row),
             out_stride: rows,
         };
         // SAFETY: the set is one that the processor runs; the panels lie in the matrix, the activations have
-        // its width, and each panel's outputs are written by the one thread that was given it.
+        // its width, and each panel's outputs for a token are written by the one thread that was given both.
         unsafe { set.run(kind, &work) };
-    });
+    };
+    let cost = panels::UNIT * PANEL * width;
+    if units < FEW_UNITS && tokens >= 2 * TILE {
+        // A small matrix and many rows, as in a convolution: the rows are shared out.
+        let tiles = tokens.div_ceil(TILE);
+        parallel_for(tiles, units * cost * TILE, |range| {
+            work(0..units, range.start * TILE..(range.end * TILE).min(tokens));
+        });
+    } else {
+        parallel_for(units, cost * tokens.max(1), |range| work(range, 0..tokens));
+    }
     Some(out)
 }
 
@@ -278,7 +315,7 @@ mod tests {
         #[test]
         fn products_are_their_definition_on_every_instruction_set(
             kind in prop_oneof![Just(DenseType::F32), Just(DenseType::F16), Just(DenseType::BF16)],
-            tokens in prop_oneof![1usize..8, 20usize..40], rows in 1usize..150,
+            tokens in prop_oneof![1usize..8, 20usize..40, 128usize..150], rows in 1usize..150,
             width in prop_oneof![1usize..40, 500usize..1100], seed in any::<u32>(),
         ) {
             let weights = numbers(rows * width, seed);
@@ -293,7 +330,7 @@ mod tests {
             let x = numbers(tokens * width, seed ^ 1);
             let bias = numbers(rows, seed ^ 2);
             for set in sets::sets() {
-                let found = matmul_with(set, &x, tokens, &matrix, Some(&bias)).unwrap();
+                let found = matmul_with(set, &x, width, tokens, &matrix, Some(&bias)).unwrap();
                 for (token, found) in found.chunks(rows).enumerate() {
                     let x = &x[token * width..(token + 1) * width];
                     for ((found, row), bias) in found.iter().zip(&held).zip(&bias) {
@@ -307,8 +344,18 @@ mod tests {
                 // A token alone gives the same bits.
                 for token in [0, tokens - 1] {
                     let x = &x[token * width..(token + 1) * width];
-                    let alone = matmul_with(set, x, 1, &matrix, Some(&bias)).unwrap();
+                    let alone = matmul_with(set, x, width, 1, &matrix, Some(&bias)).unwrap();
                     prop_assert_eq!(&alone[..], &found[token * rows..(token + 1) * rows]);
+                }
+                // Windows that overlap are what they are alone.
+                let (step, count) = (width / 3 + 1, tokens.min(3));
+                let windows = matmul_with(set, &x, step, count, &matrix, Some(&bias));
+                let fits = (count - 1) * step + width <= x.len();
+                prop_assert_eq!(windows.is_some(), fits);
+                for (index, found) in windows.unwrap_or_default().chunks(rows).enumerate() {
+                    let x = &x[index * step..][..width];
+                    let alone = matmul_with(set, x, width, 1, &matrix, Some(&bias)).unwrap();
+                    prop_assert_eq!(&alone[..], found);
                 }
             }
         }
@@ -322,6 +369,7 @@ mod tests {
         assert!(matrix.row(2).is_none());
         assert!(matmul(&[0.; 3], 1, &[(&matrix, Some(&[1.]))]).is_none());
         assert!(matmul(&[0.; 4], 1, &[(&matrix, None)]).is_none());
+        assert!(matmul_windows(&[0.; 4], 2, 2, &matrix, None).is_none());
         assert_eq!(matmul(&[], 0, &[(&matrix, None)]).unwrap(), [[0f32; 0]]);
         assert_eq!(matmul(&[1.; 3], 1, &[(&matrix, Some(&[1., 2.]))]).unwrap(), [[1., 2.]]);
     }

@@ -28,8 +28,10 @@ pub(super) struct Work<'a> {
     pub rows: usize,
     /// Columns.
     pub width: usize,
-    /// Activations `[tokens, width]`.
+    /// Activations, `width` for each token.
     pub x: *const f32,
+    /// Floats from token to token in `x`: those of neighbours may overlap.
+    pub x_stride: usize,
     /// Activation rows.
     pub tokens: usize,
     /// What sums start from, for each row; 0 if there is none.
@@ -218,9 +220,9 @@ unsafe fn tile<V: Vector, N: Number, const W: usize, const T: usize>(
             from_stride = lanes;
         }
         let weights = block.weights.add(panel * block.stride);
-        let x = block.x.add(token * work.width);
+        let x = block.x.add(token * work.x_stride);
         let sums = Sums { from, from_stride, to, to_stride };
-        run_tile::<V, N, W, T>(weights, block, x, work.width, &sums);
+        run_tile::<V, N, W, T>(weights, block, x, work.x_stride, &sums);
         if rows < lanes {
             let mut t = 0;
             while t < T {

@@ -162,3 +162,129 @@ pub(super) unsafe fn gelu<V: Vector>(x: *mut f32, len: usize) {
         }
     }
 }
+
+/// sin on −π/2..π/2 is r + r³ · P(r²): Taylor's series, off by at most 6e-8.
+const SIN: [f32; 5] = [-2.505_210_8e-8, 2.755_732e-6, -1.984_127e-4, 8.333_334e-3, -0.166_666_67];
+/// π in two parts, the first exact in so few bits that n · it is exact too.
+const PI_HIGH: f32 = 3.140_625;
+const PI_LOW: f32 = 9.676_536e-4;
+
+/// Rows of a snake activation.
+pub(super) struct SnakeRows {
+    /// `[rows, width]`, changed in place.
+    pub x: *mut f32,
+    /// `[width]` each.
+    pub alpha: *const f32,
+    pub scale: *const f32,
+    pub rows: usize,
+    pub width: usize,
+}
+
+/// x becomes x + scale · sin²(alpha · x); sin² has the period π, so that its argument is taken to −π/2..π/2.
+///
+/// # Safety
+/// The processor must have the instructions of `V`; the pointers must be good for what the counts say.
+#[inline(always)]
+pub(super) unsafe fn snake<V: Vector>(work: &SnakeRows) {
+    let SnakeRows { x, alpha, scale, rows, width } = *work;
+    // SAFETY: every index is below the width, every row below the count.
+    unsafe {
+        let (inverse, high, low) =
+            (V::splat(std::f32::consts::FRAC_1_PI), V::splat(PI_HIGH), V::splat(PI_LOW));
+        let mut row = 0;
+        while row < rows {
+            let x = x.add(row * width);
+            let mut i = 0;
+            while i + V::LANES <= width {
+                let at = V::read(x.add(i));
+                let angle = V::mul(at, V::read(alpha.add(i)));
+                let n = V::round(V::mul(angle, inverse));
+                let r = V::sub(V::sub(angle, V::mul(n, high)), V::mul(n, low));
+                let square = V::mul(r, r);
+                let mut p = V::splat(SIN[0]);
+                let mut c = 1;
+                while c < SIN.len() {
+                    p = V::add(V::mul(p, square), V::splat(SIN[c]));
+                    c += 1;
+                }
+                let sin = V::add(V::mul(V::mul(p, square), r), r);
+                let bend = V::mul(V::mul(sin, sin), V::read(scale.add(i)));
+                V::write(x.add(i), V::add(at, bend));
+                i += V::LANES;
+            }
+            while i < width {
+                let at = *x.add(i);
+                let angle = at * *alpha.add(i);
+                let n = (angle * std::f32::consts::FRAC_1_PI).round_ties_even();
+                let r = angle - n * PI_HIGH - n * PI_LOW;
+                let square = r * r;
+                let mut p = SIN[0];
+                let mut c = 1;
+                while c < SIN.len() {
+                    p = p * square + SIN[c];
+                    c += 1;
+                }
+                let sin = p * square * r + r;
+                *x.add(i) = at + sin * sin * *scale.add(i);
+                i += 1;
+            }
+            row += 1;
+        }
+    }
+}
+
+/// Rows of a depthwise convolution.
+pub(super) struct DepthwiseRows {
+    /// The first row that the first output needs, `[.., width]`.
+    pub x: *const f32,
+    /// `[taps, width]`.
+    pub weight: *const f32,
+    /// `[width]`.
+    pub bias: *const f32,
+    /// `[rows, width]`.
+    pub out: *mut f32,
+    pub rows: usize,
+    pub width: usize,
+    pub taps: usize,
+    /// Rows from tap to tap.
+    pub dilation: usize,
+}
+
+/// Each output is the bias and, in the order of taps, weight · x, channel by channel.
+///
+/// # Safety
+/// The processor must have the instructions of `V`; the pointers must be good for what the counts say.
+#[inline(always)]
+pub(super) unsafe fn depthwise<V: Vector>(work: &DepthwiseRows) {
+    let DepthwiseRows { x, weight, bias, out, rows, width, taps, dilation } = *work;
+    // SAFETY: every index is below the width; the last row's last tap is in the input, as the caller says.
+    unsafe {
+        let mut row = 0;
+        while row < rows {
+            let (x, out) = (x.add(row * width), out.add(row * width));
+            let mut i = 0;
+            while i + V::LANES <= width {
+                let mut sum = V::read(bias.add(i));
+                let mut tap = 0;
+                while tap < taps {
+                    let x = V::read(x.add(tap * dilation * width + i));
+                    sum = V::add(sum, V::mul(x, V::read(weight.add(tap * width + i))));
+                    tap += 1;
+                }
+                V::write(out.add(i), sum);
+                i += V::LANES;
+            }
+            while i < width {
+                let mut sum = *bias.add(i);
+                let mut tap = 0;
+                while tap < taps {
+                    sum += *x.add(tap * dilation * width + i) * *weight.add(tap * width + i);
+                    tap += 1;
+                }
+                *out.add(i) = sum;
+                i += 1;
+            }
+            row += 1;
+        }
+    }
+}

@@ -1,11 +1,11 @@
-//! Loops over the rows of an activation matrix: norms, rotary embedding, gated activation.
+//! Loops over the rows of an activation matrix: norms, rotary embedding, activations, depthwise convolution.
 
 mod loops;
 mod sets;
 
 use super::shared::Shared;
 use super::threads::parallel_for;
-use loops::NormRow;
+use loops::{DepthwiseRows, NormRow, SnakeRows};
 use sets::Set;
 
 /// RMSNorm of each row: x · w / sqrt(mean(x²) + ε), `x` and the result `[rows, weight.len()]`.
@@ -134,6 +134,72 @@ fn gelu_with(set: &Set, x: &mut [f32]) {
     });
 }
 
+/// Each x of `[rows, alpha.len()]` becomes x + scale · sin²(alpha · x) of its column, "snake" (Ziyin et al. 2020); nothing
+/// unless `alpha` and `scale` have one length. Off by about 1e-7 · scale for arguments up to 10⁴.
+pub fn snake(x: &mut [f32], alpha: &[f32], scale: &[f32]) {
+    snake_with(sets::fastest(), x, alpha, scale);
+}
+
+fn snake_with(set: &Set, x: &mut [f32], alpha: &[f32], scale: &[f32]) {
+    let width = alpha.len();
+    if width == 0 || scale.len() != width {
+        return;
+    }
+    let rows = x.len() / width;
+    let shared = Shared::new(x);
+    parallel_for(rows, 16 * width, |range| {
+        let x = shared.start().wrapping_add(range.start * width);
+        let (alpha, scale) = (alpha.as_ptr(), scale.as_ptr());
+        // SAFETY: ranges of rows do not overlap and lie in the slice, and the set is one that the processor runs.
+        unsafe { (set.snake)(&SnakeRows { x, alpha, scale, rows: range.len(), width }) };
+    });
+}
+
+/// A convolution that keeps channels apart: output row r is bias + Σ weight[tap] · x[r + tap · dilation]. `x` is
+/// `[rows, bias.len()]`, `weight` `[taps, bias.len()]`; there are as many outputs as have all their rows, at most `count`.
+pub fn depthwise(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    dilation: usize,
+    count: usize,
+) -> Vec<f32> {
+    depthwise_with(sets::fastest(), x, weight, bias, dilation, count)
+}
+
+fn depthwise_with(
+    set: &Set,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    dilation: usize,
+    count: usize,
+) -> Vec<f32> {
+    let width = bias.len().max(1);
+    let taps = weight.len() / width;
+    let span = taps.saturating_sub(1) * dilation;
+    let count = count.min((x.len() / width).saturating_sub(span));
+    let mut out = vec![0f32; count * bias.len()];
+    let shared = Shared::new(&mut out);
+    parallel_for(count, taps.max(1) * width, |rows| {
+        // SAFETY: each output row has its `span` further rows in `x`, as `count` was chosen; each is written by one thread,
+        // and the set is one that the processor runs.
+        unsafe {
+            (set.depthwise)(&DepthwiseRows {
+                x: x.as_ptr().wrapping_add(rows.start * width),
+                weight: weight.as_ptr(),
+                bias: bias.as_ptr(),
+                out: shared.start().wrapping_add(rows.start * width),
+                rows: rows.len(),
+                width: bias.len(),
+                taps,
+                dilation,
+            });
+        }
+    });
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -188,7 +254,34 @@ mod tests {
             for (x, found) in x.iter().zip(&curved) {
                 prop_assert!((f64::from(*found) - exact_gelu((*x).into())).abs() <= 1e-6, "{x}: {found}");
             }
+            let scale: Vec<f32> = weight.iter().map(|w| 1.0 / (w.abs() + 0.1)).collect();
+            let mut bent = x.iter().map(|x| 20.0 * x).collect::<Vec<_>>();
+            let straight = bent.clone();
+            snake(&mut bent, &weight, &scale);
+            for (row, found) in straight.chunks(width).zip(bent.chunks(width)) {
+                for (((x, alpha), scale), found) in row.iter().zip(&weight).zip(&scale).zip(found) {
+                    // The product is what f32 makes of it: sin would turn its rounding into a large error.
+                    let sin = f64::from(x * alpha).sin();
+                    let expected = f64::from(*x) + f64::from(*scale) * sin * sin;
+                    let off = (f64::from(*found) - expected).abs();
+                    prop_assert!(off <= 5e-6 * f64::from(*scale) + 1e-6 * f64::from(x.abs()), "{x} {alpha}: {found}");
+                }
+            }
+            let taps = numbers(3 * width);
+            let long = numbers((rows + 4) * width);
+            let mixed = depthwise(&long, &taps, &weight, 2, rows);
+            prop_assert_eq!(mixed.len(), rows * width);
+            for (i, found) in mixed.iter().enumerate() {
+                let term = |tap: usize| f64::from(long[i + 2 * tap * width]) * f64::from(taps[tap * width + i % width]);
+                let expected = f64::from(weight[i % width]) + term(0) + term(1) + term(2);
+                prop_assert!((f64::from(*found) - expected).abs() <= 2e-5);
+            }
             for set in sets::sets() {
+                let mut found = straight.clone();
+                snake_with(set, &mut found, &weight, &scale);
+                prop_assert_eq!(&found, &bent, "{}", set.name);
+                let found = depthwise_with(set, &long, &taps, &weight, 2, rows);
+                prop_assert_eq!(&found, &mixed, "{}", set.name);
                 let mut found = x.clone();
                 gelu_with(set, &mut found);
                 prop_assert_eq!(&found, &curved, "{}", set.name);

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::super::isa;
-use super::loops::{self, NormRow};
+use super::loops::{self, DepthwiseRows, NormRow, SnakeRows};
 
 /// The loops of one instruction set.
 #[derive(Clone, Copy)]
@@ -17,6 +17,10 @@ pub(super) struct Set {
     pub silu_mul: unsafe fn(*const f32, *const f32, *mut f32, usize),
     /// As [`loops::gelu`].
     pub gelu: unsafe fn(*mut f32, usize),
+    /// As [`loops::snake`].
+    pub snake: unsafe fn(&SnakeRows),
+    /// As [`loops::depthwise`].
+    pub depthwise: unsafe fn(&DepthwiseRows),
 }
 
 /// The fastest loops that this processor runs.
@@ -77,10 +81,32 @@ macro_rules! set {
                 // SAFETY: as the caller says.
                 unsafe { loops::gelu::<$vector>(x, len) }
             }
+
+            /// # Safety
+            /// As [`loops::snake`] says.
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn snake(work: &SnakeRows) {
+                // SAFETY: as the caller says.
+                unsafe { loops::snake::<$vector>(work) }
+            }
+
+            /// # Safety
+            /// As [`loops::depthwise`] says.
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn depthwise(work: &DepthwiseRows) {
+                // SAFETY: as the caller says.
+                unsafe { loops::depthwise::<$vector>(work) }
+            }
         }
 
-        const $set: Set =
-            Set { name: $name, norm: $module::norm, silu_mul: $module::silu_mul, gelu: $module::gelu };
+        const $set: Set = Set {
+            name: $name,
+            norm: $module::norm,
+            silu_mul: $module::silu_mul,
+            gelu: $module::gelu,
+            snake: $module::snake,
+            depthwise: $module::depthwise,
+        };
     };
 }
 

@@ -1,6 +1,7 @@
 //! The voice's source: a train of pulses that has every harmonic of the pitch below 11 kHz, each as loud.
 
 use super::{HOP, SAMPLE_RATE};
+use crate::kernels::waves;
 
 /// Hertz from which on a frame is voiced.
 const VOICED: f32 = 40.0;
@@ -18,32 +19,32 @@ pub(super) fn pulses(pitch: &[f32]) -> Vec<f32> {
         let last = pitch.len().saturating_sub(1);
         pitch.get(usize::try_from(frame).unwrap_or(0).min(last)).copied().unwrap_or_default()
     };
+    // A frame's pitch is that of its middle: its first half lies between it and the frame before, the second between it and
+    // the next.
+    let share = |sample: usize| {
+        let place = (sample as f64 + 0.5) / HOP as f64 - 0.5;
+        (place < 0.0, place.rem_euclid(1.0) as f32)
+    };
+    let shares: Vec<(bool, f32)> = (0..HOP).map(share).collect();
     let mut turns = 0f64;
-    let mut out = Vec::with_capacity(pitch.len() * HOP);
+    let mut phases = Vec::with_capacity(pitch.len() * HOP);
+    let mut counts = Vec::with_capacity(pitch.len() * HOP);
     for frame in 0..pitch.len().cast_signed() {
-        for sample in 0..HOP {
-            // A frame's pitch is that of its middle.
-            let place = (sample as f64 + 0.5) / HOP as f64 - 0.5;
-            let share = place.rem_euclid(1.0) as f32;
-            let (left, right) = if place < 0.0 { (frame - 1, frame) } else { (frame, frame + 1) };
-            let hertz = at(left) * (1.0 - share) + at(right) * share;
+        let [before, now, after] = [frame - 1, frame, frame + 1].map(at);
+        for (first, share) in &shares {
+            let (left, right) = if *first { (before, now) } else { (now, after) };
+            let hertz = left * (1.0 - share) + right * share;
             let held = hertz.max(VOICED);
             turns += f64::from(held) / f64::from(SAMPLE_RATE);
-            turns -= turns.floor();
-            if hertz.is_nan() || hertz <= VOICED {
-                out.push(0.0);
-                continue;
+            if turns >= 1.0 {
+                turns -= turns.floor();
             }
-            let phase = (turns * std::f64::consts::TAU) as f32;
-            let harmonics = (HIGHEST / held).floor() + 0.5;
-            let below = 2.0 * (phase * 0.5).sin();
-            let sum = if below.abs() <= NEAR_ZERO {
-                harmonics
-            } else {
-                (harmonics * phase).sin() / below
-            };
-            out.push(sum - 0.5);
+            phases.push((turns * std::f64::consts::TAU) as f32);
+            // Without a voice there is no harmonic, and no pulse.
+            let voiced = hertz > VOICED;
+            counts.push(if voiced { (HIGHEST / held) as u32 as f32 + 0.5 } else { 0.0 });
         }
     }
-    out
+    waves::pulses(&mut phases, &mut counts, NEAR_ZERO);
+    phases
 }

@@ -125,10 +125,14 @@ fn maps_without_noise_give_the_recorded_sound() {
     let Some(voice) = voice() else { return };
     let golden = Golden::read();
     let utterance = voice.say(PHONEMES, 1.0, 0).unwrap();
-    let maps = voice.decoder.forward(&mut voice.decoder.begin(), utterance.frames(), true).unwrap();
+    let mut maps =
+        voice.decoder.forward(&mut voice.decoder.begin(), utterance.frames(), true).unwrap();
     let mut out = Vec::new();
     let mut progress = voice.vocoder.begin(&golden.floats("out_f0"));
-    voice.vocoder.forward(&mut progress, &maps, &mut |pairs| pairs.fill(0.0), &mut out).unwrap();
+    voice
+        .vocoder
+        .forward(&mut progress, &mut maps, &mut |pairs| pairs.fill(0.0), &mut out)
+        .unwrap();
     let ratio = signal_to_noise(&out, &golden.floats("wav_without_noise"));
     println!("{ratio} dB");
     assert!(ratio >= 60.0, "{ratio} dB");

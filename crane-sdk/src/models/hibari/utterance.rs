@@ -68,11 +68,11 @@ impl Utterance {
         let end = self.given.saturating_add(count).min(total);
         let rows = self.frames.get(self.given * self.width..end * self.width).unwrap_or_default();
         self.given = end;
-        let maps = self.voice.decoder.forward(&mut self.decoder, rows, end == total)?;
+        let mut maps = self.voice.decoder.forward(&mut self.decoder, rows, end == total)?;
         let mut out = Vec::new();
         self.voice.vocoder.forward(
             &mut self.sound,
-            &maps,
+            &mut maps,
             &mut |pairs| self.noise.fill(pairs),
             &mut out,
         )?;

@@ -1,45 +1,17 @@
-//! Convolutions along rows that may arrive piece by piece: plain ones, and ConvNeXt blocks (Liu et al. 2022).
+//! Convolutions over all channels along rows that may arrive piece by piece.
 
-use super::{LayerNorm, Linear};
-use crate::Result;
-use crate::kernels::rows::gelu;
+use super::{Linear, Window};
+use crate::kernels::threads::parallel_chunks;
 use crate::source::OnnxCheckpoint;
+use crate::{Error, Result};
 
-/// The rows that a centred convolution still needs: each output waits for `reach` rows after it, and begins and end are
-/// padded with zeros. Rows pushed in any pieces give the same outputs.
-#[derive(Debug)]
-pub(crate) struct Window {
-    rows: Vec<f32>,
-    width: usize,
-    reach: usize,
-}
-
-impl Window {
-    fn new(width: usize, reach: usize) -> Self {
-        Self { rows: vec![0.0; width * reach], width, reach }
-    }
-
-    /// Adds rows; `last` says that none follow. Returns how many outputs can be computed.
-    fn push(&mut self, rows: &[f32], last: bool) -> usize {
-        self.rows.extend_from_slice(rows);
-        if last {
-            self.rows.resize(self.rows.len() + self.width * self.reach, 0.0);
-        }
-        (self.rows.len() / self.width).saturating_sub(2 * self.reach)
-    }
-
-    /// Forgets the rows that only the first `count` outputs needed.
-    fn advance(&mut self, count: usize) {
-        self.rows.drain(..count * self.width);
-    }
-}
-
-/// A convolution over all channels, no gaps between its taps.
+/// A convolution over all channels, its taps `dilation` rows apart.
 #[derive(Debug)]
 pub(crate) struct Conv {
     linear: Linear,
     inputs: usize,
     taps: usize,
+    dilation: usize,
 }
 
 impl Conv {
@@ -56,18 +28,28 @@ impl Conv {
             return Err(weights.misfit(&weight_name, format!("{taps} taps have no middle")));
         }
         let weight = weights.tensor(&weight_name, &[outputs, inputs, taps])?;
+        let bias = weights.tensor(&format!("{name}.bias"), &[outputs])?;
+        Self::new(weight, bias, [inputs, taps], 1)
+    }
+
+    /// `weight` `[bias.len(), inputs, taps]`.
+    pub(crate) fn new(
+        weight: &[f32],
+        bias: &[f32],
+        [inputs, taps]: [usize; 2],
+        dilation: usize,
+    ) -> Result<Self> {
         // Rows of a window lie one after the other: the taps come first.
-        let by_tap = weight.chunks_exact(inputs * taps).flat_map(|output| {
+        let by_tap = weight.chunks_exact((inputs * taps).max(1)).flat_map(|output| {
             (0..taps).flat_map(move |tap| output.iter().skip(tap).step_by(taps).copied())
         });
         let matrix: Vec<f32> = by_tap.collect();
-        let linear = Linear::new(&matrix, weights.tensor(&format!("{name}.bias"), &[outputs])?)?;
-        Ok(Self { linear, inputs, taps })
+        Ok(Self { linear: Linear::new(&matrix, bias)?, inputs, taps, dilation })
     }
 
     /// Where rows wait for their neighbours.
     pub(crate) fn window(&self) -> Window {
-        Window::new(self.inputs, self.taps / 2)
+        Window::new(self.inputs, self.taps / 2 * self.dilation)
     }
 
     /// All of `[rows, inputs]` to `[rows, outputs]`.
@@ -78,92 +60,51 @@ impl Conv {
     /// The outputs that further rows make possible.
     pub(crate) fn stream(&self, window: &mut Window, x: &[f32], last: bool) -> Result<Vec<f32>> {
         let count = window.push(x, last);
-        let patch = self.taps * self.inputs;
-        let patches = window.rows.windows(patch).step_by(self.inputs).take(count);
-        let patches: Vec<f32> = patches.flatten().copied().collect(); // [count, taps * inputs]
+        let out = match self.dilation {
+            1 => self.linear.windows(window.rows(), self.inputs, count),
+            _ => self.dilated(window.rows(), count),
+        };
         window.advance(count);
-        self.linear.forward(&patches)
+        out
     }
-}
 
-/// x + γ · (W₂ · gelu(W₁ · norm(depthwise convolution of x))).
-#[derive(Debug)]
-pub(crate) struct ConvNeXt {
-    /// `[taps, width]`.
-    depthwise: Vec<f32>,
-    depthwise_bias: Vec<f32>,
-    norm: LayerNorm,
-    up: Linear,
-    down: Linear,
-    gamma: Vec<f32>,
-    taps: usize,
-    dilation: usize,
-}
-
-impl ConvNeXt {
-    /// The block `name` of `width` channels, its taps `dilation` rows apart.
-    pub(crate) fn load(
-        weights: &OnnxCheckpoint,
-        name: &str,
-        width: usize,
-        dilation: usize,
-    ) -> Result<Self> {
-        let weight_name = format!("{name}.dw.weight");
-        let [_, _, taps] = weights.shape(&weight_name)?;
-        if taps % 2 == 0 {
-            return Err(weights.misfit(&weight_name, format!("{taps} taps have no middle")));
+    /// Every `stride`-th output alone, `padding` rows of zeros on both sides; for taps side by side.
+    pub(crate) fn strided(&self, x: &[f32], stride: usize, padding: usize) -> Result<Vec<f32>> {
+        if self.dilation != 1 {
+            return Err(Error::argument("stride", "the taps of this convolution lie apart"));
         }
-        let weight = weights.tensor(&weight_name, &[width, 1, taps])?;
-        let [hidden] = weights.shape(&format!("{name}.pw1.bias"))?;
-        Ok(Self {
-            depthwise: (0..taps)
-                .flat_map(|tap| weight.iter().skip(tap).step_by(taps).copied())
-                .collect(),
-            depthwise_bias: weights.tensor(&format!("{name}.dw.bias"), &[width])?.to_vec(),
-            norm: LayerNorm::load(weights, &format!("{name}.norm"), width)?,
-            up: Linear::load(weights, &format!("{name}.pw1"), hidden, width)?,
-            down: Linear::load(weights, &format!("{name}.pw2"), width, hidden)?,
-            gamma: weights.tensor(&format!("{name}.gamma"), &[width])?.to_vec(),
-            taps,
-            dilation,
-        })
+        let zeros = vec![0f32; padding * self.inputs];
+        let rows = [&zeros, x, &zeros].concat();
+        let last = (rows.len() / self.inputs).checked_sub(self.taps);
+        let count = last.map_or(0, |last| last / stride + 1);
+        self.linear.windows(&rows, stride * self.inputs, count)
     }
 
-    /// Where rows wait for their neighbours.
-    pub(crate) fn window(&self) -> Window {
-        Window::new(self.gamma.len(), self.taps / 2 * self.dilation)
-    }
-
-    /// All of `[rows, width]`.
-    pub(crate) fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
-        self.stream(&mut self.window(), x, true)
-    }
-
-    /// The outputs that further rows make possible.
-    pub(crate) fn stream(&self, window: &mut Window, x: &[f32], last: bool) -> Result<Vec<f32>> {
-        let count = window.push(x, last);
-        let width = self.gamma.len();
-        let rows =
-            |from: usize| window.rows.get(from * width..(from + count) * width).unwrap_or_default();
-        let mut mixed = self.depthwise_bias.repeat(count);
-        for (tap, weight) in self.depthwise.chunks_exact(width).enumerate() {
-            let rows = rows(tap * self.dilation).chunks_exact(width);
-            for (out, row) in mixed.chunks_exact_mut(width).zip(rows) {
-                for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
-                    *out += x * weight;
-                }
+    /// `count` outputs of taps that lie apart: of every `dilation`-th row each, the taps are neighbours.
+    fn dilated(&self, rows: &[f32], count: usize) -> Result<Vec<f32>> {
+        let Self { inputs, taps, dilation, .. } = *self;
+        let of_phase = |phase: usize| (count + dilation - 1 - phase) / dilation;
+        let length = of_phase(0) + taps - 1;
+        let mut apart = vec![0f32; dilation * length * inputs];
+        parallel_chunks(&mut apart, inputs, inputs, |index, row| {
+            let from = (index % length * dilation + index / length) * inputs;
+            if let Some(from) = rows.get(from..from + inputs) {
+                row.copy_from_slice(from);
             }
-        }
-        let mut hidden = self.up.forward(&self.norm.forward(&mixed))?;
-        gelu(&mut hidden);
-        let mut out = self.down.forward(&hidden)?;
-        let residual = rows(window.reach).chunks_exact(width);
-        for (out, row) in out.chunks_exact_mut(width).zip(residual) {
-            for ((out, x), gamma) in out.iter_mut().zip(row).zip(&self.gamma) {
-                *out = x + *out * gamma;
+        });
+        let phases = apart.chunks_exact(length * inputs).enumerate();
+        let outputs =
+            phases.map(|(phase, rows)| self.linear.windows(rows, inputs, of_phase(phase)));
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
+        let width = outputs.iter().map(Vec::len).sum::<usize>() / count.max(1);
+        let mut out = vec![0f32; count * width];
+        parallel_chunks(&mut out, width, width, |index, row| {
+            let from = index / dilation * width;
+            let rows = outputs.get(index % dilation);
+            if let Some(from) = rows.and_then(|rows| rows.get(from..from + width)) {
+                row.copy_from_slice(from);
             }
-        }
-        window.advance(count);
+        });
         Ok(out)
     }
 }

@@ -1,7 +1,7 @@
 //! A transformer layer that normalises first and attends everywhere, without positions (Vaswani et al. 2017; Xiong et al. 2020).
 
 use super::linear::{packed, product};
-use super::{LayerNorm, Linear};
+use super::{LayerNorm, Linear, add};
 use crate::Result;
 use crate::kernels::rows::gelu;
 use crate::source::OnnxCheckpoint;
@@ -37,9 +37,11 @@ impl EncoderLayer {
         }
         Ok(Self {
             norm_attention: LayerNorm::load(weights, &format!("{name}.norm1"), width)?,
-            query_key_value: Linear::new(
-                weights.tensor(&format!("{fused}weight"), &[3 * width, width])?,
-                weights.tensor(&format!("{fused}bias"), &[3 * width])?,
+            query_key_value: Linear::load_named(
+                weights,
+                &[format!("{fused}weight"), format!("{fused}bias")],
+                3 * width,
+                width,
             )?,
             out: Linear::load(weights, &format!("{name}.self_attn.out_proj"), width, width)?,
             norm_feed_forward: LayerNorm::load(weights, &format!("{name}.norm2"), width)?,
@@ -89,13 +91,10 @@ impl EncoderLayer {
     }
 }
 
-fn softmax(row: &mut [f32]) {
+/// The exponentials of a row as parts of their sum.
+pub(crate) fn softmax(row: &mut [f32]) {
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|x| *x = (*x - most).exp());
     let scale = 1.0 / row.iter().sum::<f32>();
     row.iter_mut().for_each(|x| *x *= scale);
-}
-
-pub(super) fn add(x: &mut [f32], y: &[f32]) {
-    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }

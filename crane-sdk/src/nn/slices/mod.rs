@@ -4,11 +4,28 @@
 //! operation would count. Products run on the dense kernels; results do not depend on how rows are cut into calls.
 
 mod conv;
+mod convnext;
+mod depthwise;
 mod encoder_layer;
 mod layer_norm;
 mod linear;
+mod local_attention;
+mod snake;
+mod upsample;
+mod window;
 
-pub(crate) use conv::{Conv, ConvNeXt, Window};
-pub(crate) use encoder_layer::EncoderLayer;
+pub(crate) use conv::Conv;
+pub(crate) use convnext::ConvNeXt;
+pub(crate) use depthwise::Depthwise;
+pub(crate) use encoder_layer::{EncoderLayer, softmax};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
+pub(crate) use local_attention::LocalAttention;
+pub(crate) use snake::Snake;
+pub(crate) use upsample::{Held, Upsample};
+pub(crate) use window::Window;
+
+/// x + y, element by element.
+pub(crate) fn add(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+}

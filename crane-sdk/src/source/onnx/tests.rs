@@ -67,11 +67,28 @@ fn matrices_take_the_names_of_their_biases() {
     let weights = read(model(0)).unwrap();
     assert_eq!(weights.tensor("a.weight", &[2, 3]).unwrap(), [0.5, 1.5, 2.5, 1.0, 2.0, -0.5]);
     assert_eq!(weights.tensor("b.in_proj_weight", &[2, 2]).unwrap(), [1.0, 3.0, 2.0, 4.0]);
+    assert_eq!(weights.bytes("a.weight"), Some((&[1, 3, 5, 2, 4, -1][..], 0.5)));
+    assert_eq!(weights.bytes("b.in_proj_weight"), None);
     assert_eq!(weights.tensor("a.bias", &[2]).unwrap(), [7.0, 8.0]);
     assert_eq!((weights.uses("a.weight"), weights.uses("b.in_proj_weight")), (2, 1));
     assert!(weights.tensor("a.weight", &[3, 2]).unwrap_err().to_string().contains("[2, 3]"));
     assert!(weights.tensor("c", &[1]).unwrap_err().to_string().contains("missing"));
     assert!(weights.shape::<1>("a.weight").is_err());
+}
+
+/// However many columns it says it has: no loop may count them.
+#[test]
+fn an_empty_matrix_is_refused() {
+    for shape in [[0, usize::MAX >> 1], [1 << 40, 0]] {
+        let graph = [
+            tensor("w", &shape, 1, &[]),
+            tensor("a.bias", &[2], 1, &floats(&[7.0, 8.0])),
+            node("MatMul", &["x", "w"], "m"),
+            node("Add", &["m", "a.bias"], "y"),
+        ];
+        let error = read([number(1, 8), field(7, &graph.concat())].concat()).unwrap_err();
+        assert!(error.to_string().contains("empty"), "{error}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub use lexicon::Accent;
 use lexicon::Lexicon;
 use normalize::Normalizer;
 use pattern::Pattern;
+pub(crate) use sentences::split as split_sentences;
 use spelling::Speller;
 use tagger::Tagger;
 use token::Token;

@@ -7,7 +7,7 @@ const CLOSERS: [char; 5] = ['"', '”', '’', ')', ']'];
 
 /// The sentences of a text: lines, cut after closing marks unless the period belongs to a title ("Dr.") or an initial, or
 /// the text goes on in lower case.
-pub(super) fn split(text: &str, is_title: impl Fn(&str) -> bool) -> Vec<String> {
+pub(crate) fn split(text: &str, is_title: impl Fn(&str) -> bool) -> Vec<String> {
     let mut sentences = Vec::new();
     for paragraph in text.split('\n').map(str::trim) {
         let mut start = 0;
