@@ -60,7 +60,7 @@ impl SpeechRequest {
         };
         let speed = fields.number("speed", 0.5..=2.0)?.unwrap_or(1.0);
         let seed = fields.integer("seed", 0..=u64::MAX)?.unwrap_or(0);
-        let voice = Voice { name: fields.string("voice")?, speed, seed };
+        let voice = Voice { name: fields.string("voice")?, speed, seed, ..Voice::default() };
         fields.only_neutral(NOT_DONE)?;
         let unknown = fields.finish(lenient)?;
         Ok((Self { input, voice, format }, unknown))
