@@ -65,7 +65,7 @@ const SHARED_MEMORY: [&str; 9] = [
 
 /// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
 /// be small, since a page fetches them before it can do anything.
-const COLD: [&str; 12] = [
+const COLD: [&str; 13] = [
     "aho-corasick",
     "fancy-regex",
     "gemm-common",
@@ -78,6 +78,7 @@ const COLD: [&str; 12] = [
     "regex-automata",
     "regex-syntax",
     "tokenizers",
+    "yaml-rust2",
 ];
 
 /// Whether a module says what its functions are called.

@@ -8,6 +8,7 @@ mod onnx;
 mod safetensors;
 mod subfolder;
 mod torch;
+pub(crate) mod yaml;
 
 use std::borrow::Cow;
 use std::fmt::Debug;

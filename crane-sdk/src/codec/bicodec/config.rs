@@ -1,9 +1,8 @@
 //! The sizes of a BiCodec, of which Spark-TTS's `config.yaml` files tell.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use crate::source::Source;
+use crate::source::{Source, yaml};
 use crate::{Error, Result};
 
 const FILE: &str = "BiCodec/config.yaml";
@@ -73,7 +72,7 @@ impl BiCodecConfig {
     /// [`Error::NotFound`] without one, [`Error::InvalidFile`] if it is damaged, [`Error::Unsupported`] for a variant that
     /// was never published.
     pub fn from_source(source: &dyn Source) -> Result<Self> {
-        let File { audio_tokenizer: config } = yaml(source, FILE)?;
+        let File { audio_tokenizer: config } = yaml::read(source, FILE)?;
         config.check()?;
         Ok(config)
     }
@@ -159,15 +158,4 @@ impl BiCodecConfig {
         let levels = &self.speaker_encoder.fsq_levels;
         levels.iter().try_fold(1u32, |product, levels| product.checked_mul(*levels))
     }
-}
-
-/// Reads a YAML file of at most a megabyte.
-fn yaml<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Result<T> {
-    let blob = source.open(name)?;
-    if blob.len() > 1 << 20 {
-        return Err(Error::invalid_file(name, format_args!("{} bytes are no config", blob.len())));
-    }
-    let bytes = blob.read_all()?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| Error::invalid_file(name, error))?;
-    serde_saphyr::from_str(text).map_err(|error| Error::invalid_file(name, error))
 }
