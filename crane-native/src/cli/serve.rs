@@ -9,6 +9,7 @@ use crane_sdk::pipeline::TextToSpeech;
 use super::args::ServeArgs;
 use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
+use super::machine;
 use super::open;
 use super::output::{self, Console};
 use crate::memory;
@@ -27,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// [`Failure::Usage`] for an option that makes no sense; what loading refuses; [`Failure::Other`] if the address
 /// cannot be had.
 pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
+    machine::few_heaps();
     open::check(&args.model, &args.name)?;
     args.speech.as_deref().map(check_path).transpose()?;
     let options = options(&args)?;
