@@ -155,7 +155,7 @@ fn snake_with(set: &Set, x: &mut [f32], alpha: &[f32], scale: &[f32]) {
     });
 }
 
-/// A convolution that keeps channels apart: output row r is bias + Σ weight[tap] · x[r + tap · dilation]. `x` is
+/// A convolution that keeps channels apart: output row r is bias + Σ of weight row t · x row r + t · dilation. `x` is
 /// `[rows, bias.len()]`, `weight` `[taps, bias.len()]`; there are as many outputs as have all their rows, at most `count`.
 pub fn depthwise(
     x: &[f32],

@@ -2,7 +2,7 @@
 
 use super::{BINS, MAPS};
 use crate::Result;
-use crate::nn::slices::{Conv, ConvNeXt, LayerNorm, Linear, Window};
+use crate::nn::slices::{Conv, ConvNeXt, Int8, LayerNorm, Linear, Window};
 use crate::source::OnnxCheckpoint;
 
 const BLOCKS: usize = 8;
@@ -27,12 +27,13 @@ pub(super) struct Progress {
 impl Decoder {
     pub(super) fn load(weights: &OnnxCheckpoint, text_width: usize) -> Result<Self> {
         let [width] = weights.shape("m.dec_in.bias")?;
-        let block = |index| ConvNeXt::load(weights, &format!("m.dec.{index}"), width, 1);
+        let block =
+            |index| ConvNeXt::load(weights, &format!("m.dec.{index}"), width, 1, Int8::Multiplied);
         Ok(Self {
             input: Conv::load(weights, "m.dec_in", width, text_width + EXTRAS)?,
             blocks: (0..BLOCKS).map(block).collect::<Result<_>>()?,
             norm: LayerNorm::load(weights, "m.dec_norm", width)?,
-            head: Linear::load(weights, "m.head", MAPS * BINS, width)?,
+            head: Linear::load(weights, "m.head", [MAPS * BINS, width], Int8::Multiplied)?,
         })
     }
 

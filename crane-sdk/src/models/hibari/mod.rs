@@ -15,6 +15,7 @@ mod vocoder;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::nn::slices::Int8;
 use crate::source::OnnxCheckpoint;
 use crate::{Error, Result};
 use decoder::Decoder;
@@ -71,7 +72,7 @@ impl Hibari {
             let reason = format_args!("{phoneme:?} has the id {id}, and the voice has {rows}");
             return Err(Error::argument("vocab.json", reason));
         }
-        let text = TextEncoder::load(weights, "m.text")?;
+        let text = TextEncoder::load(weights, "m.text", Int8::Multiplied)?;
         let decoder = Decoder::load(weights, text.width())?;
         Ok(Self {
             vocabulary,

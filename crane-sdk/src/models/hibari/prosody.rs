@@ -2,7 +2,7 @@
 
 use super::text_encoder::TextEncoder;
 use crate::kernels::rows::gelu;
-use crate::nn::slices::{Conv, ConvNeXt};
+use crate::nn::slices::{Conv, ConvNeXt, Int8};
 use crate::source::OnnxCheckpoint;
 use crate::{Error, Result};
 
@@ -35,10 +35,10 @@ pub(super) struct Melody {
 
 impl Prosody {
     pub(super) fn load(weights: &OnnxCheckpoint) -> Result<Self> {
-        let text = TextEncoder::load(weights, "pn.text")?;
+        let text = TextEncoder::load(weights, "pn.text", Int8::Widened)?;
         let width = text.width();
         let block = |(index, dilation): (usize, &usize)| {
-            ConvNeXt::load(weights, &format!("pn.pro.{index}"), width, *dilation)
+            ConvNeXt::load(weights, &format!("pn.pro.{index}"), width, *dilation, Int8::Widened)
         };
         Ok(Self {
             duration: [

@@ -1,7 +1,7 @@
 //! Phoneme ids to vectors: two ConvNeXt blocks, then one transformer layer applied several times.
 
 use crate::Result;
-use crate::nn::slices::{ConvNeXt, EncoderLayer, LayerNorm};
+use crate::nn::slices::{ConvNeXt, EncoderLayer, Int8, LayerNorm};
 use crate::source::OnnxCheckpoint;
 
 const HEADS: usize = 2;
@@ -20,7 +20,7 @@ pub(super) struct TextEncoder {
 }
 
 impl TextEncoder {
-    pub(super) fn load(weights: &OnnxCheckpoint, name: &str) -> Result<Self> {
+    pub(super) fn load(weights: &OnnxCheckpoint, name: &str, int8: Int8) -> Result<Self> {
         let table = format!("{name}.emb.weight");
         let [rows, width] = weights.shape(&table)?;
         // How often the layer is applied is told by the graph alone.
@@ -30,12 +30,12 @@ impl TextEncoder {
             return Err(weights.misfit(&shared, format!("the graph applies it {turns} times")));
         }
         let convolution =
-            |index| ConvNeXt::load(weights, &format!("{name}.convs.{index}"), width, 1);
+            |index| ConvNeXt::load(weights, &format!("{name}.convs.{index}"), width, 1, int8);
         Ok(Self {
             embeddings: weights.tensor(&table, &[rows, width])?.to_vec(),
             width,
             convolutions: (0..2).map(convolution).collect::<Result<_>>()?,
-            layer: EncoderLayer::load(weights, &format!("{name}.attn"), width, HEADS)?,
+            layer: EncoderLayer::load(weights, &format!("{name}.attn"), width, HEADS, int8)?,
             turns,
             norm: LayerNorm::load(weights, &format!("{name}.norm"), width)?,
         })

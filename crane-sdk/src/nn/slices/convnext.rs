@@ -1,6 +1,6 @@
 //! ConvNeXt blocks (Liu et al. 2022) along rows that may arrive piece by piece.
 
-use super::{Depthwise, LayerNorm, Linear, Window};
+use super::{Depthwise, Int8, LayerNorm, Linear, Window};
 use crate::Result;
 use crate::kernels::rows::gelu;
 use crate::source::OnnxCheckpoint;
@@ -22,6 +22,7 @@ impl ConvNeXt {
         name: &str,
         width: usize,
         dilation: usize,
+        int8: Int8,
     ) -> Result<Self> {
         let weight_name = format!("{name}.dw.weight");
         let [_, _, taps] = weights.shape(&weight_name)?;
@@ -34,8 +35,8 @@ impl ConvNeXt {
         Ok(Self {
             depthwise: Depthwise::new(weight, bias, dilation),
             norm: LayerNorm::load(weights, &format!("{name}.norm"), width)?,
-            up: Linear::load(weights, &format!("{name}.pw1"), hidden, width)?,
-            down: Linear::load(weights, &format!("{name}.pw2"), width, hidden)?,
+            up: Linear::load(weights, &format!("{name}.pw1"), [hidden, width], int8)?,
+            down: Linear::load(weights, &format!("{name}.pw2"), [width, hidden], int8)?,
             gamma: weights.tensor(&format!("{name}.gamma"), &[width])?.to_vec(),
         })
     }

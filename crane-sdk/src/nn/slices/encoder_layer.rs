@@ -1,7 +1,7 @@
 //! A transformer layer that normalises first and attends everywhere, without positions (Vaswani et al. 2017; Xiong et al. 2020).
 
 use super::linear::{packed, product};
-use super::{LayerNorm, Linear, add};
+use super::{Int8, LayerNorm, Linear, add};
 use crate::Result;
 use crate::kernels::rows::gelu;
 use crate::source::OnnxCheckpoint;
@@ -26,6 +26,7 @@ impl EncoderLayer {
         name: &str,
         width: usize,
         heads: usize,
+        int8: Int8,
     ) -> Result<Self> {
         let [hidden] = weights.shape(&format!("{name}.linear1.bias"))?;
         let fused = format!("{name}.self_attn.in_proj_");
@@ -40,13 +41,18 @@ impl EncoderLayer {
             query_key_value: Linear::load_named(
                 weights,
                 &[format!("{fused}weight"), format!("{fused}bias")],
-                3 * width,
-                width,
+                [3 * width, width],
+                int8,
             )?,
-            out: Linear::load(weights, &format!("{name}.self_attn.out_proj"), width, width)?,
+            out: Linear::load(
+                weights,
+                &format!("{name}.self_attn.out_proj"),
+                [width, width],
+                int8,
+            )?,
             norm_feed_forward: LayerNorm::load(weights, &format!("{name}.norm2"), width)?,
-            up: Linear::load(weights, &format!("{name}.linear1"), hidden, width)?,
-            down: Linear::load(weights, &format!("{name}.linear2"), width, hidden)?,
+            up: Linear::load(weights, &format!("{name}.linear1"), [hidden, width], int8)?,
+            down: Linear::load(weights, &format!("{name}.linear2"), [width, hidden], int8)?,
             width,
             heads,
         })

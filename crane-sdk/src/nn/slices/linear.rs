@@ -7,6 +7,15 @@ use crate::kernels::dense::{DenseMatrix, DenseType, matmul, matmul_windows};
 use crate::source::OnnxCheckpoint;
 use crate::{Error, Result};
 
+/// How matrices that are stored as int8 are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Int8 {
+    /// As floats: for what small differences add up in, such as a pitch, whose phase is a sum over time.
+    Widened,
+    /// As they are, with activations of 16 bits, where that is faster.
+    Multiplied,
+}
+
 /// A matrix `[outputs, inputs]` with a bias.
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -25,23 +34,24 @@ impl Linear {
     pub(crate) fn load(
         weights: &OnnxCheckpoint,
         name: &str,
-        outputs: usize,
-        inputs: usize,
+        [outputs, inputs]: [usize; 2],
+        int8: Int8,
     ) -> Result<Self> {
         let names = [format!("{name}.weight"), format!("{name}.bias")];
-        Self::load_named(weights, &names, outputs, inputs)
+        Self::load_named(weights, &names, [outputs, inputs], int8)
     }
 
-    /// A matrix and its bias. What is stored as int8 is multiplied so where that is faster.
+    /// A matrix and its bias.
     pub(crate) fn load_named(
         weights: &OnnxCheckpoint,
         [weight, bias]: &[String; 2],
-        outputs: usize,
-        inputs: usize,
+        [outputs, inputs]: [usize; 2],
+        int8: Int8,
     ) -> Result<Self> {
         let (matrix, bias) =
             (weights.tensor(weight, &[outputs, inputs])?, weights.tensor(bias, &[outputs])?);
-        let bytes = weights.bytes(weight).filter(|_| ByteMatrix::pays());
+        let bytes =
+            weights.bytes(weight).filter(|_| int8 == Int8::Multiplied && ByteMatrix::pays());
         let bytes =
             bytes.and_then(|(numbers, scale)| ByteMatrix::new(numbers, scale, outputs, inputs));
         match bytes {

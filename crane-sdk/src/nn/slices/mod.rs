@@ -19,7 +19,7 @@ pub(crate) use convnext::ConvNeXt;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use encoder_layer::{EncoderLayer, softmax};
 pub(crate) use layer_norm::LayerNorm;
-pub(crate) use linear::Linear;
+pub(crate) use linear::{Int8, Linear};
 pub(crate) use local_attention::LocalAttention;
 pub(crate) use snake::Snake;
 pub(crate) use upsample::{Held, Upsample};

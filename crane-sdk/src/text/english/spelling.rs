@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::Result;
-use crate::nn::slices::{EncoderLayer, LayerNorm, Linear};
+use crate::nn::slices::{EncoderLayer, Int8, LayerNorm, Linear};
 use crate::source::OnnxCheckpoint;
 
 const LAYERS: usize = 4;
@@ -59,7 +59,11 @@ impl Speller {
                 weights.misfit("m.emb.weight", "it has fewer rows than oov.json has letters")
             );
         }
-        let layer = |index| EncoderLayer::load(weights, &format!("m.layers.{index}"), width, HEADS);
+        let layer = |index| {
+            let name = format!("m.layers.{index}");
+            EncoderLayer::load(weights, &name, width, HEADS, Int8::Widened)
+        };
+        let outputs = SLOTS * (alphabet.phonemes.len() + 1);
         Ok(Self {
             ids,
             most: alphabet.most,
@@ -68,7 +72,7 @@ impl Speller {
             positions: weights.tensor("m.pos", &[places, width])?.to_vec(),
             layers: (0..LAYERS).map(layer).collect::<Result<_>>()?,
             norm: LayerNorm::load(weights, "m.norm", width)?,
-            head: Linear::load(weights, "m.head", SLOTS * (alphabet.phonemes.len() + 1), width)?,
+            head: Linear::load(weights, "m.head", [outputs, width], Int8::Widened)?,
             phonemes: alphabet.phonemes,
         })
     }
