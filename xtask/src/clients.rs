@@ -3,39 +3,23 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::process;
-use crate::setup::{Outcome, apt_install};
+use crate::python::Environment;
+use crate::setup::Outcome;
 
-/// What the environment holds, with versions.
-const REQUIREMENTS: &str = "xtask/clients/requirements.txt";
+const PYTHON: Environment =
+    Environment { name: "clients", requirements: "xtask/clients/requirements.txt" };
 /// The models that answer, among the test weights: one for chat, one for tools, one that speaks.
 const MODELS: [&str; 3] =
     ["smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "hibari"];
 /// A checkpoint of the repository whose replies take no time.
 const TINY: &str = "crane-sdk/tests/fixtures/qwen2_tied";
 
-/// Makes the environment, unless it was made from these very requirements.
+/// Installs the clients.
 pub fn install() -> Result<Outcome> {
-    let folder = folder()?;
-    let place = folder.display().to_string();
-    let wanted = std::fs::read(process::root().join(REQUIREMENTS))
-        .with_context(|| format!("reading {REQUIREMENTS}"))?;
-    let stamp = folder.join("installed-from.txt");
-    if std::fs::read(&stamp).is_ok_and(|from| from == wanted) {
-        return Ok(Outcome::Present(place));
-    }
-    if process::output(process::command("python3").args(["-c", "import ensurepip, venv"])).is_err()
-    {
-        apt_install("python3-venv")?;
-    }
-    process::run(process::command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    let mut pip = process::command(python()?);
-    pip.args(["-m", "pip", "install", "--quiet", "-r", REQUIREMENTS]);
-    process::run(&mut pip)?;
-    std::fs::write(&stamp, wanted).with_context(|| format!("writing {}", stamp.display()))?;
-    Ok(Outcome::Installed(place))
+    PYTHON.install()
 }
 
 /// The tests of the official clients, with a `crane` built for them.
@@ -47,7 +31,7 @@ pub fn conformance() -> Result<Command> {
         bail!("{} is missing; `cargo xtask setup` fetches it", missing.display());
     }
     let crane = crane()?;
-    let mut tests = process::command(python()?);
+    let mut tests = process::command(PYTHON.program()?);
     tests.arg("xtask/clients/conformance.py");
     tests.arg(crane).args(models);
     Ok(tests)
@@ -64,12 +48,4 @@ pub fn robustness() -> Result<Command> {
 fn crane() -> Result<PathBuf> {
     process::run(&mut process::cargo("build --release -p crane-native --bin crane"))?;
     Ok(process::target_dir()?.join("release/crane"))
-}
-
-fn folder() -> Result<PathBuf> {
-    Ok(process::target_dir()?.join("clients"))
-}
-
-fn python() -> Result<PathBuf> {
-    Ok(folder()?.join("bin/python"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{self, find_program};
-use crate::{clients, wasm_std, weights};
+use crate::{clients, listening, wasm_std, weights};
 
 /// What a step found or did, and where.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "headless Firefox", work: install_firefox },
     Step { name: "test weights", work: weights::fetch },
     Step { name: "Python clients of OpenAI and Anthropic", work: clients::install },
+    Step { name: "a speech recogniser", work: listening::install },
 ];
 
 impl Step {

@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::report::Report;
 use crate::setup::{self, STEPS};
-use crate::{checks, clients, golden, process, wasm};
+use crate::{checks, clients, golden, listening, process, wasm};
 
 /// Everything. With `strict`, a test whose weights are missing fails instead of being skipped.
 pub fn all(strict: bool) -> ExitCode {
@@ -45,9 +45,11 @@ pub fn all(strict: bool) -> ExitCode {
             if let Some(firefox) = setup::firefox() {
                 tests.env("FIREFOX", firefox);
             }
+            tests.env("CRANE_SPEECH_WAV", listening::recording()?);
             demand_weights(tests)
         });
     }
+    report.suite("what a recogniser hears", listening::transcription);
     report.finish()
 }
 

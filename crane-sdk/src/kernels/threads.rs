@@ -68,19 +68,22 @@ fn distribute(items: usize, cost: usize, body: &Body<'_>) {
 
 /// Calls `body` with each run of `size` items of `slice` (the last may be shorter) and its number, on several threads if it pays.
 ///
-/// `cost` is the work of one run in multiply-adds.
+/// `cost` is the work of one run in multiply-adds; the body, which also gets `room` floats, is as [`parallel_for`] and
+/// [`parallel_with`] say.
 pub fn parallel_chunks<T: Send>(
     slice: &mut [T],
     size: usize,
     cost: usize,
-    body: impl Fn(usize, &mut [T]) + Sync,
+    room: usize,
+    body: impl Fn(usize, &mut [T], &mut [f32]) + Sync,
 ) {
     let (len, size) = (slice.len(), size.max(1));
     let shared = Shared::new(slice);
-    parallel_for(len.div_ceil(size), cost, |range| {
+    parallel_with(len.div_ceil(size), cost, room, |range, room| {
         for index in range {
             // SAFETY: runs do not overlap, and each is given to one thread.
-            body(index, unsafe { shared.slice(index * size..len.min((index + 1) * size)) });
+            let run = unsafe { shared.slice(index * size..len.min((index + 1) * size)) };
+            body(index, run, room);
         }
     });
 }
@@ -293,12 +296,12 @@ mod tests {
     #[test]
     fn chunks_are_the_whole_slice() {
         let mut numbers = vec![0usize; 1001];
-        parallel_chunks(&mut numbers, 10, LEAST_WORK, |index, run| {
+        parallel_chunks(&mut numbers, 10, LEAST_WORK, 0, |index, run, _| {
             assert_eq!(run.len(), if index == 100 { 1 } else { 10 });
             run.iter_mut().for_each(|number| *number += index + 1);
         });
         assert!(numbers.iter().enumerate().all(|(i, number)| *number == i / 10 + 1));
-        parallel_chunks(&mut [0u8; 0], 0, 1, |_, _| panic!("there is nothing"));
+        parallel_chunks(&mut [0u8; 0], 0, 1, 0, |_, _, _| panic!("there is nothing"));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Conv {
         let of_phase = |phase: usize| (count + dilation - 1 - phase) / dilation;
         let length = of_phase(0) + taps - 1;
         let mut apart = vec![0f32; dilation * length * inputs];
-        parallel_chunks(&mut apart, inputs, inputs, |index, row| {
+        parallel_chunks(&mut apart, inputs, inputs, 0, |index, row, _| {
             let from = (index % length * dilation + index / length) * inputs;
             if let Some(from) = rows.get(from..from + inputs) {
                 row.copy_from_slice(from);
@@ -98,7 +98,7 @@ impl Conv {
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
         let width = outputs.iter().map(Vec::len).sum::<usize>() / count.max(1);
         let mut out = vec![0f32; count * width];
-        parallel_chunks(&mut out, width, width, |index, row| {
+        parallel_chunks(&mut out, width, width, 0, |index, row, _| {
             let from = index / dilation * width;
             let rows = outputs.get(index % dilation);
             if let Some(from) = rows.and_then(|rows| rows.get(from..from + width)) {

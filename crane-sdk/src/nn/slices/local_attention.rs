@@ -40,35 +40,43 @@ impl LocalAttention {
         let all = self.query_key_value.forward(&self.norm.forward(x))?; // [rows, 3 * width]
         let mut attended = vec![0f32; x.len()];
         let (run, cost) = (self.window(), self.window * self.window() * 2);
-        parallel_chunks(&mut attended, run, cost, |window, out| {
+        // A head's queries and keys, and a query's scores: loops take no memory of their own.
+        let room = (2 * self.head_dim() + 1) * self.window;
+        parallel_chunks(&mut attended, run, cost, room, |window, out, room| {
             let rows = all.get(window * run * 3..(window + 1) * run * 3);
-            self.attend(rows.unwrap_or_default(), out);
+            self.attend(rows.unwrap_or_default(), out, room);
         });
         add(x, &self.out.forward(&attended)?);
         Ok(())
     }
 
+    fn head_dim(&self) -> usize {
+        2 * self.rotary.half
+    }
+
     /// One window: `all` `[window, 3 * width]`, `out` `[window, width]`.
-    fn attend(&self, all: &[f32], out: &mut [f32]) {
-        let size = 2 * self.rotary.half;
+    fn attend(&self, all: &[f32], out: &mut [f32], room: &mut [f32]) {
+        let size = self.head_dim();
         let scale = 1.0 / (size as f32).sqrt();
+        let (queries, rest) = room.split_at_mut(self.window * size);
+        let (keys, scores) = rest.split_at_mut(self.window * size);
         for head in (0..self.width).step_by(size) {
             let part = |which: usize| {
                 let start = which * self.width + head;
                 all.chunks_exact(3 * self.width)
                     .map(move |row| row.get(start..start + size).unwrap_or_default())
             };
-            let turned = |which: usize| -> Vec<f32> {
-                part(which).enumerate().flat_map(|(row, x)| self.turn(x, row)).collect()
-            };
-            let (query, key) = (turned(0), turned(1));
-            for (query, out) in query.chunks_exact(size).zip(out.chunks_exact_mut(self.width)) {
-                let score = |key: &[f32]| -> f32 {
-                    scale * query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>()
-                };
-                let mut scores: Vec<f32> = key.chunks_exact(size).map(score).collect();
-                softmax(&mut scores);
-                for (value, weight) in part(2).zip(&scores) {
+            for (which, turned) in [&mut *queries, &mut *keys].into_iter().enumerate() {
+                for (row, (x, out)) in part(which).zip(turned.chunks_exact_mut(size)).enumerate() {
+                    self.turn(x, row, out);
+                }
+            }
+            for (query, out) in queries.chunks_exact(size).zip(out.chunks_exact_mut(self.width)) {
+                for (score, key) in scores.iter_mut().zip(keys.chunks_exact(size)) {
+                    *score = scale * query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>();
+                }
+                softmax(scores);
+                for (value, weight) in part(2).zip(&*scores) {
                     for (out, value) in out.iter_mut().skip(head).zip(value) {
                         *out += weight * value;
                     }
@@ -78,15 +86,17 @@ impl LocalAttention {
     }
 
     /// One head of one row, rotated: element i pairs with i + half.
-    fn turn(&self, x: &[f32], row: usize) -> Vec<f32> {
+    fn turn(&self, x: &[f32], row: usize, out: &mut [f32]) {
         let half = self.rotary.half;
         let (low, high) = x.split_at(half);
         let angle =
             |table: &[f32], i: usize| table.get(row * half + i).copied().unwrap_or_default();
-        let pairs = || low.iter().zip(high).enumerate();
+        let (first, second) = out.split_at_mut(half);
         let (sin, cos) = (&self.rotary.sin, &self.rotary.cos);
-        let first = pairs().map(|(i, (a, b))| a * angle(cos, i) - b * angle(sin, i));
-        let second = pairs().map(|(i, (a, b))| b * angle(cos, i) + a * angle(sin, i));
-        first.chain(second).collect()
+        let pairs = low.iter().zip(high).zip(first.iter_mut().zip(second));
+        for (i, ((a, b), (first, second))) in pairs.enumerate() {
+            *first = a * angle(cos, i) - b * angle(sin, i);
+            *second = b * angle(cos, i) + a * angle(sin, i);
+        }
     }
 }
