@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks a server for everything that it offers, through the official clients.
+"""Asks a server for everything that it offers, through the official clients and LangChain's.
 
     conformance.py CRANE CHAT TOOLS VOICE    start `CRANE serve` with a model for chat, one for tools and one that speaks,
                                              and run every test
@@ -7,6 +7,8 @@
 
 import contextlib
 import json
+import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ import unittest
 from collections.abc import Iterator
 
 import anthropic
+import langchain_openai
 import openai
 import pydantic
 
@@ -249,6 +252,43 @@ class Tools(unittest.TestCase):
         self.assertTrue(said.output_text)
 
 
+class LangChain(unittest.TestCase):
+    """LangChain's model for chat and a model for tools."""
+
+    client: openai.OpenAI
+
+    def model(self, **options) -> langchain_openai.ChatOpenAI:
+        base = str(self.client.base_url)
+        options = {"temperature": 0, "max_tokens": 60, "max_retries": 0, **options}
+        return langchain_openai.ChatOpenAI(model="m", base_url=base, api_key=KEY, **options)
+
+    def test_invoke_and_stream(self):
+        question = [("system", "Be brief."), ("human", MESSAGES[0]["content"])]
+        whole = self.model().invoke(question)
+        self.assertTrue(whole.content)
+        usage = whole.usage_metadata
+        self.assertEqual(usage["total_tokens"], usage["input_tokens"] + usage["output_tokens"])
+        chunks = list(self.model(stream_usage=True).stream(question))
+        self.assertEqual("".join(chunk.content for chunk in chunks), whole.content)
+        counted = [chunk.usage_metadata["output_tokens"] for chunk in chunks if chunk.usage_metadata]
+        self.assertEqual(sum(counted), usage["output_tokens"])
+
+    def test_structured_output(self):
+        for method in ("json_schema", "function_calling"):
+            asked = self.model(temperature=1, seed=3).with_structured_output(City, method=method)
+            self.assertIsInstance(asked.invoke("Tell me of Oslo."), City)
+
+    def test_tools(self):
+        bound = self.model().bind_tools([{"type": "function", "function": WEATHER}], tool_choice="get_weather")
+        (call,) = bound.invoke(QUESTION).tool_calls
+        self.assertEqual((call["name"], set(call["args"])), ("get_weather", {"city", "unit"}))
+
+    def test_errors(self):
+        with self.assertRaises(openai.BadRequestError) as told:
+            self.model(temperature=9).invoke("Hello")
+        self.assertEqual(told.exception.param, "temperature")
+
+
 class Claude(unittest.TestCase):
     """Anthropic's client and a model for tools."""
 
@@ -333,12 +373,21 @@ def serving(crane: str, model: str, voice: str) -> Iterator[str]:
         sys.exit(f"the server ended with {server.returncode}")
 
 
+def javascript(address: str, tools: bool) -> bool:
+    """Runs the tests of the client for JavaScript, whose runner prints its own counts; whether they passed."""
+    script = pathlib.Path(__file__).with_name("conformance.mjs")
+    known = {**os.environ, "BASE_URL": f"{address}/v1", "API_KEY": KEY, "TOOLS": "1" if tools else ""}
+    sys.stdout.flush()
+    return subprocess.run(["node", "--test", script], env=known, check=False).returncode == 0
+
+
 def main() -> None:
     if len(sys.argv) != 5:
         sys.exit(__doc__)
     crane, chat, tools, voice = sys.argv[1:]
     counts = {"passed": 0, "failed": 0}
-    for model, cases in ((chat, [Chat]), (tools, [Tools, Claude])):
+    javascript_passed = True
+    for model, cases in ((chat, [Chat]), (tools, [Tools, LangChain, Claude])):
         with serving(crane, model, voice) as address:
             for case in cases:
                 official = anthropic.Anthropic if case is Claude else openai.OpenAI
@@ -349,9 +398,10 @@ def main() -> None:
                 failed = len(result.failures) + len(result.errors)
                 counts["failed"] += failed
                 counts["passed"] += result.testsRun - failed
+            javascript_passed &= javascript(address, tools=model == tools)
     # In the words that `cargo xtask test` counts.
     print(f"{counts['passed']} passed, {counts['failed']} failed")
-    sys.exit(counts["failed"] > 0)
+    sys.exit(counts["failed"] > 0 or not javascript_passed)
 
 
 if __name__ == "__main__":

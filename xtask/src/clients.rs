@@ -1,4 +1,4 @@
-//! The official clients of OpenAI and Anthropic against `crane serve`: a Python environment of its own, and the tests in it.
+//! The official clients of OpenAI (Python, JavaScript) and Anthropic, and LangChain's, against `crane serve`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,7 +17,7 @@ const MODELS: [&str; 3] =
 /// A checkpoint of the repository whose replies take no time.
 const TINY: &str = "crane-sdk/tests/fixtures/qwen2_tied";
 
-/// Installs the clients.
+/// Installs the clients for Python.
 pub fn install() -> Result<Outcome> {
     PYTHON.install()
 }

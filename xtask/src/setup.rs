@@ -33,10 +33,11 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm packages of npm/", work: || install_packages("npm") },
     Step { name: "npm packages of npm/reference/", work: || install_packages("npm/reference") },
     Step { name: "npm packages of web/", work: || install_packages("web") },
+    Step { name: "OpenAI's client for JavaScript", work: || install_packages("xtask/clients") },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "headless Firefox", work: install_firefox },
     Step { name: "test weights", work: weights::fetch },
-    Step { name: "Python clients of OpenAI and Anthropic", work: clients::install },
+    Step { name: "Python clients of OpenAI, Anthropic and LangChain", work: clients::install },
     Step { name: "a speech recogniser", work: listening::install },
 ];
 
