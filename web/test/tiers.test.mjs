@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
 import { ISOLATION, serve } from "./serve.mjs";
-import { answerNatively, lacksBinary, lacksWeights, references, SMOLLM2 } from "./weights.mjs";
+import { answerNatively, lacksBinary, lacksWeights, QWEN, references, SMOLLM2 } from "./weights.mjs";
 
 const TOKENS = 64;
 
@@ -20,7 +20,7 @@ after(async () => {
 });
 
 /** What an engine answers to every reference prompt, after its start in a page of its own. */
-async function answer({ address }, options) {
+async function answer({ address }, options, { model = SMOLLM2, cases = references(), tokens = TOKENS } = {}) {
   const page = await browser.newPage();
   try {
     await page.goto(`${address}/blank`);
@@ -36,7 +36,7 @@ async function answer({ address }, options) {
         crane.dispose();
         return { answers, instructionSet, tier: tier.name, threadCount, cores: navigator.hardwareConcurrency };
       },
-      [`/models/${SMOLLM2}`, options, references().map(({ prompt_ids }) => prompt_ids), TOKENS],
+      [`/models/${model}`, options, cases.map(({ prompt_ids }) => prompt_ids), tokens],
     );
   } finally {
     await page.close();
@@ -63,6 +63,13 @@ test("every build answers as the native program", async (t) => {
       assert.deepEqual(found.answers, native);
     });
   }
+});
+
+test("Qwen2.5-0.5B answers as the native program", async (t) => {
+  if (lacksWeights(t, QWEN) || lacksBinary(t)) return;
+  const [cases, tokens] = [references(QWEN).slice(0, 2), 24];
+  const found = await answer(isolated, {}, { model: QWEN, cases, tokens });
+  assert.deepEqual(found.answers, cases.map(({ messages }) => answerNatively(messages, tokens, QWEN).output_ids));
 });
 
 test("where threads do not start, one does, unless they were asked for", async (t) => {

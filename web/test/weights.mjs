@@ -8,6 +8,8 @@ import { MODELS } from "./serve.mjs";
 
 /** The model of the tests. */
 export const SMOLLM2 = "smollm2-135m-instruct-q4_1.gguf";
+/** A larger one, for what must hold of both. */
+export const QWEN = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const BINARY = process.env.CRANE_BIN ?? join(ROOT, "target", "release", "crane");
@@ -20,8 +22,8 @@ export function lacking(test, what) {
 }
 
 /** Whether the weights are missing; the test is then skipped. */
-export function lacksWeights(test) {
-  return !existsSync(join(MODELS, SMOLLM2)) && lacking(test, join(MODELS, SMOLLM2));
+export function lacksWeights(test, model = SMOLLM2) {
+  return !existsSync(join(MODELS, model)) && lacking(test, join(MODELS, model));
 }
 
 /** Whether the native program is missing; the test is then skipped. */
@@ -30,17 +32,18 @@ export function lacksBinary(test) {
 }
 
 /** Chats with prompt ids and greedy output ids, made by the reference implementation in f32. */
-export function references() {
-  return JSON.parse(readFileSync(join(ROOT, "crane-sdk/tests/fixtures/refs/smollm2.json"), "utf8")).cases;
+export function references(model = SMOLLM2) {
+  const name = model === QWEN ? "qwen" : "smollm2";
+  return JSON.parse(readFileSync(join(ROOT, `crane-sdk/tests/fixtures/refs/${name}.json`), "utf8")).cases;
 }
 
 /** What the native program answers, greedily: the object that `crane run --json` prints. */
-export function answerNatively(messages, tokens) {
+export function answerNatively(messages, tokens, name = SMOLLM2) {
   const folder = mkdtempSync(join(tmpdir(), "crane-"));
   try {
     const file = join(folder, "messages.json");
     writeFileSync(file, JSON.stringify(messages));
-    const model = join(MODELS, SMOLLM2);
+    const model = join(MODELS, name);
     const options = ["run", "-m", model, "-t", "1", "--temp", "0", "-n", String(tokens), "--json", "--messages", file];
     return JSON.parse(execFileSync(BINARY, options, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }));
   } finally {
