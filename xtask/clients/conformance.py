@@ -153,6 +153,8 @@ class Chat(unittest.TestCase):
         with self.client.audio.speech.with_streaming_response.create(response_format="wav", **options) as response:
             pieces = list(response.iter_bytes())
         self.assertEqual(b"".join(pieces)[44:], sound)
+        whole = self.client.audio.speech.create(response_format="flac", **options).content
+        self.assertEqual(whole[:4], b"fLaC")
         with self.assertRaises(openai.BadRequestError) as told:
             self.client.audio.speech.create(response_format="mp3", **options)
         self.assertEqual(told.exception.param, "response_format")
