@@ -20,6 +20,7 @@ import anthropic
 import langchain_openai
 import openai
 import pydantic
+from deployment import Deployment
 
 MESSAGES = [{"role": "user", "content": "Name three rivers of Europe."}]
 KEY = "sesame"
@@ -389,8 +390,9 @@ def main() -> None:
     crane, chat, tools, voice = sys.argv[1:]
     counts = {"passed": 0, "failed": 0}
     javascript_passed = True
-    for model, cases in ((chat, [Chat]), (tools, [Tools, LangChain, Claude])):
+    for model, cases in ((chat, [Chat, Deployment]), (tools, [Tools, LangChain, Claude])):
         with serving(crane, model, voice) as address:
+            Deployment.address, Deployment.crane = address, crane
             for case in cases:
                 official = anthropic.Anthropic if case is Claude else openai.OpenAI
                 base = address if case is Claude else f"{address}/v1"
