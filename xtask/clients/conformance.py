@@ -20,6 +20,7 @@ import anthropic
 import langchain_openai
 import openai
 import pydantic
+from deployment import Deployment
 
 MESSAGES = [{"role": "user", "content": "Name three rivers of Europe."}]
 KEY = "sesame"
@@ -153,6 +154,8 @@ class Chat(unittest.TestCase):
         with self.client.audio.speech.with_streaming_response.create(response_format="wav", **options) as response:
             pieces = list(response.iter_bytes())
         self.assertEqual(b"".join(pieces)[44:], sound)
+        whole = self.client.audio.speech.create(response_format="flac", **options).content
+        self.assertEqual(whole[:4], b"fLaC")
         with self.assertRaises(openai.BadRequestError) as told:
             self.client.audio.speech.create(response_format="mp3", **options)
         self.assertEqual(told.exception.param, "response_format")
@@ -387,8 +390,9 @@ def main() -> None:
     crane, chat, tools, voice = sys.argv[1:]
     counts = {"passed": 0, "failed": 0}
     javascript_passed = True
-    for model, cases in ((chat, [Chat]), (tools, [Tools, LangChain, Claude])):
+    for model, cases in ((chat, [Chat, Deployment]), (tools, [Tools, LangChain, Claude])):
         with serving(crane, model, voice) as address:
+            Deployment.address, Deployment.crane = address, crane
             for case in cases:
                 official = anthropic.Anthropic if case is Claude else openai.OpenAI
                 base = address if case is Claude else f"{address}/v1"

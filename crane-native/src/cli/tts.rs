@@ -1,6 +1,5 @@
 //! `crane tts`: text in, sound out.
 
-mod flac;
 mod incoming;
 mod recording;
 mod sink;

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::flac;
 use crate::cli::args::Format;
 use crate::cli::exit::{Failure, Result};
+use crate::flac;
 
 /// What is to be written.
 #[derive(Debug)]
@@ -121,8 +121,9 @@ impl Sink {
                 partial.into_place()
             }
             Sink::Flac(samples, sample_rate, mut file, partial) => {
-                file.write_all(&flac::encode(&samples, sample_rate)?)
-                    .map_err(|error| cannot("write", &partial.path, error))?;
+                let bytes = flac::encode(&samples, sample_rate)
+                    .map_err(|error| Failure::Other(error.to_string()))?;
+                file.write_all(&bytes).map_err(|error| cannot("write", &partial.path, error))?;
                 partial.into_place()
             }
             Sink::Pcm(mut file, partial) => {

@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::flac;
 use crate::server::app::App;
-use crate::server::wire::{ApiError, Fields, SpeechRequest};
+use crate::server::wire::{ApiError, AudioFormat, Fields, SpeechRequest, in_16_bits};
 
 /// Pieces of sound that may be made before the client has read the first.
 const AHEAD: usize = 16;
@@ -74,11 +75,27 @@ fn say(
         }
     };
     let (rate, speech) = speech;
+    if request.format == AudioFormat::Flac {
+        let mut held = Vec::new();
+        for samples in speech {
+            match samples {
+                Ok(_) if sender.is_closed() => return,
+                Ok(samples) => held.extend(in_16_bits(&samples).map(i32::from)),
+                Err(error) => {
+                    let _ = sender.blocking_send(Err(error.into()));
+                    return;
+                }
+            }
+        }
+        let file = flac::encode(&held, rate).map(Bytes::from).map_err(ApiError::internal);
+        let _ = sender.blocking_send(file);
+        return;
+    }
     let mut head = Some(request.format.head(rate));
     for samples in speech {
         let piece = samples.map(|samples| {
             let mut bytes = head.take().unwrap_or_default();
-            bytes.extend(request.format.bytes(&samples));
+            bytes.extend(in_16_bits(&samples).flat_map(i16::to_le_bytes));
             Bytes::from(bytes)
         });
         let failed = piece.is_err();

@@ -30,7 +30,7 @@ pub use messages::Conversation;
 pub use response_shape::ResponseShape;
 pub use responses::ResponseRequest;
 pub use sampling::Asked;
-pub use speech::SpeechRequest;
+pub use speech::{AudioFormat, SpeechRequest, in_16_bits};
 pub use text::{DetokenizeRequest, TemplateRequest, TokenizeRequest};
 pub use tokens::{Chosen, Teller, Told, finish_reason};
 pub use tools::{Call, CallTeller, Part, ToolUse, gather};

@@ -25,6 +25,8 @@ pub enum AudioFormat {
     Wav,
     /// Little-endian samples without a head.
     Pcm,
+    /// A whole FLAC file, sent at the end: its head sums up what follows.
+    Flac,
 }
 
 /// A text that is to be said.
@@ -53,8 +55,9 @@ impl SpeechRequest {
         let format = match fields.string("response_format")?.as_deref() {
             None | Some("wav") => AudioFormat::Wav,
             Some("pcm") => AudioFormat::Pcm,
+            Some("flac") => AudioFormat::Flac,
             Some(other) => {
-                let reason = format_args!("is {other:?}; sound is written as wav or pcm");
+                let reason = format_args!("is {other:?}; sound is written as wav, pcm or flac");
                 return Err(ApiError::unsupported("response_format", reason));
             }
         };
@@ -73,12 +76,13 @@ impl AudioFormat {
         match self {
             AudioFormat::Wav => "audio/wav",
             AudioFormat::Pcm => "audio/pcm",
+            AudioFormat::Flac => "audio/flac",
         }
     }
 
-    /// What stands before the samples.
+    /// What stands before the samples that are sent as they are made.
     pub fn head(self, sample_rate: u32) -> Vec<u8> {
-        if self == AudioFormat::Pcm {
+        if self != AudioFormat::Wav {
             return Vec::new();
         }
         // The lengths are not known yet; the largest number stands for that.
@@ -100,10 +104,9 @@ impl AudioFormat {
         head.extend(unknown.to_le_bytes());
         head
     }
+}
 
-    /// Samples from −1 to 1 as bytes.
-    pub fn bytes(self, samples: &[f32]) -> Vec<u8> {
-        let sample = |sample: &f32| ((sample.clamp(-1.0, 1.0) * 32767.0) as i16).to_le_bytes();
-        samples.iter().flat_map(sample).collect()
-    }
+/// Samples from −1 to 1 in 16 bits.
+pub fn in_16_bits(samples: &[f32]) -> impl Iterator<Item = i16> {
+    samples.iter().map(|sample| (sample.clamp(-1.0, 1.0) * 32767.0) as i16)
 }

@@ -367,6 +367,14 @@ fn texts_are_read_aloud() {
         );
         assert!(head == 0 || &sound[..4] == b"RIFF" && &sound[36..40] == b"data");
     }
+    let mut response = ask(&json!({ "response_format": "flac" }));
+    assert_eq!(response.headers()["content-type"], "audio/flac");
+    let file = response.body_mut().read_to_vec().unwrap();
+    assert!(file.len() < expected.len(), "{} bytes", file.len());
+    let mut reader = claxon::FlacReader::new(file.as_slice()).unwrap();
+    assert_eq!(reader.streaminfo().sample_rate, 24_000);
+    let samples = reader.samples().map(|sample| i16::try_from(sample.unwrap()).unwrap());
+    assert!(samples.flat_map(i16::to_le_bytes).collect::<Vec<_>>() == expected);
     // Who leaves makes room: the next one is not kept waiting for a text that nobody hears.
     drop(ask(&json!({ "input": "This goes on and on. ".repeat(150) })));
     assert_eq!(ask(&json!({ "speed": 2 })).status(), 200);

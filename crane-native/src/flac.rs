@@ -6,14 +6,17 @@ use flacenc::config::Encoder;
 use flacenc::error::Verify as _;
 use flacenc::source::MemSource;
 
-use crate::cli::exit::{Failure, Result};
+/// The encoder failed; it says why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot encode FLAC: {0}")]
+pub(crate) struct EncodeError(String);
 
 /// Mono samples of 16 bits as a whole file.
 ///
 /// # Errors
-/// [`Failure::Other`] if the encoder fails.
-pub(super) fn encode(samples: &[i32], sample_rate: u32) -> Result<Vec<u8>> {
-    let failed = |reason: String| Failure::Other(format!("cannot encode FLAC: {reason}"));
+/// What the encoder says if it fails.
+pub(crate) fn encode(samples: &[i32], sample_rate: u32) -> Result<Vec<u8>, EncodeError> {
+    let failed = EncodeError;
     let config =
         Encoder::default().into_verified().map_err(|(_, error)| failed(error.to_string()))?;
     let source = MemSource::from_samples(samples, 1, 16, sample_rate as usize);
