@@ -1,9 +1,8 @@
 //! Reading aloud with Orpheus: a language model writes codes, the codec makes sound of them as they come.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::text_pieces::{self, Prompts, prompts};
+use super::text_pieces::{Prompts, prompts};
 use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{Codec, CodecStream, Noise, Snac, SnacStream, is_snac};
@@ -93,14 +92,6 @@ impl SpeechModel for OrpheusVoices {
         first
     }
 
-    fn pieces(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
-        Ok(text_pieces::pieces(text))
-    }
-
-    fn sentences(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
-        Ok(text_pieces::sentences(text))
-    }
-
     fn speak<'a>(
         self: Arc<Self>,
         pieces: Pieces<'a>,
@@ -131,11 +122,6 @@ impl SpeechModel for OrpheusVoices {
             piece: None,
             seed: voice.seed,
         }))
-    }
-
-    /// What it makes of letters is the model's own affair: none is left out.
-    fn unreadable(&self, _: &str, _: &Voice) -> Result<BTreeSet<char>> {
-        Ok(BTreeSet::new())
     }
 }
 

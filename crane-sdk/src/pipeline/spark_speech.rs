@@ -1,9 +1,8 @@
 //! Reading aloud with Spark-TTS: a language model chooses a speaker and writes codes, the codec makes sound of them as they come.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::text_pieces::{self, Prompts, prompts};
+use super::text_pieces::{Prompts, prompts};
 use super::text_to_speech::{Chunks, Pieces, Recording, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{
@@ -89,14 +88,6 @@ impl SpeechModel for SparkVoices {
         first
     }
 
-    fn pieces(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
-        Ok(text_pieces::pieces(text))
-    }
-
-    fn sentences(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
-        Ok(text_pieces::sentences(text))
-    }
-
     fn speak<'a>(
         self: Arc<Self>,
         pieces: Pieces<'a>,
@@ -135,11 +126,6 @@ impl SpeechModel for SparkVoices {
             codes: Vec::new(),
             seed: voice.seed,
         }))
-    }
-
-    /// What it makes of letters is the model's own affair: none is left out.
-    fn unreadable(&self, _: &str, _: &Voice) -> Result<BTreeSet<char>> {
-        Ok(BTreeSet::new())
     }
 }
 

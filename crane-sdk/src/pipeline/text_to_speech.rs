@@ -9,6 +9,7 @@ use super::hibari_speech::HibariVoices;
 use super::orpheus_speech::OrpheusVoices;
 use super::sentences::Sentences;
 use super::spark_speech::SparkVoices;
+use super::text_pieces;
 use crate::models::orpheus::Vocabulary;
 use crate::models::sparktts::Level;
 use crate::models::{LoadOptions, Room};
@@ -72,10 +73,14 @@ pub(super) trait SpeechModel: Debug + Send + Sync {
     fn sample_rate(&self) -> u32;
     fn voices(&self) -> Vec<&str>;
     fn default_voice(&self) -> &str;
-    /// A text in the pieces in which it is best said.
-    fn pieces(&self, text: &str, voice: &Voice) -> Result<Vec<String>>;
+    /// A text in the pieces in which it is best said: a few sentences, as language models are used to.
+    fn pieces(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
+        Ok(text_pieces::pieces(text))
+    }
     /// A text in sentences.
-    fn sentences(&self, text: &str, voice: &Voice) -> Result<Vec<String>>;
+    fn sentences(&self, text: &str, _: &Voice) -> Result<Vec<String>> {
+        Ok(text_pieces::sentences(text))
+    }
     /// `whole` says that all of the text is there: then what is wrong with it is said at once.
     fn speak<'a>(
         self: Arc<Self>,
@@ -83,7 +88,10 @@ pub(super) trait SpeechModel: Debug + Send + Sync {
         voice: &Voice,
         whole: bool,
     ) -> Result<Chunks<'a>>;
-    fn unreadable(&self, text: &str, voice: &Voice) -> Result<BTreeSet<char>>;
+    /// Letters that are left out. What a language model makes of letters is its own affair: none.
+    fn unreadable(&self, _: &str, _: &Voice) -> Result<BTreeSet<char>> {
+        Ok(BTreeSet::new())
+    }
 }
 
 /// A speech model with its voices and its way to read text: hibari, Orpheus or Spark-TTS.

@@ -1,7 +1,5 @@
 //! The loops of [`super::panels`] compiled for each instruction set, and the choice among them.
 
-use std::sync::OnceLock;
-
 use super::super::isa;
 use super::panels::{self, Work};
 use super::{DenseType, with_number};
@@ -26,38 +24,10 @@ impl Set {
     }
 }
 
-const PORTABLE: Set = Set { name: "portable", run: portable };
-
-/// The fastest loops that this processor runs.
-pub(super) fn fastest() -> &'static Set {
-    sets().first().unwrap_or(&PORTABLE)
-}
-
-/// Every set that this processor runs, the fastest first.
-pub(super) fn sets() -> &'static [Set] {
-    static SETS: OnceLock<Vec<Set>> = OnceLock::new();
-    SETS.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        let fast = [
-            isa::has_avx512().then_some(Set { name: "AVX-512", run: avx512 }),
-            isa::has_avx2().then_some(Set { name: "AVX2", run: avx2_fma }),
-        ];
-        #[cfg(target_arch = "aarch64")]
-        let fast = [isa::has_neon().then_some(Set { name: "NEON", run: neon })];
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let fast = [Some(Set { name: "SIMD128", run: simd128 })];
-        #[cfg(not(any(
-            target_arch = "x86_64",
-            target_arch = "aarch64",
-            all(target_arch = "wasm32", target_feature = "simd128")
-        )))]
-        let fast: [Option<Set>; 0] = [];
-        fast.into_iter().flatten().chain([PORTABLE]).collect()
-    })
-}
+isa::choose_set!();
 
 macro_rules! set {
-    ($name:ident, $vector:path $(, $feature:literal)?) => {
+    ($set:ident, $called:literal, $name:ident, $vector:path $(, $feature:literal)?) => {
         /// # Safety
         /// The processor must have the instructions, and `work` must be sound as [`panels::multiply`] says.
         $(#[target_feature(enable = $feature)])?
@@ -69,15 +39,17 @@ macro_rules! set {
             // SAFETY: as the caller says.
             with_number!(kind, N => unsafe { panels::multiply::<$vector, N>(work) })
         }
+
+        const $set: Set = Set { name: $called, run: $name };
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-set!(avx512, isa::avx512::Avx512, "avx512f");
+set!(AVX512, "AVX-512", avx512, isa::avx512::Avx512, "avx512f");
 #[cfg(target_arch = "x86_64")]
-set!(avx2_fma, isa::avx2::Avx2, "avx2,f16c,fma");
+set!(AVX2, "AVX2", avx2_fma, isa::avx2::Avx2, "avx2,f16c,fma");
 #[cfg(target_arch = "aarch64")]
-set!(neon, isa::neon::Neon, "neon");
+set!(NEON, "NEON", neon, isa::neon::Neon, "neon");
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-set!(simd128, isa::simd128::Simd128);
-set!(portable, isa::portable::Portable);
+set!(SIMD128, "SIMD128", simd128, isa::simd128::Simd128);
+set!(PORTABLE, "portable", portable, isa::portable::Portable);

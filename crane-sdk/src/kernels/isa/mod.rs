@@ -14,6 +14,38 @@ pub(super) mod simd128_pair;
 #[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests;
 
+/// Defines `sets()` and `fastest()` of a module whose loops of each instruction set are the constants `AVX512`, `AVX2`,
+/// `NEON`, `SIMD128` and `PORTABLE` of its type `Set`, those of other processors left out.
+macro_rules! choose_set {
+    () => {
+        /// The fastest loops that this processor runs.
+        pub(super) fn fastest() -> &'static Set {
+            sets().first().unwrap_or(&PORTABLE)
+        }
+
+        /// Every set that this processor runs, the fastest first.
+        pub(super) fn sets() -> &'static [Set] {
+            static SETS: std::sync::OnceLock<Vec<Set>> = std::sync::OnceLock::new();
+            SETS.get_or_init(|| {
+                #[cfg(target_arch = "x86_64")]
+                let fast = [isa::has_avx512().then_some(AVX512), isa::has_avx2().then_some(AVX2)];
+                #[cfg(target_arch = "aarch64")]
+                let fast = [isa::has_neon().then_some(NEON)];
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                let fast = [Some(SIMD128)];
+                #[cfg(not(any(
+                    target_arch = "x86_64",
+                    target_arch = "aarch64",
+                    all(target_arch = "wasm32", target_feature = "simd128")
+                )))]
+                let fast: [Option<Set>; 0] = [];
+                fast.into_iter().flatten().chain([PORTABLE]).collect()
+            })
+        }
+    };
+}
+pub(super) use choose_set;
+
 /// The environment variable that names the widest instruction set to use, for comparisons and bug reports.
 pub const VARIABLE: &str = "CRANE_ISA";
 

@@ -1,7 +1,5 @@
 //! The loops of [`super::loops`] compiled for each instruction set, and the choice among them.
 
-use std::sync::OnceLock;
-
 use super::super::isa;
 use super::loops::{self, DepthwiseRows, NormRow, SnakeRows};
 
@@ -23,30 +21,7 @@ pub(super) struct Set {
     pub depthwise: unsafe fn(&DepthwiseRows),
 }
 
-/// The fastest loops that this processor runs.
-pub(super) fn fastest() -> &'static Set {
-    sets().first().unwrap_or(&PORTABLE)
-}
-
-/// Every set that this processor runs, the fastest first.
-pub(super) fn sets() -> &'static [Set] {
-    static SETS: OnceLock<Vec<Set>> = OnceLock::new();
-    SETS.get_or_init(|| {
-        #[cfg(target_arch = "x86_64")]
-        let fast = [isa::has_avx512().then_some(AVX512), isa::has_avx2().then_some(AVX2)];
-        #[cfg(target_arch = "aarch64")]
-        let fast = [isa::has_neon().then_some(NEON)];
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let fast = [Some(SIMD128)];
-        #[cfg(not(any(
-            target_arch = "x86_64",
-            target_arch = "aarch64",
-            all(target_arch = "wasm32", target_feature = "simd128")
-        )))]
-        let fast: [Option<Set>; 0] = [];
-        fast.into_iter().flatten().chain([PORTABLE]).collect()
-    })
-}
+isa::choose_set!();
 
 macro_rules! set {
     ($set:ident, $name:literal, $module:ident, $vector:path $(, $feature:literal)?) => {
