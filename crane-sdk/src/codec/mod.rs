@@ -14,6 +14,8 @@ pub use bicodec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SpeakerEn
 #[cfg(feature = "golden")]
 pub(crate) use noise::Drawn;
 pub use noise::Noise;
+#[cfg(feature = "golden")]
+pub(crate) use snac::first_transposed;
 pub(crate) use snac::is_snac;
 pub use snac::{Snac, SnacConfig, SnacEncoder, SnacStream};
 

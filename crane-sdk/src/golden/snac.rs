@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Check;
 use super::cases::groups;
 use super::record::{Record, exact};
-use crate::codec::{Codec, Drawn, Noise, Snac, SnacConfig, SnacEncoder};
+use crate::codec::{Codec, Drawn, Noise, Snac, SnacConfig, SnacEncoder, first_transposed};
 use crate::source::Source;
 use crate::{Error, Result};
 
@@ -35,6 +35,7 @@ pub(super) fn run(source: &dyn Source, record: &Record) -> Result<Vec<Check>> {
                 audio.truncate(wav.len());
                 [("audio".to_owned(), audio)].into()
             }
+            "weight_norm" => [("convtranspose_first".to_owned(), first_transposed(source)?)].into(),
             _ => BTreeMap::new(),
         };
         for name in record.names().filter(|name| name.split('.').next() == Some(&case)) {

@@ -134,6 +134,17 @@ fn checkpoint(source: &dyn Source) -> Result<Box<dyn Checkpoint>> {
     })
 }
 
+/// The weight of the decoder's first transposed convolution, [channels, half of them, taps], as it is computed with.
+#[cfg(feature = "golden")]
+pub(crate) fn first_transposed(source: &dyn Source) -> Result<Vec<f32>> {
+    let config = SnacConfig::from_source(source)?;
+    let checkpoint = checkpoint(source)?;
+    let weights = Floats::new(checkpoint.as_ref());
+    let stage = 2 + usize::from(config.attn_window_size.is_some());
+    let (width, rate) = (config.decoder_dim, config.decoder_rates.first().unwrap_or(&1));
+    weights.weight(&format!("decoder.model.{stage}.block.1"), &[width, width / 2, 2 * rate])
+}
+
 /// Whether a source's `config.json` is that of a SNAC codec.
 pub(crate) fn is_snac(source: &dyn Source) -> bool {
     SnacConfig::from_source(source).is_ok()
