@@ -67,6 +67,14 @@ pub enum Error {
         /// Tokens that fit.
         context: usize,
     },
+    /// A reply that was to be a value is none; its message does not show the reply, which may be long or private.
+    #[error("the reply cannot be read as the value that was asked for: {reason}")]
+    InvalidReply {
+        /// What keeps it from being one.
+        reason: String,
+        /// What the model said.
+        reply: String,
+    },
     /// Memory that is needed cannot be had.
     #[error("not enough memory for {what}: {bytes} bytes are needed; {hint}")]
     OutOfMemory {
@@ -114,7 +122,9 @@ impl Error {
     /// The class of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::InvalidArgument { .. } | Error::ContextOverflow { .. } => ErrorKind::Argument,
+            Error::InvalidArgument { .. }
+            | Error::ContextOverflow { .. }
+            | Error::InvalidReply { .. } => ErrorKind::Argument,
             Error::NotFound { .. }
             | Error::InvalidFile { .. }
             | Error::Unsupported { .. }

@@ -36,6 +36,10 @@ mod absent;
 mod compiler;
 #[cfg(feature = "grammar")]
 mod follower;
+#[cfg(feature = "grammar")]
+mod forms;
+#[cfg(feature = "grammar")]
+mod of_type;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -50,6 +54,8 @@ pub(crate) use absent::Follower;
 pub use compiler::{Compiler, Constraint};
 #[cfg(feature = "grammar")]
 pub(crate) use follower::Follower;
+#[cfg(feature = "grammar")]
+pub use forms::Forms;
 
 /// The form of a reply.
 ///

@@ -33,9 +33,11 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug)]
 pub struct Chat {
-    tokenizer: AutoTokenizer,
+    pub(super) tokenizer: AutoTokenizer,
     pub(super) session: Session,
     pub(super) messages: Vec<Message>,
+    #[cfg(feature = "grammar")]
+    pub(super) forms: crate::grammar::Forms,
     /// How replies are generated.
     pub config: GenerationConfig,
     /// What the chat template is given besides the messages.
@@ -63,8 +65,15 @@ impl Chat {
         config: GenerationConfig,
     ) -> Result<Self> {
         let session = model.session(&tokenizer)?;
-        let render = RenderOptions::default();
-        Ok(Self { tokenizer, session, messages: Vec::new(), config, render })
+        Ok(Self {
+            tokenizer,
+            session,
+            messages: Vec::new(),
+            #[cfg(feature = "grammar")]
+            forms: crate::grammar::Forms::default(),
+            config,
+            render: RenderOptions::default(),
+        })
     }
 
     /// With a system prompt.
@@ -144,11 +153,22 @@ impl Chat {
     /// # Errors
     /// As [`Chat::send`].
     pub fn send_message(&mut self, message: Message, cancel: &CancelToken) -> Result<Reply<'_>> {
+        let config = self.config.clone();
+        self.reply_with(message, &config, cancel)
+    }
+
+    /// As [`Chat::send_message`], with another config this once.
+    pub(super) fn reply_with(
+        &mut self,
+        message: Message,
+        config: &GenerationConfig,
+        cancel: &CancelToken,
+    ) -> Result<Reply<'_>> {
         self.messages.push(message);
         let begun = self
             .tokenizer
             .encode_chat(&self.messages, &self.render)
-            .and_then(|prompt| self.session.begin(&prompt, &self.config, cancel));
+            .and_then(|prompt| self.session.begin(&prompt, config, cancel));
         match begun {
             Ok(()) => Ok(Reply::new(self)),
             Err(error) => {

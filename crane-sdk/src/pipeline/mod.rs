@@ -18,6 +18,8 @@
 //! # Ok::<(), crane_sdk::Error>(())
 //! ```
 
+#[cfg(feature = "grammar")]
+mod ask;
 mod auto_model;
 mod auto_tokenizer;
 mod chat;
