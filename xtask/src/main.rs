@@ -61,7 +61,7 @@ enum Command {
         #[arg(long)]
         wasm: bool,
     },
-    /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH), candle ($CANDLE_BENCH) and PyTorch
+    /// Time `crane bench` beside llama.cpp ($LLAMA_BENCH), candle ($CANDLE_BENCH), mistral.rs ($MISTRALRS) and PyTorch
     /// ($TORCH_PYTHON), in turns
     Bench(Box<bench::Options>),
     /// Time the npm package beside wllama in headless Chromium, in turns

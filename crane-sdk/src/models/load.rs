@@ -47,6 +47,9 @@ pub struct ModelInfo {
     pub architecture: &'static str,
     /// Elements of all tensors.
     pub parameters: usize,
+    /// Elements of the layers alone, each of which every token of a prompt is multiplied with: without token embeddings
+    /// and output head.
+    pub layer_parameters: usize,
     /// Bytes of the weights as they are held.
     pub weight_bytes: usize,
     /// Types in which matrices are held with the number of each, the most frequent first.
@@ -154,9 +157,14 @@ fn load_checkpoint(
     let weights = Weights::new(checkpoint, naming, options)?;
     room(Footprint::of(checkpoint, options))?;
     let decoder = Decoder::load(spec, &weights)?;
+    let elements = |of: fn(&str) -> bool| {
+        let tensors = checkpoint.tensors().iter().filter(|(name, _)| of(name));
+        tensors.map(|(_, info)| info.elements()).sum()
+    };
     let info = ModelInfo {
         architecture: architecture.name,
-        parameters: checkpoint.tensors().iter().map(|(_, info)| info.elements()).sum(),
+        parameters: elements(|_| true),
+        layer_parameters: elements(|name| name.starts_with("blk.") || name.contains("layers.")),
         weight_bytes: weights.held_bytes(),
         weight_types: weights.held_types(),
         context_length: decoder.context_length(),

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Options, Speeds};
+use super::{Options, Speeds, Work};
 use crate::process;
 
 /// Speeds, and the most memory held, where the program tells.
@@ -25,7 +25,7 @@ fn list(values: &[usize]) -> String {
 }
 
 /// Crane first, then the peers that the environment names: `$LLAMA_BENCH` (llama.cpp's program), `$CANDLE_BENCH`
-/// (a program over candle's examples), `$TORCH_PYTHON` (a Python with torch and transformers).
+/// (a program over candle's examples), `$MISTRALRS` (mistral.rs's program, of its crate mistralrs-cli), `$TORCH_PYTHON` (a Python with torch and transformers).
 pub(super) fn all(options: &Options, threads: usize) -> Result<Vec<Contender>> {
     let here = std::env::current_dir().context("finding the current folder")?;
     let model = here.join(&options.model);
@@ -57,6 +57,25 @@ pub(super) fn all(options: &Options, threads: usize) -> Result<Vec<Contender>> {
         let mut command = process::command(program);
         command.arg(candle_kind(&model)).arg(&model).arg("1").env("RAYON_NUM_THREADS", &threads);
         contenders.push(Contender { name: "candle".into(), command, read: candle_lines });
+    }
+    // mistral.rs's bench times one prompt and one generation a run.
+    if let (true, true, [prompt @ .., most], [generate], Some(program), Some(folder)) = (
+        gguf,
+        options.depth == [0],
+        options.prompt.as_slice(),
+        options.generate.as_slice(),
+        std::env::var_os("MISTRALRS"),
+        model.parent(),
+    ) {
+        let longest = prompt.iter().fold(most, |a, b| a.max(b)).to_string();
+        let mut command = process::command(program);
+        command.env("RAYON_NUM_THREADS", &threads);
+        // f32 is its faster type on a processor.
+        command.args(["bench", "--cpu", "--dtype", "f32", "--format", "gguf", "-m"]).arg(folder);
+        command.arg("-f").arg(model.file_name().unwrap_or_default());
+        command.args(["--prompt-len", &longest, "--gen-len", &generate.to_string()]);
+        command.args(["--iterations", "1", "--warmup", "0"]);
+        contenders.push(Contender { name: "mistral.rs".into(), command, read: mistralrs_table });
     }
     let folder = options.hf.as_ref().map(|hf| here.join(hf)).or((!gguf).then_some(model));
     if let (true, Some(folder), Some(python)) =
@@ -102,6 +121,13 @@ pub(super) fn llama_bench_json(text: &str) -> Result<Reading> {
     Ok((speeds, peak))
 }
 
+/// What `crane bench` says that its model asks of the machine; other programs say nothing of the kind.
+pub(super) fn work(text: &str) -> Option<Work> {
+    let tests: Vec<Value> = serde_json::from_str(text).ok()?;
+    let number = |key: &str| tests.first()?.get(key)?.as_u64();
+    Some(Work { weight_bytes: number("model_size")?, multiply_adds: number("layer_n_params")? })
+}
+
 /// Lines like `pp512 113.40 (max 114.02) per-cpu-second 113.9`.
 fn candle_lines(text: &str) -> Result<Reading> {
     let mut speeds = Speeds::new();
@@ -117,6 +143,25 @@ fn candle_lines(text: &str) -> Result<Reading> {
     Ok((speeds, None))
 }
 
+/// A table with lines like `│ Prefill (128 tokens) ┆ 13.8 ± 0.0 ┆ 9270.44 ms (TTFT) │`.
+fn mistralrs_table(text: &str) -> Result<Reading> {
+    let mut speeds = Speeds::new();
+    for line in text.lines() {
+        let mut cells = line.split(['│', '┆']).map(str::trim).filter(|cell| !cell.is_empty());
+        let (Some(test), Some(speed)) = (cells.next(), cells.next()) else { continue };
+        let tokens = |kind: &str| test.strip_prefix(kind)?.strip_suffix(" tokens)");
+        let name = tokens("Prefill (").map(|tokens| format!("pp{tokens}"));
+        let name = name.or_else(|| tokens("Decode (").map(|tokens| format!("tg{tokens}")));
+        if let (Some(name), Some(speed)) = (name, speed.split_whitespace().next()) {
+            speeds.insert(name, speed.parse().with_context(|| format!("reading {line:?}"))?);
+        }
+    }
+    if speeds.is_empty() {
+        bail!("mistral.rs printed no speeds");
+    }
+    Ok((speeds, None))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +173,14 @@ mod tests {
         let (read, peak) = llama_bench_json(json).unwrap();
         assert_eq!(read, Speeds::from([("pp512".into(), 100.5), ("tg128 x4 @ d64".into(), 20.0)]));
         assert_eq!(peak, Some(7));
+        assert_eq!(work(json), None);
+        let own = r#"[{"model_size": 9, "layer_n_params": 8}]"#;
+        assert_eq!(work(own), Some(Work { weight_bytes: 9, multiply_adds: 8 }));
+        let table = "│ Prefill (128 tokens) ┆ 13.8 ± 0.0 ┆ 9270.44 ms (TTFT) │\n├╌╌┤\n\
+            │ Decode (16 tokens)   ┆ 6.7 ± 0.0  ┆ 148.63 ms/T │\n";
+        let (read, _) = mistralrs_table(table).unwrap();
+        assert_eq!(read, Speeds::from([("pp128".into(), 13.8), ("tg16".into(), 6.7)]));
+        assert!(mistralrs_table("").is_err());
         let lines =
             "load 0.3 s\npp512 99.5 (max 100.1) per-cpu-second 98\ntg128 19.00 (max 19.1)\n";
         let (read, _) = candle_lines(lines).unwrap();

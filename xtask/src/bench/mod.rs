@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: Crane beside its peers, in turns, so that a noisy machine is noisy for all.
 
 mod contenders;
+mod limits;
 mod report;
+mod start;
 pub mod web;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::process;
+use limits::Limits;
 pub use report::write as write_report;
+use start::Start;
 
 /// What is measured.
 #[derive(Debug, Args)]
@@ -66,6 +70,30 @@ struct Record {
     /// Turns that each contender had.
     rounds: usize,
     results: Vec<Outcome>,
+    #[serde(flatten)]
+    machine: Machine,
+}
+
+/// What a native run measures beside the contenders' speeds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Machine {
+    /// What the machine gave in this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<Limits>,
+    /// What Crane has to read and to multiply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    work: Option<Work>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    starts: Vec<Start>,
+}
+
+/// What a model asks of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Work {
+    /// Bytes of the weights as Crane holds them; decoding reads them for every token.
+    weight_bytes: u64,
+    /// Multiply-adds for each token of a prompt: the weights of the layers.
+    multiply_adds: u64,
 }
 
 /// One test of one contender.
@@ -93,7 +121,9 @@ type Speeds = BTreeMap<String, f64>;
 pub fn run(options: &Options) -> Result<()> {
     process::run(&mut process::cargo("build --release --package crane-native --bin crane"))?;
     let mut results = Vec::new();
+    let mut machine = Machine::default();
     for &threads in &options.threads {
+        machine.limits.push(Limits::measure(threads));
         let mut contenders = contenders::all(options, threads)?;
         let mut samples: Vec<BTreeMap<String, Vec<f64>>> = vec![BTreeMap::new(); contenders.len()];
         let mut peaks = vec![None; contenders.len()];
@@ -105,6 +135,7 @@ pub fn run(options: &Options) -> Result<()> {
                 );
                 let text = process::output(&mut contender.command)?;
                 let (speeds, peak) = (contender.read)(&text)?;
+                machine.work = machine.work.or_else(|| contenders::work(&text));
                 peaks[index] = peak.max(peaks[index]);
                 for (test, speed) in speeds {
                     samples[index].entry(test).or_default().push(speed);
@@ -123,14 +154,20 @@ pub fn run(options: &Options) -> Result<()> {
             }));
         }
     }
+    if options.depth == [0] && options.quant.is_none() {
+        for &threads in &options.threads {
+            machine.starts.extend(start::measure(options, threads)?);
+        }
+    }
     println!("{}", report::table(&results));
+    report::machine(&machine, &results).iter().for_each(|line| println!("\n{line}"));
     let Some(name) = &options.name else { return Ok(()) };
     let file_name = options.model.file_name().unwrap_or_default().to_string_lossy();
     let model = match &options.quant {
         Some(quant) => format!("{file_name} --quant {quant}"),
         None => file_name.into_owned(),
     };
-    keep(name, model, None, options.rounds, results)
+    keep(name, model, None, options.rounds, results, machine)
 }
 
 /// Writes `docs/bench/NAME.json` and the tables.
@@ -140,6 +177,7 @@ fn keep(
     browser: Option<String>,
     rounds: usize,
     results: Vec<Outcome>,
+    machine: Machine,
 ) -> Result<()> {
     let record = Record {
         model,
@@ -152,6 +190,7 @@ fn keep(
         browser,
         rounds,
         results,
+        machine,
     };
     let file = report::folder().join(format!("{name}.json"));
     std::fs::create_dir_all(report::folder()).context("making docs/bench")?;

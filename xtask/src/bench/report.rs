@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Outcome, Record};
+use super::{Machine, Outcome, Record, Start};
 use crate::models::with_table;
 use crate::process;
 
@@ -45,7 +45,9 @@ pub(super) fn table(results: &[Outcome]) -> String {
             };
             results.iter().find(is).map(|outcome| outcome.speed)
         };
-        let own = find("Crane");
+        // Where the cache has several types, the first stands for Crane.
+        let own = programs.iter().find(|program| program.starts_with("Crane"));
+        let own = own.and_then(|program| find(program));
         for program in &programs {
             let cell = match (find(program), own) {
                 (None, _) => String::new(),
@@ -79,6 +81,60 @@ pub(super) fn starts(results: &[Outcome]) -> String {
             format!("From an open page, weights stored, to the first token: {}.", times.join(", "))
         }
     }
+}
+
+/// Lines that say how near Crane is to the machine's limits, and how soon programs start; none where nothing was measured.
+pub(super) fn machine(machine: &Machine, results: &[Outcome]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let threads = |count: usize| match count {
+        1 => "one thread".to_owned(),
+        count => format!("{count} threads"),
+    };
+    if let Some(work) = machine.work {
+        let mut reads = Vec::new();
+        let mut products = Vec::new();
+        for limits in &machine.limits {
+            let own = results
+                .iter()
+                .filter(|outcome| outcome.program == "Crane" && outcome.threads == limits.threads);
+            // One sequence from an empty cache: with more, weights are not all that is read.
+            for Outcome { test, speed, .. } in own.filter(|outcome| !outcome.test.contains(' ')) {
+                let (unit, done, limit, list) =
+                    match (test.starts_with("tg"), limits.byte_products_g_s) {
+                        (true, _) => ("GB", work.weight_bytes, limits.read_gb_s, &mut reads),
+                        (false, Some(limit)) => ("G", work.multiply_adds, limit, &mut products),
+                        (false, None) => continue,
+                    };
+                let rate = speed * done as f64 / 1e9;
+                let share = 100.0 * rate / limit;
+                let count = threads(limits.threads);
+                list.push(format!(
+                    "{test} {rate:.1} of {limit:.1} {unit}/s ({share:.0} %, {count})"
+                ));
+            }
+        }
+        for (what, list) in [
+            ("Weights that Crane reads, of what the machine's memory gives", reads),
+            (
+                "Multiply-adds that Crane makes, of the bytes that the processor multiplies",
+                products,
+            ),
+        ] {
+            if !list.is_empty() {
+                lines.push(format!("{what}: {}.", list.join(", ")));
+            }
+        }
+    }
+    if !machine.starts.is_empty() {
+        let start = |start: &Start| {
+            let Start { program, ms, peak_rss, .. } = start;
+            format!("{program} {ms:.0} ms, {} MiB ({})", peak_rss >> 20, threads(start.threads))
+        };
+        let list: Vec<String> = machine.starts.iter().map(start).collect();
+        let what = "From the command to its end after one token, weights in the page cache, and the most memory held";
+        lines.push(format!("{what}: {}.", list.join("; ")));
+    }
+    lines
 }
 
 /// Writes both tables from `docs/bench/*.json`, or, with `check`, only demands that they are right.
@@ -129,7 +185,8 @@ fn full(records: &[(String, Record)]) -> String {
          by `cargo xtask bench` from the JSON files beside this page, which hold every sample.\n",
     );
     for (name, record) in records {
-        let Record { model, date, commit, processor, cores, browser, rounds, results } = record;
+        let Record { model, date, commit, processor, cores, browser, rounds, results, machine } =
+            record;
         let place =
             browser.as_ref().map_or(String::new(), |browser| format!("{browser}, headless; "));
         let _ = write!(
@@ -140,6 +197,9 @@ fn full(records: &[(String, Record)]) -> String {
         let starts = starts(results);
         if !starts.is_empty() {
             let _ = write!(text, "\n{starts}\n");
+        }
+        for line in self::machine(machine, results) {
+            let _ = write!(text, "\n{line}\n");
         }
         let mut peaks: Vec<String> = Vec::new();
         for outcome in results {
@@ -157,6 +217,9 @@ fn full(records: &[(String, Record)]) -> String {
     }
     text
 }
+
+/// The programs whose users look for Crane's speed in the README; records without them are in `docs/bench` alone.
+const SUMMARY_PEERS: [&str; 2] = ["llama.cpp", "wllama"];
 
 /// One line a model, thread count and test, where a peer ran the same.
 fn summary(records: &[(String, Record)]) -> String {
@@ -182,7 +245,8 @@ fn summary(records: &[(String, Record)]) -> String {
                 Some(_) => (WEB_SUMMARY, " in Chromium"),
                 None => (SUMMARY, ""),
             };
-            if tests.contains(&own.test.as_str()) && !peers.is_empty() {
+            let known = |peer: &String| SUMMARY_PEERS.iter().any(|name| peer.starts_with(name));
+            if tests.contains(&own.test.as_str()) && peers.iter().any(known) {
                 let (threads, test) = (own.threads, &own.test);
                 let _ = write!(
                     text,
@@ -199,6 +263,7 @@ fn summary(records: &[(String, Record)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Limits, Work};
     use super::*;
 
     fn outcome(program: &str, test: &str, speed: f64) -> Outcome {
@@ -232,8 +297,30 @@ mod tests {
             browser: None,
             rounds: 1,
             results: results.to_vec(),
+            machine: Machine::default(),
         };
         let text = summary(&[("m".into(), record)]);
         assert!(text.ends_with("\n| m.gguf | 1 | pp512 | 300 | llama.cpp 100 (3.0x) |"), "{text}");
+    }
+
+    #[test]
+    fn lines_say_how_near_the_limits_are() {
+        let machine = Machine {
+            limits: vec![Limits { threads: 1, read_gb_s: 20.0, byte_products_g_s: Some(100.0) }],
+            work: Some(Work { weight_bytes: 500_000_000, multiply_adds: 100_000_000 }),
+            starts: vec![Start {
+                program: "Crane".into(),
+                threads: 2,
+                ms: 300.4,
+                samples: vec![300.4],
+                peak_rss: 5 << 20,
+            }],
+        };
+        let results = [outcome("Crane", "pp512", 300.0), outcome("Crane", "tg128", 30.0)];
+        let lines = super::machine(&machine, &results);
+        assert!(lines[0].ends_with(": tg128 15.0 of 20.0 GB/s (75 %, one thread)."), "{lines:?}");
+        assert!(lines[1].ends_with(": pp512 30.0 of 100.0 G/s (30 %, one thread)."), "{lines:?}");
+        assert!(lines[2].ends_with(": Crane 300 ms, 5 MiB (2 threads)."), "{lines:?}");
+        assert!(super::machine(&machine, &[])[0].contains("300 ms"));
     }
 }

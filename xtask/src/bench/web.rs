@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{Outcome, Speeds, contenders, keep, median, report, round};
+use super::{Machine, Outcome, Speeds, contenders, keep, median, report, round};
 use crate::{process, setup};
 
 /// The npm package that is timed beside Crane's.
@@ -104,7 +104,7 @@ pub fn run(options: &Options) -> Result<()> {
         Some(program) => process::output(process::command(program).arg("--version"))?,
         None => "Chromium".to_owned(),
     };
-    keep(name, file_name, Some(browser), options.rounds, results)
+    keep(name, file_name, Some(browser), options.rounds, results, Machine::default())
 }
 
 /// Crane's builds first, then wllama, then Crane without a browser on the instruction set that is the closest.
