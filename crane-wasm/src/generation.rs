@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crane_sdk::generate::{self, FinishReason, GenerationConfig, Output, Session};
+use crane_sdk::grammar::Grammar;
 use serde::{Deserialize, Serialize};
 
 /// Tokens of a prompt that are evaluated in one step: between two steps the worker takes messages, so
@@ -27,9 +28,15 @@ pub struct Request {
     penalty_last_n: Option<usize>,
     logit_bias: Option<BTreeMap<u32, f32>>,
     ignore_eos: Option<bool>,
+    grammar: Option<Grammar>,
 }
 
 impl Request {
+    /// The form that the answer must have.
+    pub fn grammar(&self) -> Option<&Grammar> {
+        self.grammar.as_ref()
+    }
+
     /// Lays the request over the checkpoint's own configuration.
     pub fn over(self, mut config: GenerationConfig) -> GenerationConfig {
         fn lay<T>(over: Option<T>, value: &mut T) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig, Session};
+use crane_sdk::grammar::Forms;
 use crane_sdk::kernels::quant;
 use crane_sdk::models::{self, LoadOptions, ModelInfo};
 use crane_sdk::source::Source;
@@ -23,6 +24,7 @@ pub struct Model {
     template: Option<ChatTemplate>,
     defaults: GenerationConfig,
     session: Session,
+    forms: Forms,
 }
 
 /// The options of [`Model::load`].
@@ -114,10 +116,14 @@ impl Model {
     ///
     /// # Errors
     /// `invalid_argument` for an option that cannot act or an id that the model does not know,
-    /// `context_overflow` if the prompt is too long.
+    /// `context_overflow` if the prompt is too long, `invalid_argument` for a form that cannot be kept.
     pub fn begin(&mut self, ids: &[u32], request: JsValue) -> Outcome<()> {
         let request: Request = options::read("generate", request)?;
-        let config = request.over(self.defaults.clone());
+        let constraint = match request.grammar() {
+            Some(grammar) => Some(self.forms.compiled(grammar, &self.tokenizer).map_err(failure)?),
+            None => None,
+        };
+        let config = GenerationConfig { constraint, ..request.over(self.defaults.clone()) };
         self.session.begin(ids, &config, &CancelToken::new()).map_err(failure)
     }
 
@@ -159,5 +165,6 @@ fn load(files: &FileSet, options: Options) -> crane_sdk::Result<Model> {
     let loaded = models::load(source, &LoadOptions { quantize, ..LoadOptions::default() })?;
     let context = context.unwrap_or(loaded.info.context_length);
     let session = Session::new(loaded.model.clone(), tokenizer.clone(), context)?;
-    Ok(Model { info: loaded.info, tokenizer, template, defaults, session })
+    let forms = Forms::default();
+    Ok(Model { info: loaded.info, tokenizer, template, defaults, session, forms })
 }

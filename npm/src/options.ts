@@ -1,7 +1,8 @@
 /** Checks of what a caller passes: every name and value acts, or is refused by name. */
 import { CraneError } from "./errors.js";
+import { grammarOf } from "./form.js";
 import type { GenerationRequest } from "./protocol.js";
-import type { AskOptions, ChatMessage, ChatParams, GenerateOptions, LoadOptions, PlayOptions, PullOptions, SamplingOptions, SpeakOptions, SpeechLoadOptions } from "./types.js";
+import type { AskOptions, ChatMessage, ChatParams, FormOptions, GenerateOptions, LoadOptions, PlayOptions, PullOptions, SamplingOptions, SpeakOptions, SpeechLoadOptions } from "./types.js";
 
 type Check = (name: string, value: unknown) => void;
 
@@ -78,8 +79,12 @@ const SAMPLING: Record<keyof SamplingOptions, Check> = {
   logit_bias: bias,
 };
 
+/** Read and checked as a whole, by `grammarOf`. */
+const FORM: Record<keyof FormOptions, Check> = { response_format: () => {}, grammar: () => {} };
+
 const CHAT: Record<keyof ChatParams, Check> = {
   ...SAMPLING,
+  ...FORM,
   messages: (name, value) => checkMessages(name, value),
   stream: boolean,
   max_completion_tokens: SAMPLING.max_tokens,
@@ -97,7 +102,6 @@ const UNSUPPORTED: Record<string, string> = {
   tools: "tool calls are not parsed yet",
   tool_choice: "tool calls are not parsed yet",
   functions: "tool calls are not parsed yet",
-  response_format: "the answer's form cannot be constrained yet",
   signal: "pass it in the second argument: create(body, { signal })",
 };
 
@@ -141,7 +145,7 @@ export const TABLES = {
   tokenize: { addSpecialTokens: boolean },
   detokenize: { skipSpecialTokens: boolean },
   request: { signal },
-  ask: { ...SAMPLING, system: text, onText: callback, signal } satisfies Record<keyof AskOptions, Check>,
+  ask: { ...SAMPLING, ...FORM, system: text, onText: callback, signal } satisfies Record<keyof AskOptions, Check>,
   generate: { ...SAMPLING, ignore_eos: boolean, signal } satisfies Record<keyof GenerateOptions, Check>,
   chat: CHAT,
 } as const;
@@ -172,16 +176,17 @@ export function checkedMessages(messages: ChatMessage[]): ChatMessage[] {
 
 /** Checks a chat completion's body and takes out what the engine needs. */
 export function checkChat(params: ChatParams): { messages: ChatMessage[]; request: GenerationRequest; stream: boolean; includeUsage: boolean } {
-  const { messages, stream, stream_options, max_completion_tokens, n: _, ...sampling } = checkOptions("chat.completions.create", params, CHAT);
+  const { messages, stream, stream_options, max_completion_tokens, n: _, response_format, grammar, ...sampling } = checkOptions("chat.completions.create", params, CHAT);
   if (messages === undefined) refuse("messages", "a list of at least one message is wanted");
   if (max_completion_tokens !== undefined) {
     if (sampling["max_tokens"] !== undefined) refuse("max_tokens", "max_completion_tokens says the same; pass one of them");
     sampling["max_tokens"] = max_completion_tokens;
   }
   if (stream_options !== undefined && stream !== true) refuse("stream_options", "it acts only with stream: true");
+  const form = grammarOf({ response_format, grammar } as FormOptions);
   return {
     messages: messages as ChatMessage[],
-    request: toRequest(sampling),
+    request: { ...toRequest(sampling), ...(form ? { grammar: form } : {}) },
     stream: stream === true,
     includeUsage: (stream_options as { include_usage?: boolean } | undefined)?.include_usage === true,
   };

@@ -37,6 +37,9 @@ export interface Settings {
   cacheDir?: string;
 }
 
+/** The form of an answer, as the engine spells it. */
+export type GrammarRequest = { type: "json_object" } | { type: "json_schema"; value: object } | { type: "regex" | "lark"; value: string };
+
 /** Sampling and stopping, as the engine spells it; fields that are left out have the checkpoint's own value. */
 export interface GenerationRequest {
   max_tokens?: number;
@@ -53,6 +56,7 @@ export interface GenerationRequest {
   penalty_last_n?: number;
   logit_bias?: Record<string, number>;
   ignore_eos?: boolean;
+  grammar?: GrammarRequest;
 }
 
 /** One step's output: the text that became complete and the token that was drawn. */

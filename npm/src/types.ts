@@ -231,8 +231,26 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
+/** A JSON schema: draft 2020-12 and before, with `$ref` inside the schema. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** The form that an answer must have: only tokens are drawn that can be continued to a text of it. */
+export interface FormOptions {
+  /**
+   * Any text, any JSON object, or JSON of a schema, whose keys come in the order of its `properties`. The model is held to
+   * the form, not told of it: the prompt should say what is wanted.
+   */
+  response_format?:
+    | { type: "text" }
+    | { type: "json_object" }
+    | { type: "json_schema"; json_schema: { name?: string; description?: string; schema: JsonSchema; strict?: boolean | null } }
+    | null;
+  /** A grammar in Lark's notation, a regular expression for the whole answer, or a JSON schema. */
+  grammar?: string | { type: "lark" | "regex"; value: string } | { type: "json"; value: JsonSchema } | null;
+}
+
 /** Options of `llm.chat(text)`. */
-export interface AskOptions extends SamplingOptions {
+export interface AskOptions extends SamplingOptions, FormOptions {
   /** What the model is told before the question. */
   system?: string;
   /** Called with each piece of the answer as it comes. */
@@ -242,7 +260,7 @@ export interface AskOptions extends SamplingOptions {
 }
 
 /** The body of a chat completion. */
-export interface ChatParams extends SamplingOptions {
+export interface ChatParams extends SamplingOptions, FormOptions {
   messages: ChatMessage[];
   stream?: boolean | null;
   /** OpenAI's newer name of `max_tokens`. */

@@ -102,6 +102,27 @@ test("texts and chats become the original ids", async () => {
   }
 });
 
+test("an answer has the form that was asked for", async () => {
+  const properties = { sure: { type: "boolean" }, color: { enum: ["red", "green"] } };
+  const schema = { type: "object", properties, required: ["sure", "color"], additionalProperties: false };
+  const response_format = { type: "json_schema", json_schema: { name: "answer", schema } };
+  const seen = new Set();
+  for (let seed = 0; seed < 8; seed++) {
+    const { choices: [{ message, finish_reason }] } = await llm.chat.completions.create({ messages, response_format, temperature: 1, seed });
+    seen.add(message.content);
+    assert.match(message.content, /^\{"sure": (true|false), "color": "(red|green)"\}$/);
+    assert.equal(finish_reason, "stop");
+  }
+  assert.ok(seen.size > 1, "the model chooses within the form");
+  assert.match(await llm.chat("Hello", { grammar: { type: "regex", value: "[a-c]{3}" } }), /^[a-c]{3}$/);
+  assert.match(await llm.chat("Hello", { grammar: 'start: "yes" | "no"' }), /^(yes|no)$/);
+  assert.equal(typeof JSON.parse(await llm.chat("Hello", { response_format: { type: "json_schema", json_schema: { schema: { type: "boolean" } } } })), "boolean");
+  const bad = { type: "json_schema", json_schema: { schema: { type: "object", $ref: "#/nowhere" } } };
+  await assert.rejects(llm.chat("Hello", { response_format: bad }), code("invalid_argument", /grammar/));
+  // A form is of one answer.
+  assert.doesNotMatch(await llm.chat("Hello", { temperature: 0, max_tokens: 8 }), /^(yes|no)$/);
+});
+
 test("two models live side by side; one that is disposed says so", async () => {
   const other = await crane.load(checkpoint(asUrl), { context: 64 });
   const [one, two] = await Promise.all([llm, other].map((model) => collect(model.generate(prompt, { temperature: 0, max_tokens: 8, ignore_eos: true }))));

@@ -33,7 +33,7 @@ test("max_completion_tokens is max_tokens, and not both", () => {
   assert.throws(() => checkChat({ messages, max_tokens: 3, max_completion_tokens: 3 }), refused("max_tokens"));
 });
 
-for (const name of ["model", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format", "signal", "typo", "__proto__x"]) {
+for (const name of ["model", "logprobs", "top_logprobs", "tools", "tool_choice", "signal", "typo", "__proto__x"]) {
   test(`the unsupported option ${name} is refused, with a hint`, () => {
     assert.throws(() => checkChat({ messages, [name]: 1 }), (error) => refused(name, "unsupported")(error) && error.hint.length > 0);
   });
@@ -154,3 +154,40 @@ test("places have the ids under which they are kept", async () => {
   assert.equal((await place(new Blob([]))).id, undefined);
   assert.equal((await place(new Blob([]), "own")).id, "local:own");
 });
+
+const schema = { type: "object", properties: { a: { type: "integer" } } };
+const FORMS = [
+  [{ response_format: { type: "text" } }, undefined],
+  [{ response_format: null, grammar: undefined }, undefined],
+  [{ response_format: { type: "json_object" } }, { type: "json_object" }],
+  [{ response_format: { type: "json_schema", json_schema: { name: "x", schema, strict: true } } }, { type: "json_schema", value: schema }],
+  [{ grammar: "start: /a/" }, { type: "lark", value: "start: /a/" }],
+  [{ grammar: { type: "regex", value: "a+" } }, { type: "regex", value: "a+" }],
+  [{ grammar: { type: "json", value: schema } }, { type: "json_schema", value: schema }],
+];
+for (const [form, grammar] of FORMS) {
+  test(`an answer's form: ${JSON.stringify(form)}`, () => {
+    assert.deepEqual(checkChat({ messages, ...form }).request.grammar, grammar);
+  });
+}
+
+const BAD_FORMS = [
+  [{ response_format: "json" }, "response_format"],
+  [{ response_format: { type: "xml" } }, "response_format.type"],
+  [{ response_format: { type: "json_object", extra: 1 } }, "response_format.extra"],
+  [{ response_format: { type: "json_object", json_schema: {} } }, "response_format.json_schema"],
+  [{ response_format: { type: "json_schema" } }, "response_format.json_schema"],
+  [{ response_format: { type: "json_schema", json_schema: { name: "x" } } }, "response_format.json_schema.schema"],
+  [{ response_format: { type: "json_schema", json_schema: { name: 1, schema } } }, "response_format.json_schema.name"],
+  [{ response_format: { type: "json_schema", json_schema: { schema, strict: 1 } } }, "response_format.json_schema.strict"],
+  [{ response_format: { type: "json_schema", json_schema: { schema: { maximum: 1n } } } }, "response_format.json_schema.schema"],
+  [{ grammar: 5 }, "grammar"],
+  [{ grammar: { type: "ebnf", value: "x" } }, "grammar.type"],
+  [{ grammar: { type: "regex", value: 1 } }, "grammar.value"],
+  [{ grammar: "start: /a/", response_format: { type: "json_object" } }, "grammar"],
+];
+for (const [form, name] of BAD_FORMS) {
+  test(`${name} is refused where it cannot be kept`, () => {
+    assert.throws(() => checkChat({ messages, ...form }), refused(name));
+  });
+}

@@ -134,6 +134,27 @@ test("SmolLM2 in a tab", async (t) => {
     assert.notDeepEqual(await draw(2), one);
   });
 
+  await t.test("an answer is JSON of a schema, and of no schema the time after", async () => {
+    const schema = {
+      type: "object",
+      properties: { capital: { type: "string", maxLength: 20 }, inEurope: { type: "boolean" } },
+      required: ["capital", "inEurope"],
+      additionalProperties: false,
+    };
+    const { drawn, again } = await page.evaluate(async ({ messages, schema }) => {
+      const response_format = { type: "json_schema", json_schema: { name: "country", schema } };
+      const drawn = [];
+      for (let seed = 0; seed < 5; seed++) drawn.push(await llm.chat.completions.create({ messages, response_format, temperature: 1, seed }));
+      const again = await llm.chat.completions.create({ messages, temperature: 0 });
+      return { drawn, again: again.choices[0].message.content };
+    }, { messages, schema });
+    for (const { choices: [{ message, finish_reason }] } of drawn) {
+      const { capital, inEurope, ...rest } = JSON.parse(message.content);
+      assert.deepEqual([typeof capital, typeof inEurope, rest, finish_reason], ["string", "boolean", {}, "stop"]);
+    }
+    assert.equal(again, "The capital of France is Paris.");
+  });
+
   await t.test("an abort stops a generation at any time, and the next one answers", async () => {
     const outcome = await page.evaluate(async (messages) => {
       const stop = new AbortController();

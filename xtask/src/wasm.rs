@@ -65,19 +65,24 @@ const SHARED_MEMORY: [&str; 9] = [
 
 /// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
 /// be small, since a page fetches them before it can do anything.
-const COLD: [&str; 13] = [
+const COLD: [&str; 18] = [
     "aho-corasick",
+    "candle-core",
+    "derivre",
     "fancy-regex",
     "gemm-common",
     "gemm-f16",
     "gemm-f32",
     "gemm-f64",
     "jiff",
+    "llguidance",
     "minijinja",
     "minijinja-contrib",
     "regex-automata",
     "regex-syntax",
+    "serde_json",
     "tokenizers",
+    "toktrie",
     "yaml-rust2",
 ];
 

@@ -10,6 +10,7 @@ mod sets;
 
 use std::fmt;
 
+use super::isa;
 use super::shared::Shared;
 use super::threads::parallel_for;
 use loops::{PANEL, UNIT, Work};
@@ -43,7 +44,7 @@ impl fmt::Debug for ByteMatrix {
 impl ByteMatrix {
     /// Whether this processor multiplies so faster than floats.
     pub fn pays() -> bool {
-        sets::sets().len() > 1
+        isa::SETTLED || sets::sets().len() > 1
     }
 
     /// Packs numbers `[rows, width]`; `None` unless they are just as many, and for a width of 0 or above 4096.

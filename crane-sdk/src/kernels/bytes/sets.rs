@@ -19,7 +19,7 @@ pub(super) struct Set {
 
 /// The fastest loops that this processor runs.
 pub(super) fn fastest() -> &'static Set {
-    sets().first().unwrap_or(&PORTABLE)
+    sets().first().unwrap_or(isa::always!(SIMD128, PORTABLE))
 }
 
 /// Every set that this processor runs, the fastest first. Arm's has no products of pairs that floats would not beat.
@@ -38,7 +38,8 @@ pub(super) fn sets() -> &'static [Set] {
             all(target_arch = "wasm32", target_feature = "simd128")
         )))]
         let fast: [Option<Set>; 0] = [];
-        fast.into_iter().flatten().chain([PORTABLE]).collect()
+        let fast = fast.into_iter().flatten();
+        fast.chain((!isa::SETTLED).then_some(PORTABLE)).collect()
     })
 }
 

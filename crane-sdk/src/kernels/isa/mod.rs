@@ -14,13 +14,33 @@ pub(super) mod simd128_pair;
 #[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests;
 
+/// Whether the program is for one instruction set alone, so that loops for others need not be linked into it: a page has
+/// to fetch them. Tests compare all.
+pub(super) const SETTLED: bool =
+    cfg!(all(target_arch = "wasm32", target_feature = "simd128", not(test)));
+
+/// Of the loops for WebAssembly's vectors and the portable ones those that every machine runs which this program is for.
+macro_rules! always {
+    ($simd128:expr, $portable:expr) => {{
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        {
+            &$simd128
+        }
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+        {
+            &$portable
+        }
+    }};
+}
+pub(super) use always;
+
 /// Defines `sets()` and `fastest()` of a module whose loops of each instruction set are the constants `AVX512`, `AVX2`,
 /// `NEON`, `SIMD128` and `PORTABLE` of its type `Set`, those of other processors left out.
 macro_rules! choose_set {
     () => {
         /// The fastest loops that this processor runs.
         pub(super) fn fastest() -> &'static Set {
-            sets().first().unwrap_or(&PORTABLE)
+            sets().first().unwrap_or(isa::always!(SIMD128, PORTABLE))
         }
 
         /// Every set that this processor runs, the fastest first.
@@ -39,7 +59,8 @@ macro_rules! choose_set {
                     all(target_arch = "wasm32", target_feature = "simd128")
                 )))]
                 let fast: [Option<Set>; 0] = [];
-                fast.into_iter().flatten().chain([PORTABLE]).collect()
+                let fast = fast.into_iter().flatten();
+                fast.chain((!isa::SETTLED).then_some(PORTABLE)).collect()
             })
         }
     };

@@ -28,6 +28,7 @@ use std::sync::OnceLock;
 
 use candle_core::quantized::GgmlDType;
 
+use super::isa;
 use super::shared::Shared;
 use super::threads::parallel_for;
 pub use activations::Activations;
@@ -57,19 +58,14 @@ fn sets() -> &'static [Set] {
         #[cfg(target_arch = "aarch64")]
         let fast = [neon::i8mm_set(), neon::dotprod_set(), neon::set()].into_iter().flatten();
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        let fast = [
-            #[cfg(feature = "relaxed-simd")]
-            simd128::RELAXED_SET,
-            simd128::SET,
-        ]
-        .into_iter();
+        let fast = [simd128::SET].into_iter();
         #[cfg(not(any(
             target_arch = "x86_64",
             target_arch = "aarch64",
             all(target_arch = "wasm32", target_feature = "simd128")
         )))]
         let fast = std::iter::empty();
-        fast.chain([portable::SET]).collect()
+        fast.chain((!isa::SETTLED).then_some(portable::SET)).collect()
     })
 }
 
@@ -79,7 +75,7 @@ pub fn instruction_set() -> &'static str {
 }
 
 fn fastest() -> &'static Set {
-    sets().first().unwrap_or(&portable::SET)
+    sets().first().unwrap_or(isa::always!(simd128::SET, portable::SET))
 }
 
 /// Where a panel begins is a multiple of it: a cache line.

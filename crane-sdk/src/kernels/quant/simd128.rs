@@ -14,16 +14,15 @@ use crate::kernels::vector::Vector;
 /// Rows of a panel.
 const ROWS: usize = Simd128Pair::<false>::LANES;
 
-/// The loops of every engine.
+/// The loops, with relaxed SIMD's dot products in a module that may hold them.
+#[cfg(not(feature = "relaxed-simd"))]
 pub(super) const SET: Set = Set { name: "SIMD128", rows: ROWS, run, quantize };
-
-/// The loops with dot products.
 #[cfg(feature = "relaxed-simd")]
-pub(super) const RELAXED_SET: Set =
-    Set { name: "relaxed SIMD", rows: ROWS, run: run_relaxed, quantize };
+pub(super) const SET: Set = Set { name: "relaxed SIMD", rows: ROWS, run: run_relaxed, quantize };
 
 /// # Safety
 /// `work` must be sound as [`multiply`] says.
+#[cfg(not(feature = "relaxed-simd"))]
 #[allow(
     clippy::undocumented_unsafe_blocks,
     reason = "the lint does not see comments through macros"
