@@ -65,21 +65,25 @@ const SHARED_MEMORY: [&str; 9] = [
 
 /// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
 /// be small, since a page fetches them before it can do anything.
-const COLD: [&str; 18] = [
+const COLD: [&str; 22] = [
     "aho-corasick",
     "candle-core",
     "derivre",
     "fancy-regex",
+    "gemm",
     "gemm-common",
     "gemm-f16",
     "gemm-f32",
     "gemm-f64",
+    "hashbrown",
     "jiff",
     "llguidance",
     "minijinja",
     "minijinja-contrib",
+    "rayon-core",
     "regex-automata",
     "regex-syntax",
+    "serde",
     "serde_json",
     "tokenizers",
     "toktrie",

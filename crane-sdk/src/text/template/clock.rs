@@ -8,7 +8,23 @@ use jiff::fmt::strtime;
 /// # Errors
 /// A sentence if the format is not one.
 pub(super) fn now(format: &str) -> Result<String, String> {
-    at(format, &Zoned::now())
+    at(format, &local())
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn local() -> Zoned {
+    Zoned::now()
+}
+
+/// A browser says how far the clock is from UTC today; all the world's time zones would be 50 KB more to fetch.
+#[cfg(target_arch = "wasm32")]
+fn local() -> Zoned {
+    use jiff::Timestamp;
+    use jiff::tz::{Offset, TimeZone};
+
+    let seconds = js_sys::Date::new_0().get_timezone_offset() * -60.0;
+    let zone = Offset::from_seconds(seconds as i32).map_or(TimeZone::UTC, TimeZone::fixed);
+    Timestamp::now().to_zoned(zone)
 }
 
 fn at(format: &str, time: &Zoned) -> Result<String, String> {
