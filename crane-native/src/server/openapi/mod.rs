@@ -136,7 +136,7 @@ fn summary(method: &str, path: &str) -> &'static str {
         (_, "/v1/messages") => "A reply to a conversation, in Anthropic's words",
         (_, "/v1/messages/count_tokens") => "How many tokens a conversation has",
         (_, "/v1/audio/speech") => "A text read aloud",
-        (_, "/v1/models") => "The model and its aliases",
+        (_, "/v1/models") => "The models and their aliases",
         (_, "/v1/models/{id}") => "One of them",
         (_, "/tokenize") => "Text to tokens",
         (_, "/detokenize") => "Tokens to text",

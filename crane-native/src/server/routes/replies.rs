@@ -12,11 +12,14 @@ use crane_sdk::generate::{GenerationConfig, Output};
 use futures_core::Stream;
 
 use crate::server::engine::{Event, Ticket};
+use crate::server::fleet::TextLease;
 use crate::server::wire::{ApiError, Asked, Frame, Shape, Teller, Told, Usage};
 
 /// The replies of one request as they come.
 pub(super) struct Replies {
     ticket: Ticket,
+    /// The model stays for as long as it writes.
+    _model: TextLease,
     config: GenerationConfig,
     tellers: Vec<Teller>,
     /// Replies to one prompt.
@@ -33,9 +36,16 @@ enum News {
 }
 
 impl Replies {
-    pub(super) fn new(ticket: Ticket, asked: &Asked, count: usize, prompt_tokens: usize) -> Self {
+    pub(super) fn new(
+        model: TextLease,
+        ticket: Ticket,
+        asked: &Asked,
+        count: usize,
+        prompt_tokens: usize,
+    ) -> Self {
         Self {
             ticket,
+            _model: model,
             config: asked.config.clone(),
             tellers: (0..count).map(|_| Teller::default()).collect(),
             n: asked.n,

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::flac;
 use crate::server::app::App;
+use crate::server::models::VoiceModel;
 use crate::server::wire::{ApiError, AudioFormat, Fields, SpeechRequest, in_16_bits};
 
 /// Pieces of sound that may be made before the client has read the first.
@@ -43,13 +44,14 @@ pub(super) async fn speech(
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let name = fields.string("model")?;
-    app.voice(name.as_deref())?;
+    let choice = app.fleet.voice(name.as_deref())?;
     let (request, unknown) = SpeechRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
-    let turn = app.speaking_turn().await?;
+    let model = app.fleet.lease_voice(choice).await?;
+    let turn = model.turn().await?;
     let (sender, mut pieces) = mpsc::channel(AHEAD);
     let format = request.format;
-    tokio::task::spawn_blocking(move || say(&app, &request, &sender, turn));
+    tokio::task::spawn_blocking(move || say(&model, &request, &sender, turn));
     // What the voice refuses has a status.
     let ended = || ApiError::internal("the voice has stopped; ask again");
     let first = pieces.recv().await.ok_or_else(ended)??;
@@ -59,22 +61,19 @@ pub(super) async fn speech(
 
 /// Makes the sound, and stops where nobody wants more of it. The turn lasts as long.
 fn say(
-    app: &App,
+    model: &VoiceModel,
     request: &SpeechRequest,
     sender: &mpsc::Sender<Result<Bytes, ApiError>>,
     _turn: OwnedSemaphorePermit,
 ) {
-    let speech = match app.voice(None).and_then(|voice| {
-        let speech = voice.tts.speak(&request.input, &request.voice).map_err(named)?;
-        Ok((voice.tts.sample_rate(), speech))
-    }) {
+    let rate = model.tts.sample_rate();
+    let speech = match model.tts.speak(&request.input, &request.voice) {
         Ok(speech) => speech,
         Err(error) => {
-            let _ = sender.blocking_send(Err(error));
+            let _ = sender.blocking_send(Err(named(error)));
             return;
         }
     };
-    let (rate, speech) = speech;
     if request.format == AudioFormat::Flac {
         let mut held = Vec::new();
         for samples in speech {

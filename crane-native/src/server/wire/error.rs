@@ -107,6 +107,16 @@ impl ApiError {
         )
     }
 
+    /// A model that cannot be loaded: for now, if memory is what it lacks.
+    pub fn not_loaded(reason: &str, lacks_memory: bool) -> Self {
+        let status = match lacks_memory {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let message = format_args!("the model cannot be loaded: {reason}");
+        Self::internal(message).with(status, "server_error", "model_not_loaded")
+    }
+
     /// The server is at fault.
     pub fn internal(message: impl Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)

@@ -5,6 +5,7 @@ mod dialects;
 mod fields;
 mod forms;
 mod load;
+mod several;
 mod tools;
 
 use serde_json::{Value, json};
