@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fleet::Fleet;
 use super::wire::{ApiError, Head};
@@ -18,6 +18,8 @@ pub struct App {
     pub lenient: bool,
     /// When the server began, in seconds since 1970.
     pub created: u64,
+    /// How long a request may take.
+    pub timeout: Option<Duration>,
     draining: AtomicBool,
     /// Whose turn it is to have texts embedded.
     pub embedding: tokio::sync::Mutex<()>,
@@ -32,9 +34,9 @@ impl std::fmt::Debug for App {
 
 impl App {
     /// A server's state at its beginning.
-    pub fn new(fleet: Fleet, lenient: bool, warn: Warn) -> Self {
+    pub fn new(fleet: Fleet, lenient: bool, timeout: Option<Duration>, warn: Warn) -> Self {
         let (draining, embedding) = (AtomicBool::new(false), tokio::sync::Mutex::new(()));
-        Self { fleet, lenient, created: now(), draining, embedding, warn }
+        Self { fleet, lenient, created: now(), timeout, draining, embedding, warn }
     }
 
     /// Whether new requests should go elsewhere.

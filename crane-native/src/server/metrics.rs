@@ -21,6 +21,12 @@ struct Of {
     model: String,
 }
 
+/// To which route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct To {
+    path: &'static str,
+}
+
 /// How a reply ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ending {
@@ -32,6 +38,7 @@ struct Ending {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    late: Family<To, Counter>,
     loaded: Family<Of, Gauge>,
     load: Family<Of, Histogram>,
     slots: Family<Of, Gauge>,
@@ -80,6 +87,7 @@ impl Default for Metrics {
         let short = Family::new_with_constructor((|| Histogram::new(SHORT)) as fn() -> Histogram);
         let mut all = Self {
             registry: Registry::with_prefix("crane"),
+            late: Family::default(),
             loaded: Family::default(),
             load: long(),
             slots: Family::default(),
@@ -104,6 +112,11 @@ impl Default for Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
+        registry.register(
+            "requests_timed_out",
+            "Requests that took longer than --timeout, by route",
+            all.late.clone(),
+        );
         registry.register("replies", "Replies that ended, by why", all.replies.clone());
         for (name, help, counter) in [
             ("requests_refused", "Requests that found the queue full", &all.refused),
@@ -143,6 +156,11 @@ impl Metrics {
             between_tokens: self.between_tokens.get_or_create_owned(&of),
             reply: self.reply.get_or_create_owned(&of),
         }
+    }
+
+    /// Notes a request to a route that took too long.
+    pub(super) fn late(&self, path: &'static str) {
+        self.late.get_or_create(&To { path }).inc();
     }
 
     /// Notes how long it took to load a model of any kind.

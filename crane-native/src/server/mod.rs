@@ -5,6 +5,7 @@
 
 mod app;
 mod auth;
+mod deadline;
 pub mod engine;
 mod fleet;
 mod metrics;

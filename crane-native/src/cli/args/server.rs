@@ -109,6 +109,10 @@ pub(in crate::cli) struct ServeArgs {
     #[arg(long, env = "CRANE_MAX_BODY", value_name = "MIB", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..), help_heading = "Server")]
     pub max_body: u16,
+    /// Seconds that a request may take, with its wait for a slot; then it is given up [default: as long as it takes]
+    #[arg(long, env = "CRANE_TIMEOUT", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..),
+          help_heading = "Server")]
+    pub timeout: Option<u32>,
     /// Seconds that replies under way have to end after Ctrl-C or SIGTERM
     #[arg(
         long,

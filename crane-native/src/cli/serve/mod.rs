@@ -54,7 +54,8 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
             options.host, options.port
         ));
     }
-    let app = App::new(fleet, args.lenient, Box::new(move |text| console.warn(text)));
+    let timeout = args.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let app = App::new(fleet, args.lenient, timeout, Box::new(move |text| console.warn(text)));
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);

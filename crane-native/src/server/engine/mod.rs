@@ -170,6 +170,12 @@ impl Ticket {
         self.events.recv().await
     }
 
+    /// Gives the replies up, as dropping the ticket does.
+    pub fn give_up(&self) {
+        self.cancel.cancel();
+        self.shared.wake();
+    }
+
     /// As [`Ticket::next`], for streams.
     pub fn poll_next(
         &mut self,
@@ -181,8 +187,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.cancel.cancel();
-        self.shared.wake();
+        self.give_up();
     }
 }
 

@@ -218,6 +218,11 @@ impl Fleet {
         self.metrics.text(now).map_err(ApiError::internal)
     }
 
+    /// Notes a request to this path that took too long.
+    pub fn late(&self, path: &'static str) {
+        self.metrics.late(path);
+    }
+
     /// The model that writes and is called so; the only one, if no name is given.
     ///
     /// # Errors

@@ -118,7 +118,8 @@ fn operation(method: &str, path: &str) -> Value {
             ("404", "there is no such model"),
             ("413", "the body is too large"),
             ("429", "the queue is full; Retry-After says when to come back"),
-            ("503", "the server is ending"),
+            ("503", "the server is ending, or has no memory for the model"),
+            ("504", "it took longer than --timeout"),
         ] {
             responses[status] = refusal(what);
         }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
+use axum::{Extension, Json};
 use crane_sdk::text::Tokenizer;
 use crane_sdk::text::tools::CallFormat;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::replies::{Replies, answer};
 use super::text::{aside, chosen};
 use crate::server::app::{App, client, head};
+use crate::server::deadline::Deadline;
 use crate::server::fleet::TextLease;
 use crate::server::wire::{
     ApiError, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape, Conversation,
@@ -33,6 +34,7 @@ struct Ready {
 pub(super) async fn chat(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let choice = chosen(&app, &mut fields)?;
@@ -43,13 +45,14 @@ pub(super) async fn chat(
     let Ready { model, prompt, asked, calls } = ready;
     let (head, tokenizer) = (head("chatcmpl-", &model.name)?, model.tokenizer.clone());
     let shape = ChatShape::new(head, tokenizer, &asked, calls.as_ref());
-    generate(model, address, vec![prompt], asked, shape).await
+    generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/responses`
 pub(super) async fn response(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let choice = chosen(&app, &mut fields)?;
@@ -59,13 +62,14 @@ pub(super) async fn response(
     let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
     let Ready { model, prompt, asked, calls } = ready;
     let shape = ResponseShape::new(head("resp_", &model.name)?, request.echo, calls.as_ref());
-    generate(model, address, vec![prompt], asked, shape).await
+    generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/messages`
 pub(super) async fn messages(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let choice = chosen(&app, &mut fields)?;
@@ -76,7 +80,7 @@ pub(super) async fn messages(
     let Ready { model, prompt, asked, calls } = ready;
     let stops = asked.config.stop.clone();
     let shape = MessagesShape::new(head("msg_", &model.name)?, stops, prompt.len(), calls.as_ref());
-    generate(model, address, vec![prompt], asked, shape).await
+    generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/messages/count_tokens`
@@ -134,6 +138,7 @@ async fn prepare(
 pub(super) async fn completion(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let choice = chosen(&app, &mut fields)?;
@@ -160,7 +165,7 @@ pub(super) async fn completion(
     let shape =
         CompletionShape::new(head("cmpl-", &model.name)?, tokenizer, &asked, begins.collect());
     let ids = prompts.into_iter().map(|(ids, _)| ids).collect();
-    generate(model, address, ids, asked, shape).await
+    generate(model, (address, deadline), ids, asked, shape).await
 }
 
 /// A prompt's tokens, behind the token that begins texts (once), and its text.
@@ -188,7 +193,7 @@ pub(super) fn encode(
 /// Hands the prompts to the engine and answers in the endpoint's shape.
 async fn generate(
     model: TextLease,
-    address: SocketAddr,
+    (address, deadline): (SocketAddr, Deadline),
     prompts: Vec<Arc<[u32]>>,
     asked: Asked,
     shape: impl Shape,
@@ -213,5 +218,5 @@ async fn generate(
     });
     let ticket = engine.submit(&client(address, asked.user.as_deref()), jobs.collect())?;
     let replies = Replies::new(model, ticket, &asked, count, prompt_tokens);
-    answer(replies, asked.stream, shape).await
+    answer(replies, asked.stream, shape, deadline).await
 }

@@ -19,6 +19,7 @@ use axum::{Json, Router};
 
 use super::app::App;
 use super::auth::{self, Keys};
+use super::deadline;
 use super::openapi;
 use super::wire::{ApiError, Fields, anthropic_error};
 
@@ -60,6 +61,7 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .route("/tokenize", post(text::tokenize))
         .route("/detokenize", post(text::detokenize))
         .route("/apply-template", post(text::apply_template))
+        .route_layer(axum::middleware::from_fn_with_state(app.clone(), deadline::keep))
         .route_layer(axum::middleware::from_fn_with_state(keys, auth::check));
     let open = Router::new()
         .route("/", get(state::root))

@@ -4,15 +4,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Sleep;
 
 use crate::flac;
 use crate::server::app::App;
+use crate::server::deadline::Deadline;
 use crate::server::models::VoiceModel;
 use crate::server::wire::{ApiError, AudioFormat, Fields, SpeechRequest, in_16_bits};
 
@@ -23,6 +26,8 @@ const AHEAD: usize = 16;
 struct Sound {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Result<Bytes, ApiError>>,
+    deadline: Deadline,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream for Sound {
@@ -31,6 +36,13 @@ impl Stream for Sound {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
+        }
+        if self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready()) {
+            // The making ends, and the timer is not asked again.
+            self.rest.close();
+            self.timer = None;
+            let error = self.deadline.error();
+            return Poll::Ready(Some(Err(std::io::Error::other(format!("{error:?}")))));
         }
         let piece = self.rest.poll_recv(context);
         // The status is sent: all that is left is to cut the connection.
@@ -41,6 +53,7 @@ impl Stream for Sound {
 /// Answers with the sound of a text.
 pub(super) async fn speech(
     State(app): State<Arc<App>>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let name = fields.string("model")?;
@@ -55,7 +68,8 @@ pub(super) async fn speech(
     // What the voice refuses has a status.
     let ended = || ApiError::internal("the voice has stopped; ask again");
     let first = pieces.recv().await.ok_or_else(ended)??;
-    let body = Body::from_stream(Sound { first: Some(first), rest: pieces });
+    let timer = deadline.timer().map(Box::pin);
+    let body = Body::from_stream(Sound { first: Some(first), rest: pieces, deadline, timer });
     Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())
 }
 

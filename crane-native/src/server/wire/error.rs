@@ -1,6 +1,7 @@
 //! Refusals in the shape of OpenAI's API: `{"error": {"message", "type", "param", "code"}}`.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -96,6 +97,16 @@ impl ApiError {
         );
         error.retry_after = Some(seconds);
         error
+    }
+
+    /// The request took longer than it may.
+    pub fn late(limit: Duration) -> Self {
+        let message = format_args!(
+            "the request was given up after {} s, the time that this server allows (--timeout); ask for \
+             less, or later",
+            limit.as_secs_f64()
+        );
+        Self::internal(message).with(StatusCode::GATEWAY_TIMEOUT, "timeout_error", "timeout")
     }
 
     /// The server ends before the reply does.

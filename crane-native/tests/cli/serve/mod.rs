@@ -6,6 +6,7 @@ mod fields;
 mod forms;
 mod load;
 mod several;
+mod timeout;
 mod tools;
 
 use serde_json::{Value, json};
@@ -182,6 +183,7 @@ fn mistakes_of_the_operator_are_usage_errors() {
         (&["--api-key-file", "missing"], "missing"),
         (&["--api-key-file", &empty], "no key"),
         (&["--max-body", "0"], "--max-body"),
+        (&["--timeout", "0"], "--timeout"),
     ] {
         home.run([&["serve", &model], arguments].concat()).fails(2, &[part]);
     }
