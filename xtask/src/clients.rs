@@ -11,6 +11,8 @@ use crate::setup::Outcome;
 
 const PYTHON: Environment =
     Environment { name: "clients", requirements: "xtask/clients/requirements.txt" };
+const SCHEMATHESIS: Environment =
+    Environment { name: "schemathesis", requirements: "xtask/clients/schemathesis.txt" };
 /// The models that answer, among the test weights: one for chat, one for tools, one that speaks.
 const MODELS: [&str; 3] =
     ["smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "hibari"];
@@ -20,6 +22,11 @@ const TINY: &str = "crane-sdk/tests/fixtures/qwen2_tied";
 /// Installs the clients for Python.
 pub fn install() -> Result<Outcome> {
     PYTHON.install()
+}
+
+/// Installs what makes up requests from an OpenAPI document.
+pub fn install_schemathesis() -> Result<Outcome> {
+    SCHEMATHESIS.install()
 }
 
 /// The tests of the official clients, with a `crane` built for them.
@@ -42,6 +49,14 @@ pub fn robustness() -> Result<Command> {
     let mut storm = process::command("python3");
     storm.arg("xtask/clients/robustness.py").arg(crane()?).arg(TINY);
     Ok(storm)
+}
+
+/// A minute of requests that are made up from the server's OpenAPI document.
+pub fn schemas() -> Result<Command> {
+    let mut schemas = process::command("python3");
+    schemas.arg("xtask/clients/schemas.py").arg(SCHEMATHESIS.folder()?.join("bin/schemathesis"));
+    schemas.arg(crane()?).arg(TINY);
+    Ok(schemas)
 }
 
 /// A `crane` of this very source.

@@ -38,6 +38,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "headless Firefox", work: install_firefox },
     Step { name: "test weights", work: weights::fetch },
     Step { name: "Python clients of OpenAI, Anthropic and LangChain", work: clients::install },
+    Step { name: "schemathesis", work: clients::install_schemathesis },
     Step { name: "a speech recogniser", work: listening::install },
 ];
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -51,8 +52,10 @@ pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
 /// `GET /v1/models/{id}`
 pub(super) async fn model(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    // What is no text is no name either.
+    let Path(id) = id.map_err(|rejection| app.fleet.unknown(&rejection.body_text()))?;
     let found = app.fleet.names().find(|(name, _)| *name == id);
     let found = found.map(|(name, standing)| object(&app, name, &standing));
     match found {
