@@ -1,4 +1,4 @@
-//! The official clients of OpenAI (Python, JavaScript) and Anthropic, and LangChain's, against `crane serve`.
+//! What asks `crane serve` in tests: official clients, bad requests, schemathesis, and a proxy before replicas.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::process;
 use crate::python::Environment;
-use crate::setup::Outcome;
+use crate::setup::{self, Outcome};
 
 const PYTHON: Environment =
     Environment { name: "clients", requirements: "xtask/clients/requirements.txt" };
@@ -57,6 +57,16 @@ pub fn schemas() -> Result<Command> {
     schemas.arg("xtask/clients/schemas.py").arg(SCHEMATHESIS.folder()?.join("bin/schemathesis"));
     schemas.arg(crane()?).arg(TINY);
     Ok(schemas)
+}
+
+/// Two replicas of a server with a tiny model behind HAProxy.
+pub fn replicas() -> Result<Command> {
+    let Some(haproxy) = setup::haproxy() else {
+        bail!("HAProxy is missing; `cargo xtask setup` installs it");
+    };
+    let mut replicas = process::command("python3");
+    replicas.arg("xtask/clients/replicas.py").arg(crane()?).arg(TINY).arg(haproxy);
+    Ok(replicas)
 }
 
 /// A `crane` of this very source.
