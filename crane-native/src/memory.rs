@@ -20,6 +20,14 @@ pub struct Available {
     pub limit: &'static str,
 }
 
+impl Available {
+    /// Without so many bytes that others were promised.
+    #[must_use]
+    pub fn without(self, promised: u64) -> Self {
+        Self { bytes: self.bytes.saturating_sub(promised), ..self }
+    }
+}
+
 /// The memory that this process can still have: what the machine has to spare (swap counts), within
 /// the limits of its control groups and of `ulimit`. `None` where the system does not tell.
 pub fn available() -> Option<Available> {
@@ -47,8 +55,16 @@ pub fn available() -> Option<Available> {
 /// # Errors
 /// [`crane_sdk::Error::OutOfMemory`] that says what is needed, what there is, and what to try.
 pub fn check(name: &str, footprint: Footprint) -> crane_sdk::Result<()> {
+    check_beside(name, footprint, 0)
+}
+
+/// As [`check`], where so many bytes of what is available are promised to others.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_beside(name: &str, footprint: Footprint, promised: u64) -> crane_sdk::Result<()> {
     match available() {
-        Some(available) => fits(name, footprint, available),
+        Some(available) => fits(name, footprint, available.without(promised)),
         None => Ok(()),
     }
 }
@@ -72,6 +88,15 @@ fn fits(name: &str, footprint: Footprint, available: Available) -> crane_sdk::Re
             available.limit
         ),
     })
+}
+
+/// Gives the memory of what was dropped back to the system, which the allocator would keep for a while.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes the allocator's own locks and touches only memory that is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// What /proc/meminfo says can be had without pushing others out, and swap.

@@ -52,7 +52,7 @@ class Deployment(unittest.TestCase):
             asked = container[probe]["httpGet"]
             self.assertTrue(json.loads(self.get(asked["path"]))["status"])
         (metric,) = self.manifests()["HorizontalPodAutoscaler"]["spec"]["metrics"]
-        names = re.findall(r"^(\w+) ", self.get("/metrics"), re.MULTILINE)
+        names = re.findall(r"^(\w+)[ {]", self.get("/metrics"), re.MULTILINE)
         self.assertIn(metric["pods"]["metric"]["name"], names)
 
     def test_options_are_there(self):

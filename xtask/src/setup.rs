@@ -36,8 +36,10 @@ pub const STEPS: &[Step] = &[
     Step { name: "OpenAI's client for JavaScript", work: || install_packages("xtask/clients") },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "headless Firefox", work: install_firefox },
+    Step { name: "HAProxy", work: install_haproxy },
     Step { name: "test weights", work: weights::fetch },
     Step { name: "Python clients of OpenAI, Anthropic and LangChain", work: clients::install },
+    Step { name: "schemathesis", work: clients::install_schemathesis },
     Step { name: "a speech recogniser", work: listening::install },
 ];
 
@@ -106,6 +108,28 @@ fn install_firefox() -> Result<Outcome> {
     }
     apt_install("firefox-esr")?;
     let program = firefox().context("apt-get installed firefox-esr, but it is not on PATH")?;
+    Ok(Outcome::Installed(program.display().to_string()))
+}
+
+/// The HAProxy that stands before replicas in a test: `$HAPROXY`, or the one on PATH or among the system's programs.
+pub fn haproxy() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("HAPROXY").filter(|name| !name.is_empty()) {
+        return Some(PathBuf::from(named));
+    }
+    // Debian installs it where the PATH of users does not look.
+    let of_the_system = || Some(PathBuf::from("/usr/sbin/haproxy")).filter(|file| file.is_file());
+    find_program("haproxy").or_else(of_the_system)
+}
+
+fn install_haproxy() -> Result<Outcome> {
+    if let Some(program) = haproxy() {
+        if !program.is_file() {
+            bail!("$HAPROXY is {}, and that is no file", program.display());
+        }
+        return Ok(Outcome::Present(program.display().to_string()));
+    }
+    apt_install("haproxy")?;
+    let program = haproxy().context("apt-get installed haproxy, but it is not on PATH")?;
     Ok(Outcome::Installed(program.display().to_string()))
 }
 

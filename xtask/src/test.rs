@@ -23,6 +23,8 @@ pub fn all(strict: bool) -> ExitCode {
     report.suite("native tests", || demand_weights(native_tests()));
     report.suite("official clients against crane serve", clients::conformance);
     report.suite("bad requests to crane serve", clients::robustness);
+    report.suite("replicas of crane serve behind a proxy", clients::replicas);
+    report.suite("requests of crane serve's OpenAPI document", clients::schemas);
     // What all modules share is compiled once.
     report.step("wasm modules", || {
         wasm::compile(&["crane-wasm", golden::PACKAGE], "")?;

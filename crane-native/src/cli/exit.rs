@@ -27,6 +27,8 @@ pub(super) mod code {
     pub(in crate::cli) const OK: u8 = 0;
     pub(in crate::cli) const OTHER: u8 = 1;
     pub(in crate::cli) const USAGE: u8 = 2;
+    #[cfg(feature = "server")]
+    pub(in crate::cli) const OUT_OF_MEMORY: u8 = 4;
     pub(in crate::cli) const INTERRUPTED: u8 = 130;
 }
 

@@ -167,6 +167,19 @@ pub(super) fn no_template(model: &Resolved) -> Failure {
 /// # Errors
 /// If the device is not there, the checkpoint is damaged or not supported, or memory is too small.
 pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Result<LoadedModel> {
+    weights_beside(console, model, args, 0)
+}
+
+/// As [`weights`], where so many bytes of the memory that is available are promised to other models.
+///
+/// # Errors
+/// As [`weights`].
+pub(super) fn weights_beside(
+    console: Console,
+    model: &Resolved,
+    args: &LoadArgs,
+    promised: u64,
+) -> Result<LoadedModel> {
     let start = Instant::now();
     let options = LoadOptions {
         device: device::open(args.device)?,
@@ -176,7 +189,7 @@ pub(super) fn weights(console: Console, model: &Resolved, args: &LoadArgs) -> Re
     };
     let on_host = options.device.is_cpu();
     let loaded = load_within(model.source.as_ref(), &options, &mut |footprint| match on_host {
-        true => memory::check(&model.name, footprint),
+        true => memory::check_beside(&model.name, footprint, promised),
         false => Ok(()),
     })
     .map_err(|error| model.explain(error))?;

@@ -1,11 +1,15 @@
-//! `crane serve`: a model behind OpenAI's HTTP API.
+//! `crane serve`: models behind OpenAI's HTTP API.
 //!
 //! [`engine`] generates, [`wire`] says what requests and answers look like, the routes bring the two together. A
 //! request's every field acts or is refused by its name.
 
 mod app;
 mod auth;
+mod deadline;
 pub mod engine;
+mod fleet;
+mod metrics;
+mod models;
 mod openapi;
 mod plan;
 mod routes;
@@ -21,8 +25,11 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use app::{App, Model, Served, SpeechModel, Template, Warn};
+pub use app::{App, Warn};
 pub use auth::Keys;
+pub use fleet::{Card, Fleet, Keeping, Kind, LoadError, Loader};
+pub use metrics::{Metrics, ModelMetrics};
+pub use models::{Loaded, TextModel, VoiceModel};
 pub use openapi::openapi;
 pub use plan::Plan;
 pub use routes::ROUTES;
@@ -85,6 +92,10 @@ pub fn serve(
                 told.send_replace(true);
             }
         };
+        let keeper = tokio::spawn({
+            let app = app.clone();
+            async move { app.fleet.keep().await }
+        });
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, service).with_graceful_shutdown(stop);
         let mut serving = std::pin::pin!(serving.into_future());
@@ -96,10 +107,11 @@ pub fn serve(
         let ended = tokio::select! {
             ended = &mut serving => ended,
             () = too_late => {
-                app.served.engine.abandon();
+                app.fleet.abandon();
                 tokio::time::timeout(FAREWELL, &mut serving).await.unwrap_or(Ok(()))
             }
         };
+        keeper.abort();
         ended.map_err(|error| format!("the server failed: {error}"))
     })?;
     // Connections that do not end are cut.

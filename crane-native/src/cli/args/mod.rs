@@ -42,7 +42,7 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Talk to a model
     Chat(ChatArgs),
-    /// Serve a model to many: OpenAI's HTTP API
+    /// Serve models to many: OpenAI's HTTP API
     #[cfg(feature = "server")]
     Serve(Box<ServeArgs>),
     /// Read a text aloud: text in, a sound file or PCM out

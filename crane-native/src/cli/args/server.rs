@@ -1,6 +1,7 @@
 //! Flags of `crane serve`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -11,9 +12,10 @@ use super::{LoadArgs, ModelArgs};
 /// `crane serve`
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServeArgs {
-    /// The model (same as -m)
+    /// The models, that write or speak; one alone (same as -m) is loaded at once, of several each when it is first
+    /// asked for
     #[arg(value_name = "MODEL", conflicts_with = "model")]
-    pub name: Option<String>,
+    pub names: Vec<String>,
     /// Address or host name to listen at; 0.0.0.0 opens the server to the network
     #[arg(
         long,
@@ -70,7 +72,25 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Server"
     )]
     pub cors: Vec<String>,
-    /// Another name by which clients may ask for the model; repeatable or a comma list
+    /// Load the models before the server listens, as many as --max-loaded lets
+    #[arg(long, env = "CRANE_PRELOAD", value_parser = BoolishValueParser::new(), help_heading = "Server")]
+    pub preload: bool,
+    /// Models that are in memory at a time; the one that has been idle for longest makes room for another
+    /// [default: as many as fit]
+    #[arg(long, env = "CRANE_MAX_LOADED", value_name = "N", value_parser = positive, help_heading = "Server")]
+    pub max_loaded: Option<usize>,
+    /// Unload a model that nobody has used for so long: 90s, 5m, 1h, or never; the next request loads it again
+    #[arg(
+        long,
+        env = "CRANE_KEEP_ALIVE",
+        value_name = "DURATION",
+        default_value = "never",
+        value_parser = keep_alive,
+        help_heading = "Server"
+    )]
+    pub keep_alive: KeepAlive,
+    /// Another name by which clients may ask for the model, NAME=MODEL where there are several; repeatable or a comma
+    /// list
     #[arg(
         long,
         env = "CRANE_ALIAS",
@@ -89,6 +109,10 @@ pub(in crate::cli) struct ServeArgs {
     #[arg(long, env = "CRANE_MAX_BODY", value_name = "MIB", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..), help_heading = "Server")]
     pub max_body: u16,
+    /// Seconds that a request may take, with its wait for a slot; then it is given up [default: as long as it takes]
+    #[arg(long, env = "CRANE_TIMEOUT", value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..),
+          help_heading = "Server")]
+    pub timeout: Option<u32>,
     /// Seconds that replies under way have to end after Ctrl-C or SIGTERM
     #[arg(
         long,
@@ -102,4 +126,44 @@ pub(in crate::cli) struct ServeArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub load: LoadArgs,
+}
+
+/// How long an idle model stays; for ever where there is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) struct KeepAlive(pub Option<Duration>);
+
+fn keep_alive(text: &str) -> Result<KeepAlive, String> {
+    if text == "never" {
+        return Ok(KeepAlive(None));
+    }
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        _ => None,
+    };
+    let seconds = scale.zip(number.parse::<u64>().ok());
+    match seconds.and_then(|(scale, number)| number.checked_mul(scale)) {
+        Some(seconds) => Ok(KeepAlive(Some(Duration::from_secs(seconds)))),
+        None => Err("a time such as 90s, 5m or 1h, or never".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let seconds = |text| keep_alive(text).unwrap().0.map(|time| time.as_secs());
+        let told = ["0", "90", "90s", "5m", "2h", "never"].map(seconds);
+        assert_eq!(told, [Some(0), Some(90), Some(90), Some(300), Some(7200), None]);
+        for text in
+            ["", "s", "-1", "1d", "5 m", "1.5h", "99999999999999999999", "9999999999999999999h"]
+        {
+            assert!(keep_alive(text).is_err(), "{text}");
+        }
+    }
 }

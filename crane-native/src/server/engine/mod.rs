@@ -6,7 +6,6 @@
 //! reply says does not depend on which others are under way: on a CPU every token's numbers are the same to the last
 //! bit however many are computed beside it.
 
-mod metrics;
 mod queue;
 mod slots;
 
@@ -22,8 +21,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use queue::{Job, Shared};
 use slots::Slots;
 
-pub use metrics::Metrics;
-
+use super::metrics::ModelMetrics;
 use super::wire::ApiError;
 
 /// How much is done at a time.
@@ -41,7 +39,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
-    metrics: Arc<Metrics>,
+    metrics: ModelMetrics,
     limits: Limits,
     thread: Option<JoinHandle<()>>,
 }
@@ -76,11 +74,11 @@ impl Engine {
         model: &Arc<dyn CausalLm>,
         tokenizer: &Arc<Tokenizer>,
         limits: Limits,
+        metrics: ModelMetrics,
     ) -> crate::Result<Self> {
         let sessions: crane_sdk::Result<Vec<Session>> = (0..limits.parallel)
             .map(|_| Session::new(model.clone(), tokenizer.clone(), limits.context))
             .collect();
-        let metrics = Arc::new(Metrics::default());
         let slots = Slots::new(sessions?, metrics.clone());
         let shared = Arc::new(Shared::new(limits.queue));
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn({
@@ -99,19 +97,15 @@ impl Engine {
         self.limits
     }
 
-    /// What it counts and times, as Prometheus reads it.
-    ///
-    /// # Errors
-    /// 500 if it cannot be written.
-    pub fn metrics(&self) -> Result<String, ApiError> {
-        let (running, waiting) = self.load();
-        self.metrics.text(self.limits.parallel, running, waiting).map_err(ApiError::internal)
-    }
-
     /// Replies under way, and replies that wait.
     pub fn load(&self) -> (usize, usize) {
         let state = self.shared.lock();
         (state.running, state.waiting.len())
+    }
+
+    /// Tokens whose keys and values are in memory, in all slots.
+    pub fn held_tokens(&self) -> usize {
+        self.shared.lock().held_tokens
     }
 
     /// Whether its thread lives: it ends only when it is closed.
@@ -176,6 +170,12 @@ impl Ticket {
         self.events.recv().await
     }
 
+    /// Gives the replies up, as dropping the ticket does.
+    pub fn give_up(&self) {
+        self.cancel.cancel();
+        self.shared.wake();
+    }
+
     /// As [`Ticket::next`], for streams.
     pub fn poll_next(
         &mut self,
@@ -187,8 +187,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.cancel.cancel();
-        self.shared.wake();
+        self.give_up();
     }
 }
 
@@ -233,6 +232,7 @@ fn work(shared: &Shared, mut slots: Slots) {
         let took = slots.step();
         let mut state = shared.lock();
         state.running = slots.running();
+        state.held_tokens = slots.held_tokens();
         took.into_iter().for_each(|seconds| state.took(seconds));
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct State {
     pub waiting: VecDeque<Job>,
     /// Replies under way.
     pub running: usize,
+    /// Tokens that all slots hold, whether they are in use or not.
+    pub held_tokens: usize,
     /// No more come: the thread ends when all are done.
     pub closing: bool,
     /// Those that are left are given up.

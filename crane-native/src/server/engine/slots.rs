@@ -1,13 +1,13 @@
 //! The sessions: which one a reply goes to, what it finds cached there, and who takes part in the next step.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crane_sdk::generate::{Output, Session, Step, step_together};
 use crane_sdk::kernels::attention::BLOCK;
 
+use super::Event;
 use super::queue::Job;
-use super::{Event, Metrics};
+use crate::server::metrics::ModelMetrics;
 use crate::server::wire::ApiError;
 
 /// Tokens of a prompt that are evaluated in one pass while others wait for their next token: their pause is as
@@ -22,7 +22,7 @@ const TURN_OF_THE_OLDEST: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    metrics: Arc<Metrics>,
+    metrics: ModelMetrics,
     /// Counts replies: tells which of two came first.
     count: u64,
     chunks: u64,
@@ -68,13 +68,17 @@ fn common(prompt: &[u32], tokens: &[u32]) -> usize {
 }
 
 impl Slots {
-    pub(super) fn new(sessions: Vec<Session>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(sessions: Vec<Session>, metrics: ModelMetrics) -> Self {
         let slots = sessions.into_iter().map(|session| Slot { session, job: None, used: 0 });
         Self { slots: slots.collect(), metrics, count: 0, chunks: 0 }
     }
 
     pub(super) fn running(&self) -> usize {
         self.slots.iter().filter(|slot| slot.job.is_some()).count()
+    }
+
+    pub(super) fn held_tokens(&self) -> usize {
+        self.slots.iter().map(|slot| slot.session.cached().next_multiple_of(BLOCK)).sum()
     }
 
     pub(super) fn running_of(&self, client: &str) -> usize {
@@ -215,7 +219,7 @@ impl Slots {
 
 impl Slot {
     /// Sends on what a step gave; the time of the reply if it has ended.
-    fn tell(&mut self, step: crane_sdk::Result<Step>, metrics: &Metrics) -> Option<f64> {
+    fn tell(&mut self, step: crane_sdk::Result<Step>, metrics: &ModelMetrics) -> Option<f64> {
         match step {
             Ok(Step::Prefill { .. }) => return None,
             Ok(Step::Piece(piece)) => {
@@ -240,7 +244,7 @@ impl Slot {
     }
 
     /// Times a token.
-    fn tick(&mut self, metrics: &Metrics) {
+    fn tick(&mut self, metrics: &ModelMetrics) {
         let Some(running) = &mut self.job else { return };
         match running.said {
             None => metrics.first_token(running.job.asked.elapsed()),
@@ -250,13 +254,13 @@ impl Slot {
     }
 
     /// Counts a reply that has ended.
-    fn note(&self, output: &Output, metrics: &Metrics) {
+    fn note(&self, output: &Output, metrics: &ModelMetrics) {
         if let Some(running) = &self.job {
             metrics.end(output, running.job.asked.elapsed());
         }
     }
 
-    fn fail(&mut self, error: ApiError, metrics: &Metrics) -> Option<f64> {
+    fn fail(&mut self, error: ApiError, metrics: &ModelMetrics) -> Option<f64> {
         if self.job.is_some() {
             metrics.give_up("error");
         }

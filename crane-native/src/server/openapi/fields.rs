@@ -94,12 +94,15 @@ fn sampling() -> Vec<Field> {
         field("repeat_last_n", count(), "how many tokens the penalties look at"),
         field(
             "seed",
-            json!({ "type": "integer", "minimum": 0 }),
+            json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
             "the same seed gives the same reply",
         ),
         field(
             "logit_bias",
-            json!({ "type": "object", "additionalProperties": number(-100.0, 100.0) }),
+            json!({
+                "type": "object", "propertyNames": { "pattern": "^[0-9]+$" },
+                "additionalProperties": number(-100.0, 100.0),
+            }),
             "added to the scores of tokens, by id; -100 forbids one",
         ),
         field("ignore_eos", boolean(), "go on past the model's end-of-sequence token"),
@@ -114,8 +117,12 @@ fn sampling() -> Vec<Field> {
 
 /// What OpenAI's routes take beside.
 fn openai() -> Vec<Field> {
-    let stop =
-        json!({ "anyOf": [string(), { "type": "array", "items": string(), "maxItems": 16 }] });
+    let text = json!({ "type": "string", "minLength": 1 });
+    let stop = json!({ "anyOf": [text, { "type": "array", "items": text, "maxItems": 16 }] });
+    let options = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": { "include_usage": { "type": ["boolean", "null"] }, "include_obfuscation": { "enum": [false, null] } },
+    });
     vec![
         field("stop", stop, "texts that end the reply and are not part of it"),
         field(
@@ -123,11 +130,27 @@ fn openai() -> Vec<Field> {
             json!({ "type": "integer", "minimum": 1, "maximum": 128 }),
             "replies to one prompt",
         ),
-        field("response_format", object(), "the form of the reply: text, json_object, json_schema"),
-        field("stream_options", object(), "include_usage: a last chunk that tells the usage"),
+        field("response_format", format(), "the form of the reply: text, json_object, json_schema"),
+        field(
+            "stream_options",
+            options,
+            "include_usage: a last chunk that tells the usage; with stream alone",
+        ),
         field("user", string(), "who asks, for a fair turn"),
         field("safety_identifier", string(), "the same as user"),
     ]
+}
+
+/// The form of a reply, as chat completions and completions ask for it.
+fn format() -> Value {
+    let schema = object();
+    json!({ "anyOf": [
+        { "type": "object", "required": ["type"], "additionalProperties": false,
+          "properties": { "type": { "enum": ["text", "json_object"] } } },
+        { "type": "object", "required": ["type", "json_schema"], "properties": {
+            "type": { "const": "json_schema" },
+            "json_schema": { "type": "object", "required": ["schema"], "properties": { "schema": schema } } } },
+    ] })
 }
 
 fn tools() -> Vec<Field> {
@@ -146,14 +169,36 @@ fn template() -> Field {
     field("chat_template_kwargs", object(), "further variables of the chat template")
 }
 
+/// What somebody said, in parts of these types.
+fn message(roles: &[&str], part: &str) -> Value {
+    let part = json!({
+        "type": "object", "required": ["type"], "properties": { "type": { "const": part }, "text": string() },
+    });
+    let content = json!({ "anyOf": [string(), list(part), { "type": "null" }] });
+    json!({
+        "type": "object", "required": ["role"], "properties": { "role": { "enum": roles }, "content": content },
+        "examples": [{ "role": "user", "content": "Hello" }],
+    })
+}
+
 fn conversation() -> Field {
-    let messages = json!({ "type": "array", "items": object(), "minItems": 1 });
+    let roles = ["system", "developer", "user", "assistant", "tool"];
+    let items = message(&roles, "text");
+    let messages = json!({ "type": "array", "items": items, "minItems": 1 });
     required("messages", messages, "what was said")
 }
 
 /// What both of Anthropic's routes take.
-fn anthropic() -> [Field; 2] {
+fn anthropic() -> [Field; 3] {
+    let content = json!({ "anyOf": [string(), list(object())] });
+    let message = json!({
+        "type": "object", "required": ["role", "content"],
+        "properties": { "role": { "enum": ["user", "assistant"] }, "content": content },
+        "examples": [{ "role": "user", "content": "Hello" }],
+    });
+    let messages = json!({ "type": "array", "items": message, "minItems": 1 });
     [
+        required("messages", messages, "what was said"),
         field(
             "cache_control",
             object(),
@@ -202,7 +247,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             fields
         }
         "/v1/messages" => {
-            let mut fields = vec![conversation(), template()];
+            let mut fields = vec![template()];
             fields.extend(sampling());
             fields.extend(tools().into_iter().filter(|field| field.name != "parallel_tool_calls"));
             fields.push(required("max_tokens", count(), "the longest reply"));
@@ -222,7 +267,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             fields
         }
         "/v1/messages/count_tokens" => {
-            let mut fields = vec![conversation(), template()];
+            let mut fields = vec![template()];
             fields.extend(tools().into_iter().filter(|field| field.name != "parallel_tool_calls"));
             fields.push(field(
                 "system",
@@ -258,7 +303,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             field("speed", number(0.5, 2.0), "1 if not given"),
             field(
                 "seed",
-                json!({ "type": "integer", "minimum": 0 }),
+                json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
                 "the same seed gives the same samples",
             ),
         ],

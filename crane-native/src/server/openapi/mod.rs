@@ -1,5 +1,6 @@
 //! The OpenAPI document: what each route takes, checked by tests against the code that reads it.
 
+mod answers;
 mod fields;
 
 use serde_json::{Map, Value, json};
@@ -7,17 +8,17 @@ use serde_json::{Map, Value, json};
 use super::ROUTES;
 use fields::{Field, body};
 
-/// The document, in OpenAPI 3.1.
+/// The document, in OpenAPI 3.1, of a server that asks for a key or does not.
 ///
 /// ```
-/// let document = crane_native::server::openapi();
+/// let document = crane_native::server::openapi(false);
 /// assert!(document["paths"]["/v1/chat/completions"]["post"]["requestBody"].is_object());
 /// ```
-pub fn openapi() -> Value {
+pub fn openapi(asks_for_a_key: bool) -> Value {
     let mut paths = Map::new();
     for (method, path) in ROUTES {
         let place = paths.entry(path).or_insert_with(|| json!({}));
-        place[method.to_lowercase()] = operation(method, path);
+        place[method.to_lowercase()] = operation(method, path, asks_for_a_key);
     }
     json!({
         "openapi": "3.1.0",
@@ -66,7 +67,7 @@ fn is_open(path: &str) -> bool {
     matches!(path, "/" | "/health" | "/ready" | "/metrics" | "/openapi.json" | "/docs")
 }
 
-fn operation(method: &str, path: &str) -> Value {
+fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
     let error = match path.starts_with("/v1/messages") {
         true => "#/components/schemas/AnthropicError",
         false => "#/components/schemas/Error",
@@ -83,17 +84,18 @@ fn operation(method: &str, path: &str) -> Value {
             "audio/flac": { "schema": { "type": "string", "format": "binary" } },
         }),
         "/docs" => json!({ "text/html": { "schema": { "type": "string" } } }),
-        _ => json!({ "application/json": { "schema": { "type": "object" } } }),
+        _ => json!({ "application/json": { "schema": answers::answer(path) } }),
     };
     let body = body(path);
     if body.iter().any(|field| field.name == "stream") {
-        content["text/event-stream"] = json!({ "schema": { "type": "string" } });
+        // Its events have no schema here: OpenAPI 3.1 has no words for them.
+        content["text/event-stream"] = json!({});
     }
     let mut responses = json!({ "200": { "description": "the answer", "content": content } });
     let mut operation = json!({ "summary": summary(method, path) });
-    if !is_open(path) {
+    if asks_for_a_key && !is_open(path) {
         responses["401"] = refusal("the key is missing or wrong");
-        operation["security"] = json!([{}, { "key": [] }]);
+        operation["security"] = json!([{ "key": [] }]);
     }
     if matches!(path, "/health" | "/ready") {
         let content = json!({ "application/json": { "schema": { "type": "object" } } });
@@ -118,7 +120,8 @@ fn operation(method: &str, path: &str) -> Value {
             ("404", "there is no such model"),
             ("413", "the body is too large"),
             ("429", "the queue is full; Retry-After says when to come back"),
-            ("503", "the server is ending"),
+            ("503", "the server is ending, or has no memory for the model"),
+            ("504", "it took longer than --timeout"),
         ] {
             responses[status] = refusal(what);
         }
@@ -136,7 +139,7 @@ fn summary(method: &str, path: &str) -> &'static str {
         (_, "/v1/messages") => "A reply to a conversation, in Anthropic's words",
         (_, "/v1/messages/count_tokens") => "How many tokens a conversation has",
         (_, "/v1/audio/speech") => "A text read aloud",
-        (_, "/v1/models") => "The model and its aliases",
+        (_, "/v1/models") => "The models and their aliases",
         (_, "/v1/models/{id}") => "One of them",
         (_, "/tokenize") => "Text to tokens",
         (_, "/detokenize") => "Tokens to text",
@@ -152,7 +155,7 @@ fn summary(method: &str, path: &str) -> &'static str {
 
 /// The document as a page.
 pub fn page() -> String {
-    let document = openapi();
+    let document = openapi(false);
     let mut rows = String::new();
     for (method, path) in ROUTES {
         let operation = &document["paths"][path][method.to_lowercase()];

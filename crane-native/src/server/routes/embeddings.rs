@@ -8,7 +8,7 @@ use crane_sdk::generate::{CancelToken, embed};
 use serde_json::Value;
 
 use super::generate::encode;
-use super::text::{aside, for_model};
+use super::text::{aside, chosen};
 use crate::server::app::App;
 use crate::server::wire::{ApiError, EmbeddingRequest, Fields};
 
@@ -26,20 +26,20 @@ pub(super) async fn embeddings(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
-    for_model(&app, &mut fields)?;
+    let choice = chosen(&app, &mut fields)?;
     let (request, unknown) = EmbeddingRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
+    let model = app.fleet.lease_text(choice).await?;
     let cancel = CancelToken::new();
     let _given_up = GiveUp(cancel.clone());
     // One request at a time: the threads that compute are the same for all.
     let _turn = app.embedding.lock().await;
     aside({
-        let app = app.clone();
         move || {
-            let context = app.served.engine.limits().context;
+            let context = model.engine.limits().context;
             let mut texts = Vec::new();
             for (index, input) in request.inputs.iter().enumerate() {
-                let (ids, _) = encode(&app.served.tokenizer, input.clone())?;
+                let (ids, _) = encode(&model.tokenizer, input.clone())?;
                 if ids.is_empty() {
                     let param = format_args!("input[{index}]");
                     return Err(ApiError::value(param, "has no tokens"));
@@ -51,13 +51,12 @@ pub(super) async fn embeddings(
             }
             let mut vectors = Vec::new();
             for ids in &texts {
-                let vector = embed(app.served.model.0.as_ref(), ids, request.pooling, &cancel)?;
+                let vector = embed(model.model.as_ref(), ids, request.pooling, &cancel)?;
                 request.check(vector.len())?;
                 vectors.push(vector);
             }
             let tokens = texts.iter().map(|ids| ids.len()).sum();
-            let name = app.served.names.first().map_or("", String::as_str);
-            Ok(Json(request.answer(name, &vectors, tokens)))
+            Ok(Json(request.answer(&model.name, &vectors, tokens)))
         }
     })
     .await

@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
+use axum::{Extension, Json};
 use crane_sdk::text::Tokenizer;
 use crane_sdk::text::tools::CallFormat;
 use serde_json::{Value, json};
 
 use super::replies::{Replies, answer};
-use super::text::{aside, for_model};
-use crate::server::app::{App, client};
+use super::text::{aside, chosen};
+use crate::server::app::{App, client, head};
+use crate::server::deadline::Deadline;
+use crate::server::fleet::TextLease;
 use crate::server::wire::{
     ApiError, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape, Conversation,
     CountRequest, Fields, MessagesRequest, MessagesShape, PromptInput, ResponseRequest,
@@ -21,6 +23,7 @@ use crate::server::wire::{
 
 /// A conversation that is ready for the engine.
 struct Ready {
+    model: TextLease,
     prompt: Arc<[u32]>,
     asked: Asked,
     /// How the model writes calls, if there may be some.
@@ -31,47 +34,53 @@ struct Ready {
 pub(super) async fn chat(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
-    for_model(&app, &mut fields)?;
-    let (request, unknown) = ChatRequest::read(fields, &app.served.defaults, app.lenient)?;
+    let choice = chosen(&app, &mut fields)?;
+    let (request, unknown) = ChatRequest::read(fields, &choice.card.defaults, app.lenient)?;
     app.ignored(&unknown);
-    let ready = prepare(&app, request.conversation, request.tools, request.asked).await?;
-    let Ready { prompt, asked, calls } = ready;
-    let (head, tokenizer) = (app.head("chatcmpl-")?, app.served.tokenizer.clone());
+    let model = app.fleet.lease_text(choice).await?;
+    let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
+    let Ready { model, prompt, asked, calls } = ready;
+    let (head, tokenizer) = (head("chatcmpl-", &model.name)?, model.tokenizer.clone());
     let shape = ChatShape::new(head, tokenizer, &asked, calls.as_ref());
-    generate(&app, address, vec![prompt], asked, shape).await
+    generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/responses`
 pub(super) async fn response(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
-    for_model(&app, &mut fields)?;
-    let (request, unknown) = ResponseRequest::read(fields, &app.served.defaults, app.lenient)?;
+    let choice = chosen(&app, &mut fields)?;
+    let (request, unknown) = ResponseRequest::read(fields, &choice.card.defaults, app.lenient)?;
     app.ignored(&unknown);
-    let ready = prepare(&app, request.conversation, request.tools, request.asked).await?;
-    let Ready { prompt, asked, calls } = ready;
-    let shape = ResponseShape::new(app.head("resp_")?, request.echo, calls.as_ref());
-    generate(&app, address, vec![prompt], asked, shape).await
+    let model = app.fleet.lease_text(choice).await?;
+    let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
+    let Ready { model, prompt, asked, calls } = ready;
+    let shape = ResponseShape::new(head("resp_", &model.name)?, request.echo, calls.as_ref());
+    generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/messages`
 pub(super) async fn messages(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
-    for_model(&app, &mut fields)?;
-    let (request, unknown) = MessagesRequest::read(fields, &app.served.defaults, app.lenient)?;
+    let choice = chosen(&app, &mut fields)?;
+    let (request, unknown) = MessagesRequest::read(fields, &choice.card.defaults, app.lenient)?;
     app.ignored(&unknown);
-    let ready = prepare(&app, request.conversation, request.tools, request.asked).await?;
-    let Ready { prompt, asked, calls } = ready;
+    let model = app.fleet.lease_text(choice).await?;
+    let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
+    let Ready { model, prompt, asked, calls } = ready;
     let stops = asked.config.stop.clone();
-    let shape = MessagesShape::new(app.head("msg_")?, stops, prompt.len(), calls.as_ref());
-    generate(&app, address, vec![prompt], asked, shape).await
+    let shape = MessagesShape::new(head("msg_", &model.name)?, stops, prompt.len(), calls.as_ref());
+    generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/messages/count_tokens`
@@ -79,12 +88,13 @@ pub(super) async fn count(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
-    for_model(&app, &mut fields)?;
+    let choice = chosen(&app, &mut fields)?;
     let (request, unknown) = CountRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
+    let model = app.fleet.lease_text(choice).await?;
     aside(move || {
-        let text = request.conversation.render(app.template()?, true)?;
-        let tokens = app.served.tokenizer.encode(&text, false)?.len();
+        let text = request.conversation.render(model.template()?, true)?;
+        let tokens = model.tokenizer.encode(&text, false)?.len();
         Ok(Json(json!({ "input_tokens": tokens })))
     })
     .await
@@ -93,17 +103,18 @@ pub(super) async fn count(
 /// Writes the conversation as the model reads it, and compiles the form of the reply.
 async fn prepare(
     app: &Arc<App>,
+    model: TextLease,
     conversation: Conversation,
     tools: Option<ToolUse>,
     mut asked: Asked,
 ) -> Result<Ready, ApiError> {
     let app = app.clone();
     aside(move || {
-        let template = app.template()?;
-        let calls = tools.map(|tools| app.calls(template, &tools)).transpose()?;
+        let template = model.template()?;
+        let calls = tools.map(|tools| model.calls(template, &tools)).transpose()?;
         let text = conversation.render(template, true)?;
         // The template writes the special tokens itself.
-        let prompt = app.served.tokenizer.encode(&text, false)?.into();
+        let prompt = model.tokenizer.encode(&text, false)?.into();
         let form = asked.form.take();
         let calls = match calls {
             Some((format, constraint)) => {
@@ -113,11 +124,12 @@ async fn prepare(
                 Some(format)
             }
             None => {
-                asked.config.constraint = form.map(|form| app.constraint(&form)).transpose()?;
+                asked.config.constraint =
+                    form.map(|form| model.constraint(&app, &form)).transpose()?;
                 None
             }
         };
-        Ok(Ready { prompt, asked, calls })
+        Ok(Ready { model, prompt, asked, calls })
     })
     .await
 }
@@ -126,19 +138,22 @@ async fn prepare(
 pub(super) async fn completion(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
-    for_model(&app, &mut fields)?;
-    let (request, unknown) = CompletionRequest::read(fields, &app.served.defaults, app.lenient)?;
+    let choice = chosen(&app, &mut fields)?;
+    let (request, unknown) = CompletionRequest::read(fields, &choice.card.defaults, app.lenient)?;
     app.ignored(&unknown);
     let CompletionRequest { prompts, echo, mut asked } = request;
     let form = asked.form.take();
-    let (prompts, constraint) = aside({
+    let model = app.fleet.lease_text(choice).await?;
+    let (model, prompts, constraint) = aside({
         let app = app.clone();
         move || {
-            let encode = |prompt| encode(&app.served.tokenizer, prompt);
-            let prompts: Result<Vec<_>, _> = prompts.into_iter().map(encode).collect();
-            Ok((prompts?, form.map(|form| app.constraint(&form)).transpose()?))
+            let encode = |prompt| encode(&model.tokenizer, prompt);
+            let prompts = prompts.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+            let constraint = form.map(|form| model.constraint(&app, &form)).transpose()?;
+            Ok((model, prompts, constraint))
         }
     })
     .await?;
@@ -146,10 +161,11 @@ pub(super) async fn completion(
     let begins = prompts.iter().flat_map(|(_, text)| {
         std::iter::repeat_n(if echo { text.clone() } else { String::new() }, asked.n)
     });
-    let tokenizer = app.served.tokenizer.clone();
-    let shape = CompletionShape::new(app.head("cmpl-")?, tokenizer, &asked, begins.collect());
+    let tokenizer = model.tokenizer.clone();
+    let shape =
+        CompletionShape::new(head("cmpl-", &model.name)?, tokenizer, &asked, begins.collect());
     let ids = prompts.into_iter().map(|(ids, _)| ids).collect();
-    generate(&app, address, ids, asked, shape).await
+    generate(model, (address, deadline), ids, asked, shape).await
 }
 
 /// A prompt's tokens, behind the token that begins texts (once), and its text.
@@ -176,13 +192,13 @@ pub(super) fn encode(
 
 /// Hands the prompts to the engine and answers in the endpoint's shape.
 async fn generate(
-    app: &App,
-    address: SocketAddr,
+    model: TextLease,
+    (address, deadline): (SocketAddr, Deadline),
     prompts: Vec<Arc<[u32]>>,
     asked: Asked,
     shape: impl Shape,
 ) -> Result<Response, ApiError> {
-    let engine = &app.served.engine;
+    let engine = &model.engine;
     let limits = engine.limits();
     if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() > limits.context) {
         return Err(ApiError::overflow(prompt.len(), limits.context));
@@ -201,6 +217,6 @@ async fn generate(
         configs.map(|config| (prompt.clone(), config)).collect::<Vec<_>>()
     });
     let ticket = engine.submit(&client(address, asked.user.as_deref()), jobs.collect())?;
-    let replies = Replies::new(ticket, &asked, count, prompt_tokens);
-    answer(replies, asked.stream, shape).await
+    let replies = Replies::new(model, ticket, &asked, count, prompt_tokens);
+    answer(replies, asked.stream, shape, deadline).await
 }

@@ -13,12 +13,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
-use axum::response::{Html, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use super::app::App;
 use super::auth::{self, Keys};
+use super::deadline;
 use super::openapi;
 use super::wire::{ApiError, Fields, anthropic_error};
 
@@ -46,6 +47,7 @@ pub const ROUTES: [(&str, &str); 18] = [
 
 /// The routes over a server's state. Health needs no key.
 pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
+    let asks_for_a_key = !keys.is_empty();
     let guarded = Router::new()
         .route("/v1/chat/completions", post(generate::chat))
         .route("/v1/completions", post(generate::completion))
@@ -60,13 +62,14 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .route("/tokenize", post(text::tokenize))
         .route("/detokenize", post(text::detokenize))
         .route("/apply-template", post(text::apply_template))
+        .route_layer(axum::middleware::from_fn_with_state(app.clone(), deadline::keep))
         .route_layer(axum::middleware::from_fn_with_state(keys, auth::check));
     let open = Router::new()
         .route("/", get(state::root))
         .route("/health", get(state::health))
         .route("/ready", get(state::ready))
         .route("/metrics", get(state::metrics))
-        .route("/openapi.json", get(async || Json(openapi::openapi())))
+        .route("/openapi.json", get(move || async move { Json(openapi::openapi(asks_for_a_key)) }))
         .route("/docs", get(async || Html(openapi::page())));
     guarded
         .merge(open)
@@ -98,15 +101,17 @@ async fn not_found(uri: Uri) -> ApiError {
         .with(StatusCode::NOT_FOUND, "invalid_request_error", "not_found")
 }
 
-async fn wrong_method(uri: Uri) -> ApiError {
-    let methods = ROUTES.iter().filter(|(_, path)| *path == uri.path()).map(|(method, _)| *method);
-    let methods: Vec<&str> = methods.collect();
-    let message = format_args!("{} takes {}", uri.path(), methods.join(", "));
-    ApiError::invalid(message).with(
+async fn wrong_method(uri: Uri) -> Response {
+    // No path has two methods; of those that are not listed as they stand all are models' names.
+    let known = ROUTES.iter().find(|(_, path)| *path == uri.path());
+    let methods = known.map_or("GET", |(method, _)| *method);
+    let message = format_args!("{} takes {methods}", uri.path());
+    let error = ApiError::invalid(message).with(
         StatusCode::METHOD_NOT_ALLOWED,
         "invalid_request_error",
         "method_not_allowed",
-    )
+    );
+    ([(header::ALLOW, methods)], error).into_response()
 }
 
 impl<S: Send + Sync> FromRequest<S> for Fields {

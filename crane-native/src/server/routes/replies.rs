@@ -10,13 +10,18 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use crane_sdk::generate::{GenerationConfig, Output};
 use futures_core::Stream;
+use tokio::time::Sleep;
 
+use crate::server::deadline::Deadline;
 use crate::server::engine::{Event, Ticket};
+use crate::server::fleet::TextLease;
 use crate::server::wire::{ApiError, Asked, Frame, Shape, Teller, Told, Usage};
 
 /// The replies of one request as they come.
 pub(super) struct Replies {
     ticket: Ticket,
+    /// The model stays for as long as it writes.
+    _model: TextLease,
     config: GenerationConfig,
     tellers: Vec<Teller>,
     /// Replies to one prompt.
@@ -33,9 +38,16 @@ enum News {
 }
 
 impl Replies {
-    pub(super) fn new(ticket: Ticket, asked: &Asked, count: usize, prompt_tokens: usize) -> Self {
+    pub(super) fn new(
+        model: TextLease,
+        ticket: Ticket,
+        asked: &Asked,
+        count: usize,
+        prompt_tokens: usize,
+    ) -> Self {
         Self {
             ticket,
+            _model: model,
             config: asked.config.clone(),
             tellers: (0..count).map(|_| Teller::default()).collect(),
             n: asked.n,
@@ -78,13 +90,16 @@ pub(super) async fn answer(
     mut replies: Replies,
     stream: bool,
     shape: impl Shape,
+    deadline: Deadline,
 ) -> Result<Response, ApiError> {
     if !stream {
         return whole(replies, shape).await;
     }
     let first = replies.ticket.next().await;
     let first = replies.news(first)?;
-    let mut chunks = Chunks { replies, shape, ready: VecDeque::new(), ended: false };
+    let timer = deadline.timer().map(Box::pin);
+    let ready = VecDeque::new();
+    let mut chunks = Chunks { replies, shape, ready, ended: false, deadline, timer };
     chunks.take(Ok(first));
     Ok(Sse::new(chunks).keep_alive(KeepAlive::default()).into_response())
 }
@@ -115,9 +130,16 @@ struct Chunks<S> {
     shape: S,
     ready: VecDeque<sse::Event>,
     ended: bool,
+    deadline: Deadline,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: Shape> Chunks<S> {
+    /// Whether the time is up; else it is looked at again when it is.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+    }
+
     fn push(&mut self, frames: impl IntoIterator<Item = Frame>) {
         self.ready.extend(frames.into_iter().map(|Frame { event, data }| {
             let named = event.into_iter().fold(sse::Event::default(), sse::Event::event);
@@ -173,6 +195,12 @@ impl<S: Shape> Stream for Chunks<S> {
             }
             if self.ended {
                 return Poll::Ready(None);
+            }
+            if self.is_late(context) {
+                self.replies.ticket.give_up();
+                let error = self.deadline.error();
+                self.take(Err(error));
+                continue;
             }
             match self.replies.ticket.poll_next(context) {
                 Poll::Pending => return Poll::Pending,

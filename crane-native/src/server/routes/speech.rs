@@ -4,15 +4,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Sleep;
 
 use crate::flac;
 use crate::server::app::App;
+use crate::server::deadline::Deadline;
+use crate::server::models::VoiceModel;
 use crate::server::wire::{ApiError, AudioFormat, Fields, SpeechRequest, in_16_bits};
 
 /// Pieces of sound that may be made before the client has read the first.
@@ -22,6 +26,8 @@ const AHEAD: usize = 16;
 struct Sound {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Result<Bytes, ApiError>>,
+    deadline: Deadline,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream for Sound {
@@ -30,6 +36,13 @@ impl Stream for Sound {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
+        }
+        if self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready()) {
+            // The making ends, and the timer is not asked again.
+            self.rest.close();
+            self.timer = None;
+            let error = self.deadline.error();
+            return Poll::Ready(Some(Err(std::io::Error::other(format!("{error:?}")))));
         }
         let piece = self.rest.poll_recv(context);
         // The status is sent: all that is left is to cut the connection.
@@ -40,41 +53,41 @@ impl Stream for Sound {
 /// Answers with the sound of a text.
 pub(super) async fn speech(
     State(app): State<Arc<App>>,
+    Extension(deadline): Extension<Deadline>,
     mut fields: Fields,
 ) -> Result<Response, ApiError> {
     let name = fields.string("model")?;
-    app.voice(name.as_deref())?;
+    let choice = app.fleet.voice(name.as_deref())?;
     let (request, unknown) = SpeechRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
-    let turn = app.speaking_turn().await?;
+    let model = app.fleet.lease_voice(choice).await?;
+    let turn = model.turn().await?;
     let (sender, mut pieces) = mpsc::channel(AHEAD);
     let format = request.format;
-    tokio::task::spawn_blocking(move || say(&app, &request, &sender, turn));
+    tokio::task::spawn_blocking(move || say(&model, &request, &sender, turn));
     // What the voice refuses has a status.
     let ended = || ApiError::internal("the voice has stopped; ask again");
     let first = pieces.recv().await.ok_or_else(ended)??;
-    let body = Body::from_stream(Sound { first: Some(first), rest: pieces });
+    let timer = deadline.timer().map(Box::pin);
+    let body = Body::from_stream(Sound { first: Some(first), rest: pieces, deadline, timer });
     Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())
 }
 
 /// Makes the sound, and stops where nobody wants more of it. The turn lasts as long.
 fn say(
-    app: &App,
+    model: &VoiceModel,
     request: &SpeechRequest,
     sender: &mpsc::Sender<Result<Bytes, ApiError>>,
     _turn: OwnedSemaphorePermit,
 ) {
-    let speech = match app.voice(None).and_then(|voice| {
-        let speech = voice.tts.speak(&request.input, &request.voice).map_err(named)?;
-        Ok((voice.tts.sample_rate(), speech))
-    }) {
+    let rate = model.tts.sample_rate();
+    let speech = match model.tts.speak(&request.input, &request.voice) {
         Ok(speech) => speech,
         Err(error) => {
-            let _ = sender.blocking_send(Err(error));
+            let _ = sender.blocking_send(Err(named(error)));
             return;
         }
     };
-    let (rate, speech) = speech;
     if request.format == AudioFormat::Flac {
         let mut held = Vec::new();
         for samples in speech {

@@ -3,63 +3,101 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::server::app::App;
+use crate::server::fleet::{Kind, Standing};
 use crate::server::wire::{ApiError, model_object};
 
 /// `GET /`
 pub(super) async fn root(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({
+    let mut answer = json!({
         "name": "crane",
         "version": env!("CARGO_PKG_VERSION"),
-        "models": app.names().collect::<Vec<_>>(),
-        "context": app.served.engine.limits().context,
-        "parallel": app.served.engine.limits().parallel,
-    }))
+        "models": app.fleet.names().map(|(name, _)| name).collect::<Vec<_>>(),
+    });
+    // One model's limits; of several each has its own.
+    if let Ok(choice) = app.fleet.text(None)
+        && let Kind::Text { limits, .. } = choice.card.kind
+    {
+        answer["context"] = limits.context.into();
+        answer["parallel"] = limits.parallel.into();
+    }
+    Json(answer)
+}
+
+fn object(app: &App, name: &str, standing: &Standing<'_>) -> Value {
+    let mut object = model_object(name, app.created, standing.state.word());
+    match standing.card.kind {
+        Kind::Text { limits, .. } => {
+            object["kind"] = "text".into();
+            object["context"] = limits.context.into();
+        }
+        Kind::Voice { .. } => object["kind"] = "speech".into(),
+    }
+    object
 }
 
 /// `GET /v1/models`
 pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
-    let object = |name: &String| model_object(name, app.created);
-    let data: Vec<Value> = app.names().map(object).collect();
+    let objects = app.fleet.names().map(|(name, standing)| object(&app, name, &standing));
+    let data: Vec<Value> = objects.collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{id}`
 pub(super) async fn model(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
-    if !app.names().any(|name| *name == id) {
-        app.check_model(Some(&id))?;
+    // What is no text is no name either.
+    let Path(id) = id.map_err(|rejection| app.fleet.unknown(&rejection.body_text()))?;
+    let found = app.fleet.names().find(|(name, _)| *name == id);
+    let found = found.map(|(name, standing)| object(&app, name, &standing));
+    match found {
+        Some(object) => Ok(Json(object)),
+        None => Err(app.fleet.unknown(&id)),
     }
-    Ok(Json(model_object(&id, app.created)))
 }
 
-/// `GET /health`: whether the engine lives, and what it does.
+/// `GET /health`: whether the engines live, and what they do.
 pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
-    let engine = &app.served.engine;
-    let (running, waiting) = engine.load();
-    let (status, word) = match engine.is_alive() {
+    let standings: Vec<Standing<'_>> = app.fleet.standings().collect();
+    let (status, word) = match standings.iter().all(|standing| standing.is_well) {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::INTERNAL_SERVER_ERROR, "the engine has stopped"),
     };
-    let slots = engine.limits().parallel;
-    let body = json!({ "status": word, "slots": slots, "running": running, "waiting": waiting });
+    let sum = |of: fn(&Standing<'_>) -> usize| standings.iter().map(of).sum::<usize>();
+    let model = |standing: &Standing<'_>| {
+        let Standing { card, state, work, .. } = standing;
+        json!({
+            "id": card.name(), "state": state.word(), "slots": work.slots, "running": work.running,
+            "waiting": work.waiting,
+        })
+    };
+    let body = json!({
+        "status": word,
+        "slots": sum(|standing| standing.work.slots),
+        "running": sum(|standing| standing.work.running),
+        "waiting": sum(|standing| standing.work.waiting),
+        "models": standings.iter().map(model).collect::<Vec<_>>(),
+    });
     (status, Json(body))
 }
 
-/// `GET /ready`: whether a request that is sent now would be taken.
+/// `GET /ready`: whether a request that is sent now would be taken, by one model or another.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
-    let engine = &app.served.engine;
-    let limits = engine.limits();
-    let (running, waiting) = engine.load();
-    let full = running + waiting >= limits.parallel + limits.queue;
-    let (status, word) = match (engine.is_alive(), app.is_draining(), full) {
+    let standings: Vec<Standing<'_>> = app.fleet.standings().collect();
+    let is_well = standings.iter().all(|standing| standing.is_well);
+    // A voice beside the others does not count: it says one text after the other.
+    let writes = |standing: &&Standing<'_>| matches!(standing.card.kind, Kind::Text { .. });
+    let mut writers = standings.iter().filter(writes).peekable();
+    let is_full = writers.peek().is_some() && !writers.any(Standing::has_room);
+    let (status, word) = match (is_well, app.is_draining(), is_full) {
         (false, _, _) => (StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped"),
         (_, true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (_, _, true) => (StatusCode::SERVICE_UNAVAILABLE, "the queue is full"),
@@ -68,9 +106,9 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
     (status, Json(json!({ "status": word })))
 }
 
-/// `GET /metrics`: what the engine counts and times, in the format of OpenMetrics.
+/// `GET /metrics`: what is counted and timed, in the format of OpenMetrics.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = app.served.engine.metrics()?;
+    let text = app.fleet.metrics()?;
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::server::app::App;
+use crate::server::fleet::Choice;
 use crate::server::wire::{ApiError, DetokenizeRequest, Fields, TemplateRequest, TokenizeRequest};
 
 /// Runs work that takes the processor for a while where it holds up nobody.
@@ -17,10 +18,10 @@ pub(super) async fn aside<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(ApiError::internal(error)))
 }
 
-/// Takes the field `model`, which every endpoint has.
-pub(super) fn for_model(app: &App, fields: &mut Fields) -> Result<(), ApiError> {
+/// Takes the field `model`, which every endpoint has: one that writes.
+pub(super) fn chosen<'a>(app: &'a App, fields: &mut Fields) -> Result<Choice<'a>, ApiError> {
     let model = fields.string("model")?;
-    app.check_model(model.as_deref())
+    app.fleet.text(model.as_deref())
 }
 
 /// `POST /tokenize`
@@ -28,11 +29,12 @@ pub(super) async fn tokenize(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
-    for_model(&app, &mut fields)?;
+    let choice = chosen(&app, &mut fields)?;
     let (request, unknown) = TokenizeRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
+    let model = app.fleet.lease_text(choice).await?;
     aside(move || {
-        let tokenizer = &app.served.tokenizer;
+        let tokenizer = &model.tokenizer;
         let ids = tokenizer.encode(&request.content, request.add_special)?;
         if !request.with_pieces {
             return Ok(Json(json!({ "tokens": ids })));
@@ -55,11 +57,12 @@ pub(super) async fn detokenize(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
-    for_model(&app, &mut fields)?;
+    let choice = chosen(&app, &mut fields)?;
     let (request, unknown) = DetokenizeRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
+    let model = app.fleet.lease_text(choice).await?;
     aside(move || {
-        let tokenizer = &app.served.tokenizer;
+        let tokenizer = &model.tokenizer;
         let size = tokenizer.vocab_size();
         if let Some(index) = request.tokens.iter().position(|&id| id as usize >= size) {
             let reason = format_args!("is not in the vocabulary of {size} tokens");
@@ -76,11 +79,12 @@ pub(super) async fn apply_template(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, ApiError> {
-    for_model(&app, &mut fields)?;
+    let choice = chosen(&app, &mut fields)?;
     let (request, unknown) = TemplateRequest::read(fields, app.lenient)?;
     app.ignored(&unknown);
+    let model = app.fleet.lease_text(choice).await?;
     aside(move || {
-        let template = app.template()?;
+        let template = model.template()?;
         let prompt = request.conversation.render(template, request.add_generation_prompt)?;
         Ok(Json(json!({ "prompt": prompt })))
     })

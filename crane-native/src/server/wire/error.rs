@@ -1,6 +1,7 @@
 //! Refusals in the shape of OpenAI's API: `{"error": {"message", "type", "param", "code"}}`.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -98,6 +99,16 @@ impl ApiError {
         error
     }
 
+    /// The request took longer than it may.
+    pub fn late(limit: Duration) -> Self {
+        let message = format_args!(
+            "the request was given up after {} s, the time that this server allows (--timeout); ask for \
+             less, or later",
+            limit.as_secs_f64()
+        );
+        Self::internal(message).with(StatusCode::GATEWAY_TIMEOUT, "timeout_error", "timeout")
+    }
+
     /// The server ends before the reply does.
     pub fn ending() -> Self {
         Self::internal("the server is shutting down; ask again").with(
@@ -105,6 +116,16 @@ impl ApiError {
             "server_error",
             "shutting_down",
         )
+    }
+
+    /// A model that cannot be loaded: for now, if memory is what it lacks.
+    pub fn not_loaded(reason: &str, lacks_memory: bool) -> Self {
+        let status = match lacks_memory {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let message = format_args!("the model cannot be loaded: {reason}");
+        Self::internal(message).with(status, "server_error", "model_not_loaded")
     }
 
     /// The server is at fault.

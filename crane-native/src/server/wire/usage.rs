@@ -35,7 +35,7 @@ impl Usage {
     }
 }
 
-/// A model in the list of models.
-pub fn model_object(name: &str, created: u64) -> Value {
-    json!({ "id": name, "object": "model", "created": created, "owned_by": "crane" })
+/// A model in the list of models, and where it is (`loaded`, `unloaded`, `loading`, `unloading`).
+pub fn model_object(name: &str, created: u64, state: &str) -> Value {
+    json!({ "id": name, "object": "model", "created": created, "owned_by": "crane", "state": state })
 }

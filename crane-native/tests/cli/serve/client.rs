@@ -34,7 +34,20 @@ impl Server {
     pub fn of(model: &str, arguments: &[&str]) -> Self {
         let home = Home::new();
         let all = [&["serve", model, "--port", "0", "--alias", "m"], arguments].concat();
-        let mut child = home.crane(all).spawn().unwrap();
+        Self::spawned(home.crane(all), home)
+    }
+
+    /// Serves several models.
+    pub fn several(models: &[String], arguments: &[&str]) -> Self {
+        let home = Home::new();
+        let models: Vec<&str> = models.iter().map(String::as_str).collect();
+        let all = [&["serve"], &models[..], &["--port", "0"], arguments].concat();
+        Self::spawned(home.crane(all), home)
+    }
+
+    /// A server that a command starts.
+    pub fn spawned(mut command: Command, home: Home) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         // One line is all that comes.
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -86,6 +99,14 @@ impl Server {
             assert!(start.elapsed() < Duration::from_secs(60), "{:?}", self.get("/health"));
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The memory that it holds, in bytes.
+    pub fn resident(&self) -> u64 {
+        let id = self.child.as_ref().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Asks the server to end, as an operator does.

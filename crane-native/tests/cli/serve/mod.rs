@@ -5,6 +5,8 @@ mod dialects;
 mod fields;
 mod forms;
 mod load;
+mod several;
+mod timeout;
 mod tools;
 
 use serde_json::{Value, json};
@@ -163,7 +165,7 @@ fn the_documentation_lists_the_routes() {
 fn the_routes_describe_themselves() {
     let server = Server::fixture(&["--ctx", "128", "--api-key", "sesame"]);
     let document = server.get("/openapi.json").ok();
-    assert_eq!(document, crane_native::server::openapi());
+    assert_eq!(document, crane_native::server::openapi(true));
     assert_eq!(document["paths"].as_object().unwrap().len(), crane_native::server::ROUTES.len());
     let page = Server::agent().get(server.url("/docs")).call().unwrap();
     assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
@@ -181,6 +183,7 @@ fn mistakes_of_the_operator_are_usage_errors() {
         (&["--api-key-file", "missing"], "missing"),
         (&["--api-key-file", &empty], "no key"),
         (&["--max-body", "0"], "--max-body"),
+        (&["--timeout", "0"], "--timeout"),
     ] {
         home.run([&["serve", &model], arguments].concat()).fails(2, &[part]);
     }

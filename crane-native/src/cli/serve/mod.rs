@@ -1,95 +1,71 @@
-//! `crane serve`: a model behind OpenAI's HTTP API, until Ctrl-C or SIGTERM.
+//! `crane serve`: models behind OpenAI's HTTP API, until Ctrl-C or SIGTERM.
+
+mod models;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crane_sdk::generate::CancelToken;
-use crane_sdk::pipeline::TextToSpeech;
 
 use super::args::ServeArgs;
 use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::machine;
-use super::open;
 use super::output::{self, Console};
 use crate::memory;
-use crate::resolve::{check_path, resolve};
-use crate::server::engine::{Engine, Limits};
-use crate::server::{App, Model, Options, Plan, Served, SpeechModel, Template, serve as listen};
+use crate::server::{App, Fleet, Keeping, Metrics, Options, serve as listen};
 
-/// What a slot holds where nothing says how much and the model would take more.
-const DEFAULT_CONTEXT: usize = 8192;
 /// How often Ctrl-C is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Loads the model and serves it.
+/// Finds the models, loads those that are to be there from the beginning, and serves them.
 ///
 /// # Errors
 /// [`Failure::Usage`] for an option that makes no sense; what loading refuses; [`Failure::Other`] if the address
 /// cannot be had.
 pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     machine::few_heaps();
-    open::check(&args.model, &args.name)?;
-    args.speech.as_deref().map(check_path).transpose()?;
     let options = options(&args)?;
-    let model = open::find(console, &args.model, args.name.clone())?;
-    let speech = args.speech.as_deref().map(|name| speech(console, &args, name)).transpose()?;
-    let text = open::text(console, &model)?;
-    let template = text.template(&model)?;
-    let loaded = open::weights(console, &model, &args.load)?;
-    let most = loaded.info.context_length;
-    let context = args.ctx.unwrap_or_else(|| most.min(DEFAULT_CONTEXT));
-    if context > most {
-        return Err(Failure::Usage(format!(
-            "--ctx: {context} tokens; {} was made for at most {most}",
-            model.name
-        )));
+    let metrics = Arc::new(Metrics::default());
+    let models = models::find(console, &args)?;
+    let names: Vec<String> = models.iter().map(|model| model.name().to_owned()).collect();
+    let keeping = Keeping { most: args.max_loaded, idle: args.keep_alive.0 };
+    let mut entries = Vec::new();
+    for model in &models {
+        let card = model.card();
+        let load = model.loader(console, &args.load, metrics.clone());
+        entries.push((card, load));
     }
-    let limits = Limits { parallel: args.parallel, context, queue: args.queue };
-    let plan = Plan::new(loaded.model.as_ref(), loaded.info.weight_bytes as u64, limits)?;
-    console.note(plan);
-    if loaded.model.device().is_cpu() {
-        plan.check(memory::available())?;
+    let fleet = Fleet::new(entries, keeping, metrics.clone());
+    // One that is alone is there from the beginning, as one that speaks beside it.
+    let at_once = match args.preload || args.names.len() <= 1 {
+        true => args.max_loaded.unwrap_or(usize::MAX),
+        false => 0,
+    };
+    // What was read to check the others goes with them.
+    for (index, model) in models.into_iter().enumerate().take(at_once) {
+        fleet.put(index, model.load(console, &args.load, &metrics, fleet.promised())?);
     }
-    if template.is_none() {
-        console.warn("the model has no chat template: only /v1/completions answers");
-    }
+    memory::give_back();
     let loopback = ["127.0.0.1", "::1", "localhost"].contains(&options.host.as_str());
     if !loopback && options.keys.is_empty() {
         console.warn(format_args!(
-            "everyone who reaches {}:{} may use the model; --api-key asks for a key",
+            "everyone who reaches {}:{} may use the models; --api-key asks for a key",
             options.host, options.port
         ));
     }
-    let mut names = vec![model.name.clone()];
-    names.extend(args.alias.iter().filter(|alias| **alias != model.name).cloned());
-    let served = Served {
-        names,
-        engine: Engine::start(&loaded.model, &text.tokenizer, limits)?,
-        model: Model(loaded.model),
-        tokenizer: text.tokenizer,
-        template: template.map(Template),
-        defaults: text.defaults,
-    };
-    let app = App::new(served, speech, args.lenient, Box::new(move |text| console.warn(text)));
+    let timeout = args.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let app = App::new(fleet, args.lenient, timeout, Box::new(move |text| console.warn(text)));
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);
     let ready = |address| {
         // For scripts: with --port 0 this is how they learn the port. Nobody need read it.
         let _ = output::line(format_args!("http://{address}"));
-        console.note(format_args!("{} answers at http://{address}/v1", model.name));
+        let answer = if names.len() == 1 { "answers" } else { "answer" };
+        console.note(format_args!("{} {answer} at http://{address}/v1", names.join(", ")));
     };
     listen(Arc::new(app), &options, stop, ready).map_err(Failure::Other)
-}
-
-/// Loads what reads texts aloud.
-fn speech(console: Console, args: &ServeArgs, name: &str) -> Result<SpeechModel> {
-    let model = resolve(name, &open::hub(args.model.offline)?, &open::Fetching::new(console))?;
-    let tts = TextToSpeech::from_source(model.source.as_ref());
-    let tts = tts.map_err(|error| model.explain(error))?;
-    console.note(format_args!("{} speaks: {}", model.name, tts.voices().join(", ")));
-    Ok(SpeechModel { name: model.name, tts })
 }
 
 fn options(args: &ServeArgs) -> Result<Options> {

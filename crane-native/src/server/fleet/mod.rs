@@ -1,0 +1,318 @@
+//! The models of a server: what they are called, which of them are in memory, and who gets one when.
+//!
+//! A model is loaded when the first request asks for it, or before the server listens. The roster decides which one
+//! makes room where not all can stay; the shelf does it and hands out leases.
+
+mod roster;
+mod shelf;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use crane_sdk::generate::GenerationConfig;
+
+use super::engine::Limits;
+use super::metrics::{Metrics, Work};
+use super::models::{Loaded, TextModel, VoiceModel};
+use super::wire::ApiError;
+pub use roster::{Keeping, State};
+pub use shelf::{Kept, LoadError, Loader};
+use shelf::{Lease, Shelf};
+
+/// What is known of a model before it is loaded.
+#[derive(Debug)]
+pub struct Card {
+    /// What clients may call it; the first one is what answers call it.
+    pub names: Vec<String>,
+    /// What it does.
+    pub kind: Kind,
+    /// How its authors want replies to be generated, if it writes.
+    pub defaults: GenerationConfig,
+}
+
+/// What a model does.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// It writes.
+    Text {
+        /// How much is done at a time.
+        limits: Limits,
+    },
+    /// It reads texts aloud.
+    Voice {
+        /// Texts that may wait for their turn.
+        queue: usize,
+    },
+}
+
+impl Card {
+    /// What answers call it.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self.kind, Kind::Text { .. })
+    }
+
+    /// How many may wait for the model to be loaded.
+    fn most(&self) -> usize {
+        match self.kind {
+            Kind::Text { limits, .. } => limits.parallel + limits.queue,
+            Kind::Voice { queue } => queue + 1,
+        }
+    }
+}
+
+/// A model that a request has chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    index: usize,
+    /// What is known of it.
+    pub card: &'a Card,
+}
+
+/// All models of a server.
+pub struct Fleet {
+    cards: Vec<Card>,
+    shelf: Arc<Shelf<Loaded>>,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").field("cards", &self.cards).finish_non_exhaustive()
+    }
+}
+
+/// A model that writes, in use: it stays in memory for as long as this lives.
+pub struct TextLease {
+    // Given back after the model itself is let go.
+    model: Arc<TextModel>,
+    _lease: Lease<Loaded>,
+}
+
+impl Deref for TextLease {
+    type Target = TextModel;
+
+    fn deref(&self) -> &TextModel {
+        &self.model
+    }
+}
+
+/// A model that speaks, in use: it stays in memory for as long as this lives.
+pub struct VoiceLease {
+    model: Arc<VoiceModel>,
+    _lease: Lease<Loaded>,
+}
+
+impl Deref for VoiceLease {
+    type Target = VoiceModel;
+
+    fn deref(&self) -> &VoiceModel {
+        &self.model
+    }
+}
+
+/// How a model is just now.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// What is known of it anyway.
+    pub card: &'a Card,
+    /// Where it is.
+    pub state: State,
+    /// What it does.
+    pub work: Work,
+    /// Whether its engine lives, if it is loaded.
+    pub is_well: bool,
+}
+
+impl Standing<'_> {
+    /// Whether one more reply would find a slot or a place in the queue.
+    pub fn has_room(&self) -> bool {
+        self.work.running + self.work.waiting < self.card.most()
+    }
+}
+
+impl Fleet {
+    /// Models that are not loaded yet, each with what loads it.
+    pub fn new(
+        models: Vec<(Card, Loader<Loaded>)>,
+        keeping: Keeping,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (cards, loaders): (Vec<Card>, Vec<Loader<Loaded>>) = models.into_iter().unzip();
+        let timed = cards.iter().map(Card::name).zip(loaders).map(|(name, load)| {
+            let (name, metrics) = (name.to_owned(), metrics.clone());
+            let timed = move |promised| {
+                let start = Instant::now();
+                let loaded = load(promised)?;
+                metrics.load(&name, start.elapsed());
+                Ok(loaded)
+            };
+            Box::new(timed) as Loader<Loaded>
+        });
+        let shelf = Arc::new(Shelf::new(timed.collect(), keeping));
+        Self { cards, shelf, metrics }
+    }
+
+    /// Puts a model there that was loaded before the server listens.
+    pub fn put(&self, index: usize, model: Loaded) {
+        self.shelf.put(index, model);
+    }
+
+    /// Bytes that those which are loaded may still take.
+    pub fn promised(&self) -> u64 {
+        self.shelf.promised()
+    }
+
+    /// Loads and unloads models for as long as it is waited for.
+    pub async fn keep(&self) {
+        self.shelf.clone().keep().await;
+    }
+
+    /// Gives up everything that is under way or waits.
+    pub fn abandon(&self) {
+        self.shelf.abandon();
+    }
+
+    /// All names of all models, each with how that model is.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Standing<'_>)> {
+        self.standings().zip(&self.cards).flat_map(|(standing, card)| {
+            card.names.iter().map(move |name| (name.as_str(), standing))
+        })
+    }
+
+    /// The refusal of a name that no model has.
+    pub fn unknown(&self, name: &str) -> ApiError {
+        let names = self.cards.iter().flat_map(|card| &card.names);
+        let names = names.map(String::as_str).collect::<Vec<_>>().join(", ");
+        no_model(&format!("there is no model {name:?} here; there is {names}"))
+    }
+
+    /// How each model is.
+    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.cards.iter().enumerate().map(|(index, card)| {
+            let (mut work, mut is_well) = (Work::default(), true);
+            if let Some(Loaded::Text(model)) = self.shelf.glance(index) {
+                let (running, waiting) = model.engine.load();
+                work = Work { slots: model.engine.limits().parallel, running, waiting };
+                is_well = model.engine.is_alive();
+            }
+            work.waiting += self.shelf.waiting(index);
+            Standing { card, state: self.shelf.state(index), work, is_well }
+        })
+    }
+
+    /// What is counted and timed, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// 500 if it cannot be written.
+    pub fn metrics(&self) -> Result<String, ApiError> {
+        let now = self.standings().map(|standing| {
+            let work = standing.card.is_text().then_some(standing.work);
+            (standing.card.name(), standing.state == State::Loaded, work)
+        });
+        self.metrics.text(now).map_err(ApiError::internal)
+    }
+
+    /// Notes a request to this path that took too long.
+    pub fn late(&self, path: &'static str) {
+        self.metrics.late(path);
+    }
+
+    /// The model that writes and is called so; the only one, if no name is given.
+    ///
+    /// # Errors
+    /// 404 for a name that no such model has, 400 if there are several and none is named.
+    pub fn text(&self, name: Option<&str>) -> Result<Choice<'_>, ApiError> {
+        self.choose(name, Card::is_text, "writes").map_err(|there| match there {
+            None => no_model("no model writes here: there are only voices"),
+            Some(reason) => reason,
+        })
+    }
+
+    /// The model that speaks and is called so; the only one, if no name is given.
+    ///
+    /// # Errors
+    /// As [`Fleet::text`].
+    pub fn voice(&self, name: Option<&str>) -> Result<Choice<'_>, ApiError> {
+        self.choose(name, |card| !card.is_text(), "speaks").map_err(|there| match there {
+            None => no_model("no model speaks here; start the server with --speech hibari"),
+            Some(reason) => reason,
+        })
+    }
+
+    /// `Err(None)` if there is no model of the kind at all.
+    fn choose(
+        &self,
+        name: Option<&str>,
+        is_meant: impl Fn(&Card) -> bool,
+        does: &str,
+    ) -> Result<Choice<'_>, Option<ApiError>> {
+        let cards = self.cards.iter().enumerate().filter(|(_, card)| is_meant(card));
+        let cards: Vec<Choice<'_>> = cards.map(|(index, card)| Choice { index, card }).collect();
+        let known = || {
+            let names = cards.iter().flat_map(|choice| &choice.card.names);
+            names.map(String::as_str).collect::<Vec<_>>().join(", ")
+        };
+        match (cards.as_slice(), name) {
+            ([], _) => Err(None),
+            ([only], None) => Ok(*only),
+            (_, None) => Err(Some(ApiError::field(
+                "model",
+                "missing_required_parameter",
+                format_args!("is missing, and more than one model {does} here: {}", known()),
+            ))),
+            (_, Some(name)) => {
+                let is_called = |choice: &&Choice<'_>| choice.card.names.iter().any(|n| n == name);
+                let found = cards.iter().find(is_called).copied();
+                let other = self.cards.iter().any(|card| card.names.iter().any(|n| n == name));
+                let reason = match other {
+                    true => format!("{name:?} is not one that {does} here; there is {}", known()),
+                    false => format!("there is no model {name:?} here; there is {}", known()),
+                };
+                found.ok_or_else(|| Some(no_model(&reason)))
+            }
+        }
+    }
+
+    /// A model that writes, as soon as it is in memory.
+    ///
+    /// # Errors
+    /// 429 if too many wait for it, 500 or 503 if it cannot be loaded.
+    pub async fn lease_text(&self, choice: Choice<'_>) -> Result<TextLease, ApiError> {
+        let lease =
+            self.shelf.lease(choice.index, choice.card.most()).await.inspect_err(|error| {
+                if error.status == StatusCode::TOO_MANY_REQUESTS {
+                    self.metrics.of(choice.card.name()).refuse();
+                }
+            })?;
+        match lease.model() {
+            Some(Loaded::Text(model)) => Ok(TextLease { model: model.clone(), _lease: lease }),
+            _ => Err(no_model("the model does not write")),
+        }
+    }
+
+    /// A model that speaks, as soon as it is in memory.
+    ///
+    /// # Errors
+    /// As [`Fleet::lease_text`].
+    pub async fn lease_voice(&self, choice: Choice<'_>) -> Result<VoiceLease, ApiError> {
+        let lease = self.shelf.lease(choice.index, choice.card.most()).await?;
+        match lease.model() {
+            Some(Loaded::Voice(model)) => Ok(VoiceLease { model: model.clone(), _lease: lease }),
+            _ => Err(no_model("the model does not speak")),
+        }
+    }
+}
+
+fn no_model(reason: &str) -> ApiError {
+    ApiError::field("model", "model_not_found", reason).with(
+        StatusCode::NOT_FOUND,
+        "invalid_request_error",
+        "model_not_found",
+    )
+}
