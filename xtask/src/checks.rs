@@ -43,7 +43,11 @@ pub fn add(report: &mut Report) {
         process::cargo("doc --release --no-deps -p crane-sdk -p crane-native -p crane-wasm")
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
-    report.step("README's tables", || models::run(true).and_then(|()| bench::write_report(true)));
+    report.step("tables of README and docs", || {
+        models::run(true)?;
+        bench::write_report(true)?;
+        bench::speech::write_report(true)
+    });
     if find_program("cargo-deny").is_some() {
         report.check("dependencies", &mut process::cargo("deny --all-features check"));
     } else {

@@ -2,6 +2,7 @@
 
 mod contenders;
 mod report;
+pub mod speech;
 pub mod web;
 
 use std::collections::BTreeMap;
