@@ -1,8 +1,13 @@
 //! `crane tts`: text in, sound out.
 
 mod incoming;
+#[cfg(not(feature = "play"))]
+#[path = "tts/no_player.rs"]
+mod player;
+#[cfg(feature = "play")]
+mod player;
 mod recording;
-mod sink;
+pub(super) mod sink;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,25 +34,33 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let words = words::split(args.words, args.model)?;
     let name = words.model.unwrap_or_else(|| DEFAULT_VOICE.to_owned());
     check_path(&name)?;
-    // What is streamed begins before the text has ended.
-    let coming = args.stream.is_some() && words.text.as_deref() == Some("-");
+    if args.play {
+        let instead = "crane tts … --stream - | aplay -f S16_LE -r 24000 (ffplay does as well)";
+        sink::check_output("--play", instead)?;
+    }
+    // What is heard at once begins before the text has ended.
+    let streamed = args.stream.is_some() || args.play;
+    let coming = streamed && args.output.is_none() && words.text.as_deref() == Some("-");
     let text = if coming { None } else { Some(words::text(words.text, "text")?) };
     let recording = args.clone.as_deref().map(recording::read).transpose()?.map(Arc::new);
-    let output = match (args.output, args.stream) {
+    let file = match (args.output, args.stream) {
         (Some(path), _) if path.as_os_str() == "-" => {
             return Err(Failure::Usage(
                 "-o needs a file; `--stream -` writes PCM to stdout".to_owned(),
             ));
         }
         (Some(path), _) => {
-            sink::Target::Whole(args.format.map_or_else(|| format_of(&path), Ok)?, path)
+            let format = args.format.map_or_else(|| format_of(&path), Ok)?;
+            Some(sink::Target::Whole(format, path))
         }
-        (None, Some(path)) if path.as_os_str() == "-" => sink::Target::Stdout,
-        (None, Some(path)) => sink::Target::Stream(path),
+        (None, Some(path)) if path.as_os_str() == "-" => Some(sink::Target::Stdout),
+        (None, Some(path)) => Some(sink::Target::Stream(path)),
+        (None, None) if args.play => None,
         (None, None) => {
             return Err(Failure::Usage("name a file with -o, or `--stream -`".to_owned()));
         }
     };
+    let targets = args.play.then_some(sink::Target::Output).into_iter().chain(file);
 
     let model = resolve(&name, &hub(args.offline)?, &Fetching::new(console))?;
     console.detail(format_args!("{} lies in {}", model.name, model.path.display()));
@@ -73,22 +86,32 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
         }
         None => tts.speak_stream(reader, &voice)?,
     };
-    let mut sink = Sink::open(output, tts.sample_rate())?;
+    let mut sinks: Vec<Sink> =
+        targets.map(|target| Sink::open(target, tts.sample_rate())).collect::<Result<_>>()?;
+    let stopped = || stop.as_ref().is_some_and(Interruptible::pressed);
     let (mut samples, mut first, mut busy) = (0usize, None, Duration::ZERO);
     let mut began = start;
     for chunk in speech {
         let chunk = chunk?;
         busy += began.elapsed();
         first.get_or_insert_with(|| start.elapsed().saturating_sub(watch.waited()));
-        if stop.as_ref().is_some_and(Interruptible::pressed) {
+        for sink in &mut sinks {
+            sink.write(&chunk, &stopped)?;
+        }
+        if stopped() {
             return Err(Failure::Interrupted);
         }
-        sink.write(&chunk)?;
         samples += chunk.len();
         // A slow reader is not the voice's fault.
         began = Instant::now();
     }
-    sink.finish()?;
+    for mut sink in sinks {
+        sink.drain(&stopped)?;
+        if stopped() {
+            return Err(Failure::Interrupted);
+        }
+        sink.finish()?;
+    }
     busy = busy.saturating_sub(watch.waited());
     if text.is_none() {
         let text = watch.finish()?;

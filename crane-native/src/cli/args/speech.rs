@@ -11,7 +11,7 @@ use super::model::{QuantType, threads};
 /// `crane tts`
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "crane tts [OPTIONS] [MODEL] TEXT -o FILE\n       crane tts [OPTIONS] [MODEL] - --stream - < FILE | PLAYER"
+    override_usage = "crane tts [OPTIONS] [MODEL] TEXT (-o FILE | --play)\n       crane tts [OPTIONS] [MODEL] - --stream - < FILE | PLAYER"
 )]
 pub(in crate::cli) struct TtsArgs {
     /// The text, or a model and a text; `-` reads the text from stdin
@@ -35,13 +35,16 @@ pub(in crate::cli) struct TtsArgs {
         short,
         long,
         value_name = "FILE",
-        required_unless_present = "stream",
+        required_unless_present_any = ["stream", "play"],
         help_heading = "Output"
     )]
     pub output: Option<PathBuf>,
     /// Write raw PCM while it is made, to a file or `-` for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "format"], help_heading = "Output")]
     pub stream: Option<PathBuf>,
+    /// Play it on this machine's sound output while it is made; beside it a file may be written
+    #[arg(long, help_heading = "Output")]
+    pub play: bool,
     /// The file's format [default: as the file's name ends: .flac, .pcm or .raw, else wav]
     #[arg(long, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
