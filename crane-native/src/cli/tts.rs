@@ -147,7 +147,7 @@ fn warn_of_unreadable(console: Console, tts: &TextToSpeech, text: &str, voice: &
 }
 
 /// Formats that users may expect and that are not written here.
-const OTHERS: [&str; 8] = ["aac", "aiff", "m4a", "mp3", "ogg", "opus", "webm", "wma"];
+const OTHERS: [&str; 7] = ["aac", "aiff", "m4a", "ogg", "opus", "webm", "wma"];
 
 /// The format that a file's name asks for.
 ///
@@ -158,6 +158,7 @@ fn format_of(path: &std::path::Path) -> Result<Format> {
     match end.as_str() {
         "pcm" | "raw" => Ok(Format::Pcm),
         "flac" => Ok(Format::Flac),
+        "mp3" => Ok(Format::Mp3),
         end if OTHERS.contains(&end) => Err(Failure::Usage(format!(
             "-o {}: {end} is not written here; write wav or flac and convert it, or say --format",
             path.display()

@@ -45,7 +45,7 @@ pub(in crate::cli) struct TtsArgs {
     /// Play it on this machine's sound output while it is made; beside it a file may be written
     #[arg(long, help_heading = "Output")]
     pub play: bool,
-    /// The file's format [default: as the file's name ends: .flac, .pcm or .raw, else wav]
+    /// The file's format [default: as the file's name ends: .flac, .mp3, .pcm or .raw, else wav]
     #[arg(long, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
     /// Who speaks [default: the model's own choice]
@@ -101,6 +101,8 @@ pub(in crate::cli) enum Format {
     Wav,
     /// Lossless, at about half the size
     Flac,
+    /// What every player takes, at a sixth of the size
+    Mp3,
     /// Little-endian samples without a header
     Pcm,
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::player::Player;
 use crate::cli::args::Format;
 use crate::cli::exit::{Failure, Result};
-use crate::flac;
+use crate::{flac, mp3};
 
 /// What is to be written.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(in crate::cli) enum Sink {
     Pcm(BufWriter<File>, Partial),
     /// Samples and how many of them a second; the file is written at the end.
     Flac(Vec<i32>, u32, File, Partial),
+    /// Written at the end, too: the head sums up what follows.
+    Mp3(Box<mp3::Encoder>, File, Partial),
     Stream(File, PathBuf),
     Stdout(io::Stdout),
     Output(Box<Player>),
@@ -81,6 +83,7 @@ impl Sink {
         let partial = Partial { path, partial, whole: false };
         Ok(match format {
             Format::Flac => Sink::Flac(Vec::new(), sample_rate, file, partial),
+            Format::Mp3 => Sink::Mp3(Box::new(mp3::Encoder::whole(sample_rate)), file, partial),
             Format::Pcm => Sink::Pcm(BufWriter::new(file), partial),
             Format::Wav => {
                 let spec = hound::WavSpec {
@@ -116,6 +119,10 @@ impl Sink {
             Sink::Flac(held, ..) => {
                 held.extend(samples.map(i32::from));
                 Ok(())
+            }
+            Sink::Mp3(encoder, ..) => {
+                let pushed = encoder.push(&samples.collect::<Vec<i16>>());
+                pushed.map_err(|error| Failure::Other(error.to_string()))
             }
             Sink::Pcm(file, partial) => {
                 let mut samples = samples;
@@ -162,6 +169,11 @@ impl Sink {
             Sink::Flac(samples, sample_rate, mut file, partial) => {
                 let bytes = flac::encode(&samples, sample_rate)
                     .map_err(|error| Failure::Other(error.to_string()))?;
+                file.write_all(&bytes).map_err(|error| cannot("write", &partial.path, error))?;
+                partial.into_place()
+            }
+            Sink::Mp3(encoder, mut file, partial) => {
+                let bytes = encoder.finish().map_err(|error| Failure::Other(error.to_string()))?;
                 file.write_all(&bytes).map_err(|error| cannot("write", &partial.path, error))?;
                 partial.into_place()
             }
