@@ -17,7 +17,7 @@ use crate::source::{Source, Subfolder};
 use crate::{Error, Result};
 
 /// The most tokens of a piece of text and its speech together: 80 seconds.
-const MOST_TOKENS: usize = 4096;
+pub(super) const MOST_TOKENS: usize = 4096;
 /// Codes that the decoder is given at a time, half a second: it reads all its weights for each call.
 const CODES: usize = 25;
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::residual::{linear, snake};
 use super::upsampling::{StageState, UpsamplingStage};
-use super::{Codec, CodecStream, Noise};
+use super::{Codec, CodecStream, Noise, float_bytes};
 use crate::nn::slices::{Conv, Linear, Snake, Window};
 use crate::source::{SafetensorsCheckpoint, Source, Subfolder};
 use crate::weights::Floats;
@@ -83,6 +83,15 @@ impl BiCodec {
             "mel_transformer.",
         ])?;
         Ok(codec)
+    }
+
+    /// Bytes that the decoder and the speaker encoder take once they are loaded, from the head of their file.
+    ///
+    /// # Errors
+    /// As [`SafetensorsCheckpoint::open`].
+    pub(crate) fn bytes(source: &dyn Source) -> Result<u64> {
+        let checkpoint = SafetensorsCheckpoint::open(&Subfolder::new(source, "BiCodec"))?;
+        Ok(float_bytes(&checkpoint, &["decoder.", "prenet.", "quantizer.", "speaker_encoder."]))
     }
 
     fn load(weights: &Floats<'_>, config: BiCodecConfig) -> Result<Self> {

@@ -15,7 +15,7 @@ use crate::source::{Checkpoint, SafetensorsCheckpoint, Source, TorchCheckpoint};
 use crate::weights::Floats;
 use crate::{Error, Result};
 
-use super::{Codec, CodecStream, Noise};
+use super::{Codec, CodecStream, Noise, float_bytes};
 use decoder::{Decoder, DecoderState};
 use quantizer::Quantizer;
 
@@ -132,6 +132,12 @@ fn checkpoint(source: &dyn Source) -> Result<Box<dyn Checkpoint>> {
         true => Box::new(TorchCheckpoint::open(source)?),
         false => Box::new(SafetensorsCheckpoint::open(source)?),
     })
+}
+
+/// Bytes that a decoder takes once it is loaded, from the head of its file.
+pub(crate) fn snac_bytes(source: &dyn Source) -> Result<u64> {
+    let checkpoint = checkpoint(source)?;
+    Ok(float_bytes(checkpoint.as_ref(), &["decoder.", "quantizer."]))
 }
 
 /// Whether a source's `config.json` is that of a SNAC codec.
