@@ -7,8 +7,8 @@ mod orpheus;
 
 use crane_sdk::codec::{Codec, Noise, Snac};
 use crane_sdk::generate::GenerationConfig;
-use crane_sdk::models::orpheus::{Frames, VOICES, Vocabulary};
 use crane_sdk::models::LoadOptions;
+use crane_sdk::models::orpheus::{Frames, VOICES, Vocabulary};
 use crane_sdk::pipeline::{
     AutoModelForCausalLM, AutoTokenizer, SpeechFootprint, Task, TextToSpeech, Voice, pipeline,
 };

@@ -8,7 +8,7 @@ mod spark;
 use std::sync::Arc;
 
 use crane_sdk::models::sparktts::Level;
-use crane_sdk::pipeline::{Recording, Task, TextToSpeech, Voice, pipeline};
+use crane_sdk::pipeline::{Recording, Said, Task, TextToSpeech, Voice, pipeline};
 use crane_sdk::source::MemorySource;
 
 fn source() -> MemorySource {
@@ -53,7 +53,7 @@ fn a_recording_lends_its_voice() {
     let tone = |hertz: f32| {
         let sample = |i: usize| 0.3 * (hertz * i as f32 / 22_050.0 * std::f32::consts::TAU).sin();
         let samples = (0..22_050).map(sample).collect();
-        Some(Arc::new(Recording { samples, sample_rate: 22_050 }))
+        Some(Arc::new(Recording { samples, sample_rate: 22_050, said: None }))
     };
     let say = |hertz| {
         let voice = Voice { recording: tone(hertz), ..Voice::default() };
@@ -61,6 +61,24 @@ fn a_recording_lends_its_voice() {
     };
     let (low, high) = (say(200.0), say(3000.0));
     assert!(low.len() == high.len() && low != high && low.len().is_multiple_of(320));
+    // With what is said the model goes on from the recording's own codes.
+    let said = |text: &str, codes: &[u32]| {
+        let recording = Recording::clone(tone(200.0).unwrap().as_ref());
+        let said = Some(Said { text: text.to_owned(), codes: codes.to_vec() });
+        let recording = Some(Arc::new(Recording { said, ..recording }));
+        tts.speak("Hello, world!", &Voice { recording, ..Voice::default() })
+    };
+    let samples: Vec<Vec<f32>> =
+        said("A tone.", &[5, 6, 7]).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(samples.concat().len().is_multiple_of(320) && !samples.concat().is_empty());
+    for (text, codes, message) in [
+        ("<|im_end|>", &[5][..], "control token"),
+        ("A tone.", &[256], "not below 256"),
+        ("A tone.", &[], "no codes"),
+    ] {
+        let error = said(text, codes).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
     let voice = Voice { recording: tone(200.0), speed: 1.5, ..Voice::default() };
     let error = tts.speak("Hi", &voice).unwrap_err().to_string();
     assert!(error.contains("leave those out"), "{error}");

@@ -12,8 +12,9 @@ pub(super) mod sink;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crane_sdk::codec::SemanticEncoder;
 use crane_sdk::models::LoadOptions;
-use crane_sdk::pipeline::{TextToSpeech, Voice};
+use crane_sdk::pipeline::{Recording, Said, TextToSpeech, Voice};
 
 use super::args::{Format, QuantType, TtsArgs};
 use super::exit::{Failure, Result};
@@ -22,7 +23,7 @@ use super::open::{Fetching, hub};
 use super::output::Console;
 use super::{machine, words};
 use crate::memory;
-use crate::resolve::{DEFAULT_VOICE, check_path, resolve};
+use crate::resolve::{DEFAULT_VOICE, Resolved, check_path, resolve};
 use sink::Sink;
 
 /// Reads the text aloud into a file or a pipe.
@@ -42,7 +43,12 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let streamed = args.stream.is_some() || args.play;
     let coming = streamed && args.output.is_none() && words.text.as_deref() == Some("-");
     let text = if coming { None } else { Some(words::text(words.text, "text")?) };
-    let recording = args.clone.as_deref().map(recording::read).transpose()?.map(Arc::new);
+    let recording = args.clone.as_deref().map(recording::read).transpose()?;
+    if args.transcript.as_deref().is_some_and(|text| text.trim().is_empty()) {
+        let reason =
+            "--transcript: it is empty; say in words what the recording says, or leave it out";
+        return Err(Failure::Usage(reason.to_owned()));
+    }
     let file = match (args.output, args.stream) {
         (Some(path), _) if path.as_os_str() == "-" => {
             return Err(Failure::Usage(
@@ -65,6 +71,11 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let model = resolve(&name, &hub(args.offline)?, &Fetching::new(console))?;
     console.detail(format_args!("{} lies in {}", model.name, model.path.display()));
     let start = Instant::now();
+    let recording = match (recording, args.transcript) {
+        (Some(recording), Some(text)) => Some(listen(&model, recording, text)?),
+        (recording, _) => recording,
+    };
+    let recording = recording.map(Arc::new);
     let options =
         LoadOptions { quantize: args.quant.map(QuantType::quantization), ..LoadOptions::default() };
     let mut room = |footprint| memory::check(&model.name, footprint);
@@ -134,6 +145,21 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
         load_time.as_secs_f64(),
     ));
     Ok(())
+}
+
+/// A recording with what is said in it, in codes as well: the network that hears them is let go of before the voice is loaded.
+fn listen(model: &Resolved, recording: Recording, text: String) -> Result<Recording> {
+    // What has no such encoder says itself that it cannot clone.
+    if !model.source.contains("BiCodec/config.yaml")? {
+        return Ok(recording);
+    }
+    let codes = SemanticEncoder::from_source(model.source.as_ref())
+        .and_then(|encoder| encoder.encode(&recording.samples, recording.sample_rate))
+        .map_err(|error| match error {
+            error @ crane_sdk::Error::InvalidArgument { .. } => Failure::from(error),
+            error => Failure::from(model.explain(error)),
+        })?;
+    Ok(Recording { said: Some(Said { text: text.trim().to_owned(), codes }), ..recording })
 }
 
 fn warn_of_unreadable(console: Console, tts: &TextToSpeech, text: &str, voice: &Voice) -> Result {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use super::orpheus;
 use super::reference::weights;
+use super::spark;
 use super::support::Home;
 
 /// The folder of the voice hibari.
@@ -199,6 +200,44 @@ fn a_language_model_with_a_codec_speaks() {
     let outcome = say(&[]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("hubertsiuzdak/snac_24khz"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_recording_lends_its_voice_and_with_a_transcript_its_manner() {
+    let home = Home::new();
+    let folder = home.path().join("spark");
+    let fixture = super::fixture::folder("sparktts");
+    for name in
+        ["config.json", "pytorch_model.bin"].map(|it| format!("wav2vec2-large-xlsr-53/{it}"))
+    {
+        home.file(&format!("spark/{name}"), std::fs::read(fixture.join(&name)).unwrap());
+    }
+    for (name, bytes) in spark::files() {
+        home.file(&format!("spark/{name}"), bytes);
+    }
+    let recording = fixture.join("prompt_24k_stereo.wav").to_str().unwrap().to_owned();
+    let wav = home.path().join("a.wav");
+    let say = |more: &[&str]| {
+        let head = ["tts", folder.to_str().unwrap(), "Hello.", "-o", wav.to_str().unwrap()];
+        home.run([&head, more].concat())
+    };
+    let cloned = ["--clone", &recording];
+    say(&cloned).ok();
+    let plain = std::fs::read(&wav).unwrap();
+    assert_eq!(plain[24..28], 16_000u32.to_le_bytes());
+    say(&[&cloned[..], &["--transcript", "The quick brown fox"]].concat()).ok();
+    assert!(std::fs::read(&wav).unwrap().len() > 44 + 640);
+    std::fs::remove_file(&wav).unwrap();
+    let refused = |more: &[&str], code, message: &str| {
+        let outcome = say(more);
+        assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(message) && !wav.exists(), "{}", outcome.stderr);
+    };
+    refused(&[&cloned[..], &["--transcript", " "]].concat(), 2, "--transcript: it is empty");
+    refused(&["--transcript", "Hi"], 2, "--clone");
+    refused(&[&cloned[..], &["--transcript", "<|im_end|>"]].concat(), 2, "control token");
+    std::fs::remove_dir_all(folder.join("wav2vec2-large-xlsr-53")).unwrap();
+    refused(&[&cloned[..], &["--transcript", "Hi"]].concat(), 3, "config.json");
 }
 
 #[test]

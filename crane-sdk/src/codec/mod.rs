@@ -11,7 +11,9 @@ use std::fmt::Debug;
 use crate::Result;
 use crate::source::Checkpoint;
 
-pub use bicodec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SpeakerEncoder};
+pub use bicodec::{
+    BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SemanticEncoder, SpeakerEncoder,
+};
 #[cfg(feature = "golden")]
 pub(crate) use noise::Drawn;
 pub use noise::Noise;

@@ -43,4 +43,4 @@ pub use speech_footprint::SpeechFootprint;
 pub use task::{PipelineTask, Task, TextGenerationTask, TextToSpeechTask, pipeline};
 pub use text_generation::TextGeneration;
 pub use text_streamer::TextStreamer;
-pub use text_to_speech::{Recording, Speech, TextToSpeech, Voice};
+pub use text_to_speech::{Recording, Said, Speech, TextToSpeech, Voice};

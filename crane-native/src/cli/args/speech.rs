@@ -63,6 +63,9 @@ pub(in crate::cli) struct TtsArgs {
     /// Take the voice of a recording: a wav of half a second or more, of which the first six seconds count (Spark-TTS alone)
     #[arg(long, value_name = "WAV", conflicts_with_all = ["voice", "pitch", "speed"], help_heading = "Speech")]
     pub clone: Option<PathBuf>,
+    /// What is said in all of that recording, of at most half a minute: its manner of speaking is taken, too
+    #[arg(long, value_name = "TEXT", requires = "clone", help_heading = "Speech")]
+    pub transcript: Option<String>,
     /// How high (Spark-TTS alone)
     #[arg(long, value_enum, value_name = "STEP", default_value_t = Pitch::Moderate, help_heading = "Speech")]
     pub pitch: Pitch,

@@ -7,9 +7,11 @@ mod encoder;
 mod mel;
 mod perceiver;
 mod recording;
+mod semantic;
 mod speaker;
 #[cfg(test)]
 mod tests;
+mod wav2vec2;
 
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ use speaker::SpeakerDecoder;
 
 pub use config::BiCodecConfig;
 pub use encoder::SpeakerEncoder;
+pub use semantic::SemanticEncoder;
 
 /// Taps of the first and the last convolution.
 const TAPS: usize = 7;
@@ -122,7 +125,7 @@ impl BiCodec {
         let end = channels >> stages.len();
         let between = |index: usize| {
             let name = format!("prenet.downsample.{index}.1");
-            Backbone::load(weights, &name, width, SHORT, false)
+            Backbone::load(weights, &name, [width, width], SHORT, false)
         };
         let backbone = "prenet.vocos_backbone";
         Ok(Self {
@@ -131,7 +134,7 @@ impl BiCodec {
             speaker: SpeakerDecoder::load(weights, &config)?,
             narrow: plain_linear(weights, "prenet.linear_pre", width, latent)?,
             between: (0..config.prenet.sample_ratios.len()).map(between).collect::<Result<_>>()?,
-            backbone: Backbone::load(weights, backbone, width, layers, true)?,
+            backbone: Backbone::load(weights, backbone, [width, width], layers, true)?,
             adapters: Adapters::load(weights, backbone, [width, latent], layers)?,
             widen: plain_linear(weights, "prenet.linear", latent, width)?,
             first: conv("decoder.model.0", channels, latent)?,
