@@ -12,6 +12,7 @@ mod flac;
 pub mod folder;
 pub mod hub;
 pub mod memory;
+mod mp3;
 pub mod pretrained;
 pub mod resolve;
 #[cfg(feature = "server")]

@@ -1,6 +1,7 @@
 //! How fast codecs decode at the sizes of the published models, with random weights: `cargo bench -p crane-sdk --bench codec`.
 //!
-//! `RAYON_NUM_THREADS` says how many threads. The time does not depend on what the weights are.
+//! `RAYON_NUM_THREADS` says how many threads. The time does not depend on what the weights are. After `--`, `--json` prints one
+//! JSON object, and `--hibari FOLDER` also compares that voice's pieces with the whole.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crane_sdk::codec::{BiCodec, BiCodecVoice, Codec, Noise, Snac};
-use crane_sdk::source::MemorySource;
+use crane_sdk::models::hibari::Hibari;
+use crane_sdk::source::{MemorySource, OnnxCheckpoint, Source as _};
+use serde_json::{Value, json};
 
 /// Named tensors of random numbers, as a safetensors file.
 #[derive(Default)]
@@ -168,43 +171,70 @@ fn bicodec() -> BiCodecVoice {
     BiCodecVoice::new(codec, &[0; 32]).unwrap()
 }
 
-/// `together`: frames that are pushed at a time.
-fn measure(name: &str, codec: &dyn Codec, together: usize) {
+/// Decodes ten seconds five times in pieces of 8192 samples, then `together` frames at a time as a language model gives them.
+fn measure(name: &str, codec: &dyn Codec, together: usize) -> Value {
     let frames = 10 * codec.sample_rate() as usize / codec.frame_samples();
     let size = codec.codebook_size() as u32;
     let codes: Vec<u32> =
         (0..frames * codec.frame_codes()).map(|i| i as u32 * 2_654_435_761 % size).collect();
+    let seconds = |samples: usize| samples as f64 / f64::from(codec.sample_rate());
     let mut times = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
         let samples = codec.decode(&codes, Noise::Seed(0)).unwrap();
-        let seconds = samples.len() as f64 / f64::from(codec.sample_rate());
-        times.push(start.elapsed().as_secs_f64() / seconds);
+        times.push(start.elapsed().as_secs_f64() / seconds(samples.len()));
     }
-    // As a language model gives them.
     let mut stream = codec.stream(Noise::Seed(0));
     let start = Instant::now();
-    let (mut count, mut first) = (0, None);
+    let (mut pieces, mut first) = (Vec::new(), None);
     for frame in codes.chunks(together * codec.frame_codes()) {
-        count += stream.push(frame, false).unwrap().len();
-        first = first.or((count > 0).then(|| start.elapsed()));
+        pieces.extend(stream.push(frame, false).unwrap());
+        first = first.or((!pieces.is_empty()).then(|| start.elapsed()));
     }
-    count += stream.push(&[], true).unwrap().len();
-    let streamed = start.elapsed().as_secs_f64() / (count as f64 / f64::from(codec.sample_rate()));
-    times.sort_by(f64::total_cmp);
-    println!(
-        "{name}: {} threads, real-time factor {:.4} ({:.4} to {:.4}) in pieces of 8192 samples, {streamed:.4} with {together} frames at a time, first \
-         sound after {:.1} ms of decoding",
-        crane_sdk::kernels::threads::thread_count(),
-        times[2],
-        times[0],
-        times[4],
-        first.unwrap_or_default().as_secs_f64() * 1e3,
-    );
+    pieces.extend(stream.push(&[], true).unwrap());
+    let streamed = start.elapsed().as_secs_f64() / seconds(pieces.len());
+    let whole = codec.stream(Noise::Seed(0)).push(&codes, true).unwrap();
+    json!({
+        "name": name, "factors": times, "frames_at_a_time": together, "streamed_factor": streamed,
+        "first_sound_ms": first.unwrap_or_default().as_secs_f64() * 1e3, "joins_db": joins(&pieces, &whole),
+    })
+}
+
+/// Signal to noise of pieces beside the whole, in dB; nothing where they are the same to the last bit.
+fn joins(pieces: &[f32], whole: &[f32]) -> Option<f64> {
+    assert_eq!(pieces.len(), whole.len());
+    let power = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let noise = power(&mut pieces.iter().zip(whole).map(|(a, b)| f64::from(a - b)));
+    let signal = power(&mut whole.iter().map(|x| f64::from(*x)));
+    (noise > 0.0).then(|| 10.0 * (signal / noise).log10())
+}
+
+/// A sentence of the voice in this folder, in its pieces and whole.
+fn hibari(folder: &str) -> Option<f64> {
+    let read = |name: &str| std::fs::read(std::path::Path::new(folder).join(name)).unwrap();
+    let source = MemorySource::new("hibari").with("hibari.onnx", read("hibari.onnx"));
+    let weights = OnnxCheckpoint::read(source.open("hibari.onnx").unwrap().as_ref()).unwrap();
+    let vocabulary = serde_json::from_slice(&read("vocab.json")).unwrap();
+    let voice = Arc::new(Hibari::new(&weights, vocabulary).unwrap());
+    let say = || voice.say("həlˈO ðˈɛɹ, wˈɜɹld: hˌW ˌɑɹ ju tədˈA?", 1.0, 0).unwrap();
+    let pieces: Vec<Vec<f32>> = say().map(|piece| piece.unwrap()).collect();
+    assert!(pieces.len() > 2);
+    joins(&pieces.concat(), &say().whole().unwrap())
 }
 
 fn main() {
-    measure("SNAC 24 kHz", &snac(), 1);
-    // A code alone would read all weights for 20 ms of sound.
-    measure("BiCodec", &bicodec(), 25);
+    let arguments: Vec<String> = std::env::args().collect();
+    // A code of BiCodec alone would read all weights for 20 ms of sound.
+    let found = [measure("SNAC 24 kHz", &snac(), 1), measure("BiCodec", &bicodec(), 25)];
+    let threads = crane_sdk::kernels::threads::thread_count();
+    let folder = arguments.iter().skip_while(|word| *word != "--hibari").nth(1);
+    if arguments.iter().any(|word| word == "--json") {
+        let hibari = folder.map(|folder| json!({"joins_db": hibari(folder)}));
+        println!("{}", json!({"threads": threads, "codecs": found, "hibari": hibari}));
+        return;
+    }
+    println!("{threads} threads");
+    for codec in found {
+        println!("{codec:#}");
+    }
 }

@@ -7,9 +7,10 @@ mod orpheus;
 
 use crane_sdk::codec::{Codec, Noise, Snac};
 use crane_sdk::generate::GenerationConfig;
+use crane_sdk::models::LoadOptions;
 use crane_sdk::models::orpheus::{Frames, VOICES, Vocabulary};
 use crane_sdk::pipeline::{
-    AutoModelForCausalLM, AutoTokenizer, Task, TextToSpeech, Voice, pipeline,
+    AutoModelForCausalLM, AutoTokenizer, SpeechFootprint, Task, TextToSpeech, Voice, pipeline,
 };
 use crane_sdk::sample::SamplingParams;
 use crane_sdk::source::{MemorySource, Subfolder};
@@ -98,4 +99,26 @@ fn a_codec_that_is_missing_or_another_is_named() {
         .with("snac/config.json", config)
         .with("snac/model.safetensors", weights);
     refused(&other, "60 codes a frame");
+}
+
+#[test]
+fn the_memory_it_takes_is_known_from_the_heads() {
+    let source = source();
+    let quantised = |quantize: Option<&str>| {
+        let quantize = quantize.map(|name| name.parse().unwrap());
+        SpeechFootprint::of(&source, &LoadOptions { quantize, ..LoadOptions::default() }).unwrap()
+    };
+    let dense = quantised(None);
+    let info = AutoModelForCausalLM::from_source(&source).unwrap().info().clone();
+    // Packed rows are filled up to whole panels.
+    let share = dense.language_model as f64 / info.weight_bytes as f64;
+    assert!((0.9..=1.0).contains(&share), "{} of {}", dense.language_model, info.weight_bytes);
+    // Two heads of 16 in one layer, keys and values, for 4096 tokens.
+    assert_eq!(dense.cache, 4096 * 2 * 2 * 16 * 4);
+    let narrow = quantised(Some("q4_0"));
+    assert!(narrow.language_model * 4 < dense.language_model);
+    assert_eq!((narrow.codec, narrow.cache), (dense.codec, dense.cache));
+    assert_eq!(dense.total(), dense.language_model + dense.codec + dense.cache);
+    let mute = MemorySource::new("m").with("voices.json", b"{}".to_vec());
+    assert_eq!(SpeechFootprint::of(&mute, &LoadOptions::default()).unwrap().total(), 0);
 }

@@ -2,82 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+#[path = "support/spark.rs"]
+mod spark;
+
 use std::sync::Arc;
 
 use crane_sdk::models::sparktts::Level;
-use crane_sdk::pipeline::{Recording, Task, TextToSpeech, Voice, pipeline};
+use crane_sdk::pipeline::{Recording, Said, Task, TextToSpeech, Voice, pipeline};
 use crane_sdk::source::MemorySource;
-use crane_sdk::text::Tokenizer;
-use safetensors::tensor::{Dtype, TensorView};
 
 fn source() -> MemorySource {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sparktts");
-    let names = ["BiCodec/config.yaml", "BiCodec/model.safetensors", "LLM/tokenizer.json"];
-    let source = names.iter().fold(MemorySource::new("spark"), |source, name| {
-        source.with(*name, std::fs::read(folder.join(name)).unwrap())
-    });
-    source.with("LLM/config.json", CONFIG.as_bytes().to_vec()).with(
-        "LLM/model.safetensors",
-        weights(&std::fs::read(folder.join("LLM/tokenizer.json")).unwrap()),
-    )
-}
-
-const WIDTH: usize = 32;
-const ROWS: usize = 1792;
-const CONFIG: &str = r#"{"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu", "hidden_size": 32,
-    "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-6,
-    "rope_theta": 10000.0, "max_position_embeddings": 4096, "vocab_size": 1792, "tie_word_embeddings": false,
-    "use_sliding_window": false, "torch_dtype": "float32"}"#;
-
-/// Layers add nothing, so that the last token alone decides: the end of the prompt is followed by a global token below 128, that
-/// by one below 256 and so on, the eighth by semantic tokens, and those, one time in thirty or so, by the end.
-fn weights(tokenizer: &[u8]) -> Vec<u8> {
-    let tokenizer = Tokenizer::from_json(tokenizer, None).unwrap();
-    let id = |token: &str| tokenizer.token_to_id(token).unwrap() as usize;
-    let (mut embedding, mut head) = (vec![0f32; ROWS * WIDTH], vec![0f32; ROWS * WIDTH]);
-    // The state that a token leads to, and the states that it follows with a logit; the norm makes √32 of a 1.
-    let mut chain = |token: &str, to: usize, from: &[usize], logit: f32| {
-        let row = id(token) * WIDTH;
-        embedding[row + to] = 1.0;
-        from.iter().for_each(|state| head[row + state] = logit / 32f32.sqrt());
-    };
-    chain("<|end_style_label|>", 0, &[], 0.0);
-    chain("<|end_global_token|>", 8, &[], 0.0);
-    for code in 0..1024 {
-        let spread = (code * 7919 % 100) as f32 / 100.0;
-        chain(&format!("<|bicodec_global_{code}|>"), code / 128 + 1, &[code / 128], 20.0 + spread);
-    }
-    for code in 0..256 {
-        let spread = (code * 7919 % 100) as f32 / 100.0;
-        chain(&format!("<|bicodec_semantic_{code}|>"), 9, &[8, 9], 20.0 + spread);
-    }
-    chain("<|im_end|>", 10, &[9], 21.0);
-    let (square, ones) = (vec![0f32; WIDTH * WIDTH], vec![1f32; WIDTH]);
-    let mut tensors = vec![
-        ("model.embed_tokens.weight".to_owned(), vec![ROWS, WIDTH], embedding),
-        ("lm_head.weight".to_owned(), vec![ROWS, WIDTH], head),
-        ("model.norm.weight".to_owned(), vec![WIDTH], ones.clone()),
-    ];
-    let layer = |name: &str| format!("model.layers.0.{name}");
-    for name in ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"] {
-        tensors.push((layer(&format!("{name}.bias")), vec![WIDTH], vec![0.0; WIDTH]));
-    }
-    for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
-        tensors.push((layer(&format!("self_attn.{name}.weight")), vec![WIDTH; 2], square.clone()));
-    }
-    for name in ["gate_proj", "up_proj", "down_proj"] {
-        tensors.push((layer(&format!("mlp.{name}.weight")), vec![WIDTH; 2], square.clone()));
-    }
-    for name in ["input_layernorm", "post_attention_layernorm"] {
-        tensors.push((layer(&format!("{name}.weight")), vec![WIDTH], ones.clone()));
-    }
-    let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-    let data: Vec<Vec<u8>> = tensors.iter().map(|(_, _, values)| bytes(values)).collect();
-    let views = tensors.iter().zip(&data).map(|((name, shape, _), bytes)| {
-        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-    });
-    safetensors::serialize(views, None).unwrap()
+    let empty = MemorySource::new("spark");
+    spark::files().into_iter().fold(empty, |source, (name, bytes)| source.with(name, bytes))
 }
 
 fn say(tts: &TextToSpeech, text: &str, voice: &Voice) -> Vec<Vec<f32>> {
@@ -117,7 +53,7 @@ fn a_recording_lends_its_voice() {
     let tone = |hertz: f32| {
         let sample = |i: usize| 0.3 * (hertz * i as f32 / 22_050.0 * std::f32::consts::TAU).sin();
         let samples = (0..22_050).map(sample).collect();
-        Some(Arc::new(Recording { samples, sample_rate: 22_050 }))
+        Some(Arc::new(Recording { samples, sample_rate: 22_050, said: None }))
     };
     let say = |hertz| {
         let voice = Voice { recording: tone(hertz), ..Voice::default() };
@@ -125,6 +61,24 @@ fn a_recording_lends_its_voice() {
     };
     let (low, high) = (say(200.0), say(3000.0));
     assert!(low.len() == high.len() && low != high && low.len().is_multiple_of(320));
+    // With what is said the model goes on from the recording's own codes.
+    let said = |text: &str, codes: &[u32]| {
+        let recording = Recording::clone(tone(200.0).unwrap().as_ref());
+        let said = Some(Said { text: text.to_owned(), codes: codes.to_vec() });
+        let recording = Some(Arc::new(Recording { said, ..recording }));
+        tts.speak("Hello, world!", &Voice { recording, ..Voice::default() })
+    };
+    let samples: Vec<Vec<f32>> =
+        said("A tone.", &[5, 6, 7]).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(samples.concat().len().is_multiple_of(320) && !samples.concat().is_empty());
+    for (text, codes, message) in [
+        ("<|im_end|>", &[5][..], "control token"),
+        ("A tone.", &[256], "not below 256"),
+        ("A tone.", &[], "no codes"),
+    ] {
+        let error = said(text, codes).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
     let voice = Voice { recording: tone(200.0), speed: 1.5, ..Voice::default() };
     let error = tts.speak("Hi", &voice).unwrap_err().to_string();
     assert!(error.contains("leave those out"), "{error}");

@@ -1,6 +1,7 @@
 //! A loaded voice: text in, samples out, a piece at a time.
 
-use crane_sdk::pipeline::{Speech, Task, TextToSpeech, Voice, pipeline};
+use crane_sdk::models::LoadOptions;
+use crane_sdk::pipeline::{Speech, SpeechFootprint, TextToSpeech, Voice};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 
@@ -14,6 +15,23 @@ use crate::options;
 pub struct Speaker {
     voices: TextToSpeech,
     speech: Option<Speech<'static>>,
+}
+
+/// How a speech model is loaded.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Loading {
+    /// The type that the language model's dense matrices are quantised to, tensor by tensor; as stored by default.
+    quantize: Option<String>,
+}
+
+/// Bytes that a speech model will take, as JavaScript sees them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plan {
+    language_model: u64,
+    codec: u64,
+    cache: u64,
 }
 
 /// Who speaks, and how; what is left out has the model's own value.
@@ -36,12 +54,27 @@ struct Info<'a> {
 
 #[wasm_bindgen]
 impl Speaker {
-    /// Loads a speech model from its files, which are let go of at the end, whether it succeeds or not.
+    /// The bytes that a speech model will take: `{ languageModel, codec, cache }`. The heads of its files alone are read.
+    /// `options`: `{ quantize?: string }`.
     ///
     /// # Errors
     /// Every failure of the library, as an `Error` with a `code`.
-    pub fn load(files: FileSet) -> Outcome<Speaker> {
-        let voices = pipeline(Task::TextToSpeech, &files).map_err(failure)?;
+    pub fn plan(files: &FileSet, options: JsValue) -> Outcome<JsValue> {
+        let options = loading(options)?;
+        let footprint = SpeechFootprint::of(files, &options).map_err(failure)?;
+        let SpeechFootprint { language_model, codec, cache } = footprint;
+        options::write(&Plan { language_model, codec, cache })
+    }
+
+    /// Loads a speech model from its files, which are let go of at the end, whether it succeeds or not.
+    /// `options`: `{ quantize?: string }`.
+    ///
+    /// # Errors
+    /// Every failure of the library, as an `Error` with a `code`.
+    pub fn load(files: FileSet, options: JsValue) -> Outcome<Speaker> {
+        let options = loading(options)?;
+        let voices =
+            TextToSpeech::load_within(&files, &options, &mut |_| Ok(())).map_err(failure)?;
         Ok(Speaker { voices, speech: None })
     }
 
@@ -93,4 +126,10 @@ impl Speaker {
     pub fn stop(&mut self) {
         self.speech = None;
     }
+}
+
+fn loading(options: JsValue) -> Outcome<LoadOptions> {
+    let Loading { quantize } = options::read("loadSpeech", options)?;
+    let quantize = quantize.map(|name| name.parse()).transpose().map_err(failure)?;
+    Ok(LoadOptions { quantize, ..LoadOptions::default() })
 }

@@ -153,14 +153,20 @@ export class Crane {
   }
 
   /**
-   * Loads a speech model: `"hibari"`, or the files of one from wherever `load` takes files (`voices.json`, `vocab.json`,
-   * `hibari.onnx`, the tables of its English).
+   * Loads a speech model, from wherever `load` takes files:
+   *
+   * - `"hibari"`, or its files (`voices.json`, `vocab.json`, `hibari.onnx`, the tables of its English);
+   * - Spark-TTS: `SparkAudio/Spark-TTS-0.5B` on the Hub, or its `BiCodec/config.yaml`, `BiCodec/model.safetensors` and the files of `LLM/`;
+   * - Orpheus: its checkpoint or GGUF file, and SNAC's `config.json` and `pytorch_model.bin` below `snac_24khz/`.
+   *
+   * Language models are quantised tensor by tensor if `quantize` says so. What the model will take of memory is known before a
+   * weight is read: what cannot fit is refused with `too_large`, the bytes in `error.memory`, and a hint at what would.
    */
   async loadSpeech(source: ModelSource, options: SpeechLoadOptions = {}): Promise<Tts> {
     checkOptions("loadSpeech", options, TABLES.loadSpeech);
-    const { store = true, signal, onProgress } = options;
+    const { quantize, store = true, signal, onProgress } = options;
     const { place, label } = source === "hibari" ? hibariAt(this.#hibariUrl) : await placeOf(source);
-    const { model, info } = await this.#channel.call("loadSpeech", { place, label, store }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+    const { model, info } = await this.#channel.call("loadSpeech", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
     return new Tts(this.#channel, model, info);
   }
 

@@ -43,11 +43,20 @@ export type CraneErrorCode =
   /** The engine's own fault. */
   | "internal";
 
+/** Why a model does not fit, in bytes. */
+export interface MemoryNeed {
+  /** What it would take, at least. */
+  needed: number;
+  /** What there is for it. */
+  available: number;
+}
+
 /** What crosses between worker and page instead of an error object. */
 export interface ErrorMessage {
   code: CraneErrorCode;
   message: string;
   hint?: string;
+  memory?: MemoryNeed;
 }
 
 /** A failure with a code to branch on and, where there is one, a hint at what to do next. */
@@ -58,12 +67,15 @@ export class CraneError extends Error {
   readonly code: CraneErrorCode;
   /** What to do next, where that is known. */
   readonly hint: string | undefined;
+  /** With `too_large`, the bytes that were compared. */
+  readonly memory: MemoryNeed | undefined;
 
   /** @internal */
-  constructor(code: CraneErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+  constructor(code: CraneErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown; memory?: MemoryNeed | undefined } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
+    this.memory = options.memory;
   }
 
   /**
@@ -72,7 +84,7 @@ export class CraneError extends Error {
    * @internal
    */
   static from(message: ErrorMessage): CraneError {
-    return new CraneError(message.code, message.message, { hint: message.hint });
+    return new CraneError(message.code, message.message, { hint: message.hint, memory: message.memory });
   }
 }
 
@@ -86,10 +98,12 @@ export function aborted(signal: AbortSignal): CraneError {
 export function toMessage(thrown: unknown): ErrorMessage {
   if (!(thrown instanceof Error)) return { code: "internal", message: String(thrown) };
   const { code, hint } = thrown as { code?: unknown; hint?: unknown };
+  const memory = thrown instanceof CraneError ? thrown.memory : undefined;
   return {
     code: isCode(code) ? code : "internal",
     message: thrown.message,
     ...(typeof hint === "string" ? { hint } : {}),
+    ...(memory === undefined ? {} : { memory }),
   };
 }
 

@@ -5,7 +5,7 @@
  */
 export type { Chat, Completions } from "./chat.js";
 export { Crane, type CraneOptions } from "./crane.js";
-export { CraneError, type CraneErrorCode } from "./errors.js";
+export { CraneError, type CraneErrorCode, type MemoryNeed } from "./errors.js";
 export type { Llm } from "./llm.js";
 export type { Tts } from "./tts.js";
 export type { StoredModels } from "./stored_models.js";

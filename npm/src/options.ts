@@ -138,7 +138,7 @@ export const TABLES = {
     signal,
     onProgress: callback,
   } satisfies Record<keyof LoadOptions, Check>,
-  loadSpeech: { store: boolean, signal, onProgress: callback } satisfies Record<keyof SpeechLoadOptions, Check>,
+  loadSpeech: { quantize: oneOf("q8_0", "q4_0", "q4_k", "q5_k", "q6_k"), store: boolean, signal, onProgress: callback } satisfies Record<keyof SpeechLoadOptions, Check>,
   speak: { voice: text, speed: number(0.5, 2), seed: number(0, Number.MAX_SAFE_INTEGER, true), signal } satisfies Record<keyof SpeakOptions, Check>,
   play: { onSamples: callback, onTime: callback } satisfies Record<keyof PlayOptions, Check>,
   verify: { signal, onProgress: callback },

@@ -81,7 +81,7 @@ export interface Calls {
     event: Progress;
     result: { model: number; info: ModelInfo };
   };
-  loadSpeech: { params: { place: Place; label: string; store: boolean }; event: Progress; result: { model: number; info: SpeechInfo } };
+  loadSpeech: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: Progress; result: { model: number; info: SpeechInfo } };
   speak: { params: { model: number; text: string; voice?: string; speed?: number; seed?: number }; event: Float32Array; result: null };
   list: { params: Record<string, never>; event: never; result: StoredModel[] };
   remove: { params: { id: string }; event: never; result: boolean };

@@ -13,6 +13,9 @@ const LOCAL = "local:";
 /** What of a folder a model may consist of. */
 const PARTS = /\.(gguf|safetensors|json|jinja|txt|onnx|json\.gz)$/;
 
+/** What of a folder below it a codec, or the language model of a voice, may. */
+const INNER_PARTS = /\.(safetensors|json|yaml)$|\/pytorch_model\.bin$/;
+
 /** The files of hibari that speech needs. */
 const HIBARI = [
   "hibari.onnx",
@@ -82,12 +85,24 @@ function storeId(source: ModelSource, { files, label }: { files: ModelFile[]; la
 }
 
 async function filesIn(folder: FileSystemDirectoryHandle): Promise<ModelFile[]> {
-  const files: ModelFile[] = [];
-  for await (const entry of (folder as unknown as { values(): AsyncIterable<FileSystemHandle> }).values()) {
-    if (entry.kind === "file" && PARTS.test(entry.name)) files.push({ name: entry.name, source: await (entry as FileSystemFileHandle).getFile() });
-  }
+  const files = await partsIn(folder, "");
   if (files.length > 0) return files.sort((a, b) => (a.name < b.name ? -1 : 1));
   throw new CraneError("not_found", `the folder ${folder.name} holds no files of a model`, { hint: "choose the folder that holds config.json, or a .gguf file" });
+}
+
+/** Speech models have folders below theirs, which are known by a config. */
+async function partsIn(folder: FileSystemDirectoryHandle, path: string): Promise<ModelFile[]> {
+  const files: ModelFile[] = [];
+  for await (const entry of (folder as unknown as { values(): AsyncIterable<FileSystemHandle> }).values()) {
+    const name = path + entry.name;
+    if (entry.kind === "directory" && path === "") {
+      const inner = await partsIn(entry as FileSystemDirectoryHandle, `${name}/`);
+      if (inner.some((file) => /\/config\.(json|yaml)$/.test(file.name))) files.push(...inner);
+    } else if (entry.kind === "file" && (path === "" ? PARTS : INNER_PARTS).test(name)) {
+      files.push({ name, source: await (entry as FileSystemFileHandle).getFile() });
+    }
+  }
+  return files;
 }
 
 function isFolder(source: unknown): source is FileSystemDirectoryHandle {

@@ -73,7 +73,17 @@ export interface LoadOptions {
 }
 
 /** Options of `crane.loadSpeech` and `crane.load("hibari")`. */
-export type SpeechLoadOptions = Pick<LoadOptions, "store" | "signal" | "onProgress">;
+export type SpeechLoadOptions = Omit<LoadOptions, "context">;
+
+/** Bytes that a speech model takes of WebAssembly's memory, known from the heads of its files. */
+export interface SpeechMemory {
+  /** Weights of the language model, quantised if that was asked for; 0 for hibari. */
+  languageModel: number;
+  /** What makes the sound: a codec's weights, or at most those of hibari. */
+  codec: number;
+  /** Keys and values of the longest piece of text with its speech. */
+  cache: number;
+}
 
 /** What was loaded of a speech model. */
 export interface SpeechInfo {
@@ -83,15 +93,17 @@ export interface SpeechInfo {
   voices: string[];
   /** The voice that speaks if none is named. */
   defaultVoice: string;
+  /** What it takes of memory. */
+  memory: SpeechMemory;
 }
 
 /** Options of `tts.speak`. */
 export interface SpeakOptions {
   /** One of `tts.info.voices`. */
   voice?: string;
-  /** From 0.5 (slow) to 2 (fast); 1 by default. */
+  /** From 0.5 (slow) to 2 (fast), exactly with hibari, in five steps with Spark-TTS; Orpheus takes 1 alone, the default. */
   speed?: number;
-  /** Chooses the noise in breath and fricatives; the same seed gives the same samples, natively too. */
+  /** Chooses the noise in breath and fricatives, and the tokens of a language model; the same seed gives the same samples, natively too. */
   seed?: number;
   /** Stops the voice. */
   signal?: AbortSignal;

@@ -143,6 +143,9 @@ test("the files of a repository are chosen as the native program chooses them", 
   assert.throws(() => chosen(["a-q4_0.gguf", "b-q4_0.gguf"]), (error) => error.code === "invalid_argument" && error.hint.includes("a/b:a-q4_0.gguf"));
   assert.throws(() => chosen(["m-q4_0.gguf"], "q2_k"), (error) => error.code === "not_found" && error.hint.includes("m-q4_0.gguf"));
   assert.throws(() => chosen(["README.md", "pytorch_model.bin"]), { code: "not_found" });
+  const language = ["LLM/config.json", "LLM/model.safetensors", "LLM/tokenizer.json"];
+  const spark = ["BiCodec/config.yaml", "BiCodec/model.safetensors", ...language];
+  assert.deepEqual(chosen(["README.md", "config.yaml", ...spark, "src/figures/x.png", "wav2vec2-large-xlsr-53/pytorch_model.bin"]).files, spark);
 });
 
 test("places have the ids under which they are kept", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sentencesOf } from "../dist/clauses.js";
 import { checkSpeak } from "../dist/options.js";
+import { checkSpeech, total } from "../dist/worker/speech_memory.js";
 
 /** The sentences of a text that arrives in these bits. */
 async function sentences(...bits) {
@@ -57,4 +58,28 @@ test("options of speech act or are refused by name", () => {
   for (const [name, value] of [["speed", 2.5], ["speed", "fast"], ["seed", -1], ["seed", 0.5], ["voice", 3], ["signal", {}], ["pitch", 1]]) {
     assert.throws(() => checkSpeak({ [name]: value }), (error) => error.message.includes(name) && ["invalid_argument", "unsupported"].includes(error.code), `${name}: ${value}`);
   }
+});
+
+test("a speech model that does not fit is refused with numbers, and with a type that would fit", () => {
+  const gibibytes = (count) => count * 1024 ** 3;
+  const weights = { undefined: 6, q8_0: 3.4, q6_k: 2.7, q5_k: 2.2, q4_k: 1.9 };
+  const plan = (quantize) => ({ languageModel: gibibytes(weights[quantize]), codec: gibibytes(0.1), cache: gibibytes(0.9) });
+  assert.equal(total(checkSpeech("m", "q4_k", 0, plan)), total(plan("q4_k")));
+  const refused = (quantize, held) => {
+    try {
+      checkSpeech("m", quantize, held, plan);
+    } catch (error) {
+      return error;
+    }
+    return assert.fail("it fits");
+  };
+  for (const quantize of [undefined, "q8_0"]) {
+    const error = refused(quantize, 0);
+    assert.equal(error.code, "too_large");
+    assert.deepEqual(error.memory, { needed: total(plan(quantize)), available: gibibytes(4) - 128 * 1024 ** 2 });
+    assert.match(error.hint, /quantize: "q6_k", with which it needs 3789 MiB/);
+  }
+  assert.match(refused("q4_k", gibibytes(2)).hint, /dispose/);
+  const voice = () => ({ languageModel: 0, codec: gibibytes(5), cache: 0 });
+  assert.throws(() => checkSpeech("m", undefined, 0, voice), { code: "too_large", hint: "choose a smaller model" });
 });

@@ -156,8 +156,11 @@ class Chat(unittest.TestCase):
         self.assertEqual(b"".join(pieces)[44:], sound)
         whole = self.client.audio.speech.create(response_format="flac", **options).content
         self.assertEqual(whole[:4], b"fLaC")
+        frames = self.client.audio.speech.create(response_format="mp3", **options).content
+        self.assertEqual(frames[0], 0xFF)
+        self.assertLess(len(frames) * 3, len(sound))
         with self.assertRaises(openai.BadRequestError) as told:
-            self.client.audio.speech.create(response_format="mp3", **options)
+            self.client.audio.speech.create(response_format="opus", **options)
         self.assertEqual(told.exception.param, "response_format")
 
     def test_errors(self):

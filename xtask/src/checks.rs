@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::process::{self, find_program};
 use crate::report::Report;
-use crate::{bench, models, wasm, wasm_std};
+use crate::{bench, models, setup, wasm, wasm_std};
 
 /// The Arm target whose kernels are checked: its C compiler is in Debian.
 const ARM: &str = "aarch64-unknown-linux-gnu";
@@ -24,6 +24,12 @@ pub fn add(report: &mut Report) {
         "clippy",
         &mut process::cargo("clippy --release --workspace --all-targets -- -D warnings"),
     );
+    if setup::can_play() {
+        let play = "clippy --release -p crane-native --features play --all-targets -- -D warnings";
+        report.check("clippy with sound output", &mut process::cargo(play));
+    } else {
+        println!("\n=== clippy with sound output\nnot checked: install ALSA's headers first");
+    }
     let mut clippy_wasm = process::cargo("clippy --release --lib");
     for package in wasm::PACKAGES {
         clippy_wasm.args(["--package", package]);
@@ -43,7 +49,11 @@ pub fn add(report: &mut Report) {
         process::cargo("doc --release --no-deps -p crane-sdk -p crane-native -p crane-wasm")
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
-    report.step("README's tables", || models::run(true).and_then(|()| bench::write_report(true)));
+    report.step("tables of README and docs", || {
+        models::run(true)?;
+        bench::write_report(true)?;
+        bench::speech::write_report(true)
+    });
     if find_program("cargo-deny").is_some() {
         report.check("dependencies", &mut process::cargo("deny --all-features check"));
     } else {

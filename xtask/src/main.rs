@@ -66,7 +66,9 @@ enum Command {
     Bench(Box<bench::Options>),
     /// Time the npm package beside wllama in headless Chromium, in turns
     BenchWeb(bench::web::Options),
-    /// Write the README's tables: models from the registry, speeds from docs/bench
+    /// Measure what speech should reach: natively, in headless Chromium, and by a recogniser
+    BenchSpeech(bench::speech::Options),
+    /// Write the tables of README and docs: models from the registry, speeds from docs/bench
     Models {
         /// Change nothing; fail if the table is out of date
         #[arg(long)]
@@ -89,8 +91,10 @@ fn main() -> ExitCode {
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
         Command::BenchWeb(options) => bench::web::run(&options).map(done),
+        Command::BenchSpeech(options) => bench::speech::run(&options).map(done),
         Command::Models { check } => {
-            models::run(check).and_then(|()| bench::write_report(check)).map(done)
+            let tables = models::run(check).and_then(|()| bench::write_report(check));
+            tables.and_then(|()| bench::speech::write_report(check)).map(done)
         }
     };
     outcome.unwrap_or_else(|error| {

@@ -34,6 +34,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm packages of npm/reference/", work: || install_packages("npm/reference") },
     Step { name: "npm packages of web/", work: || install_packages("web") },
     Step { name: "OpenAI's client for JavaScript", work: || install_packages("xtask/clients") },
+    Step { name: "ALSA's headers, for `--features play`", work: install_alsa },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "headless Firefox", work: install_firefox },
     Step { name: "HAProxy", work: install_haproxy },
@@ -77,6 +78,22 @@ pub fn chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
         .into_iter()
         .find_map(find_program)
+}
+
+/// Whether sound output can be built here.
+pub fn can_play() -> bool {
+    let mut question = process::command("pkg-config");
+    !cfg!(target_os = "linux") || process::output(question.args(["--exists", "alsa"])).is_ok()
+}
+
+fn install_alsa() -> Result<Outcome> {
+    if can_play() {
+        return Ok(Outcome::Present("found".to_owned()));
+    }
+    for package in ["pkg-config", "libasound2-dev"] {
+        apt_install(package)?;
+    }
+    Ok(Outcome::Installed("libasound2-dev".to_owned()))
 }
 
 fn install_chromium() -> Result<Outcome> {

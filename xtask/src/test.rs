@@ -21,6 +21,10 @@ pub fn all(strict: bool) -> ExitCode {
         Ok(command)
     };
     report.suite("native tests", || demand_weights(native_tests()));
+    report.suite("tests with sound output", || {
+        let play = "test --release -p crane-native --features play --lib --test cli -- player the_sound_output what_cannot_be_heard";
+        demand_weights(process::cargo(play))
+    });
     report.suite("official clients against crane serve", clients::conformance);
     report.suite("bad requests to crane serve", clients::robustness);
     report.suite("replicas of crane serve behind a proxy", clients::replicas);

@@ -98,6 +98,8 @@ fn flag(name: &str) -> String {
         "repetition_penalty" => "--repeat-penalty".to_owned(),
         "penalty_last_n" => "--repeat-last-n".to_owned(),
         "max_new_tokens" => "--max-tokens".to_owned(),
+        "recording" => "--clone".to_owned(),
+        "said" => "--transcript".to_owned(),
         "context" => "--ctx".to_owned(),
         "prompt" | "text" | "context policy" => name.to_owned(),
         name => format!("--{}", name.replace('_', "-")),

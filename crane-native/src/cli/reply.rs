@@ -46,7 +46,7 @@ impl Engine {
 
     /// Generates a reply, shown as it comes if `shown`, with a line break at its end. Ctrl-C stops it;
     /// what was said by then is the reply, and its finish reason says so. Where the context is full,
-    /// `policy` says what happens; the prompt's head stays.
+    /// `policy` says what happens; the prompt's head stays. `heard` gets every piece of the text.
     ///
     /// # Errors
     /// A broken pipe if nobody reads stdout; what the session refuses.
@@ -57,6 +57,7 @@ impl Engine {
         config: GenerationConfig,
         policy: FullContext,
         shown: bool,
+        heard: &mut dyn FnMut(&str),
     ) -> Result<Reply> {
         let context = prompt.policy(policy, self.session.context())?;
         let config = GenerationConfig { context, ..config };
@@ -66,6 +67,7 @@ impl Engine {
         let mut line_open = shown;
         for piece in &mut generation {
             let piece = piece?;
+            heard(&piece.text);
             if shown && !piece.text.is_empty() {
                 output::answer(&piece.text)?;
                 line_open = !piece.text.ends_with('\n');

@@ -36,7 +36,7 @@ pub(super) fn run(console: Console, args: RunArgs) -> Result {
 
     let mut engine = Engine::load(console, &model, &text, &args.load, args.generation.ctx)?;
     let policy = args.generation.context_policy;
-    let reply = engine.reply(console, &prompt, config, policy, !args.json)?;
+    let reply = engine.reply(console, &prompt, config, policy, !args.json, &mut |_| {})?;
     if args.json {
         output::json(&summary::json(&model.name, &prompt.ids, &reply))?;
     }

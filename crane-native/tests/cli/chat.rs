@@ -1,9 +1,15 @@
 //! `crane chat` without a terminal: lines in, replies out, commands obeyed.
 
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::fixture::{ids, model};
-use super::support::{Home, Outcome, run_program};
+use super::reference::weights;
+use super::support::{Home, Outcome, finish, run_program};
 
 fn chat(home: &Home, lines: &str) -> Outcome {
     let model = model("qwen2_tied");
@@ -140,4 +146,110 @@ fn a_full_context_keeps_the_system_prompt() {
     let said = outcome.stderr.lines().last().unwrap();
     assert!(said.contains(&kept), "{kept}: {}", outcome.stderr);
     outcome.ok();
+}
+
+/// The voice hibari and a model that answers, where both are here.
+fn voice_and_model() -> Option<[String; 2]> {
+    let voice = weights("hibari/hibari.onnx")?.parent()?.to_owned();
+    let model = weights("smollm2-135m-instruct-q4_1.gguf")?;
+    Some([voice, model].map(|path| path.to_str().unwrap().to_owned()))
+}
+
+#[test]
+fn replies_are_read_aloud_while_they_are_written() {
+    let Some([voice, model]) = voice_and_model() else { return };
+    let home = Home::new();
+    let file = home.path().join("voice.pcm");
+    let mut child = home
+        .crane(["chat", &model, "--temp", "0", "-n", "150", "--speech-model", &voice, "--speak-to"])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let seen = written.clone();
+    let reader = std::thread::spawn(move || {
+        let mut byte = [0u8];
+        while stdout.read(&mut byte).unwrap() > 0 {
+            seen.lock().unwrap().push(byte[0]);
+        }
+    });
+    child.stdin.take().unwrap().write_all(b"Tell me about rivers, in ten sentences.\n").unwrap();
+    // The text that was there when the first sound was.
+    let early = loop {
+        if std::fs::metadata(&file).is_ok_and(|file| file.len() > 0) || reader.is_finished() {
+            break written.lock().unwrap().len();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let outcome = finish(child);
+    reader.join().unwrap();
+    assert!(outcome.stderr.contains("first sound"), "{}", outcome.stderr);
+    outcome.ok();
+    let reply = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    assert!(reply.len() > 300, "{reply}");
+    assert!(early < reply.len() * 3 / 4, "{early} bytes of {} came before any sound", reply.len());
+    // The same samples as of the whole text.
+    let said = home
+        .crane(["tts", "-m", &voice, reply.trim_end(), "--stream", "-"])
+        .output()
+        .unwrap()
+        .stdout;
+    assert!(said.len() > 24_000 * 2 * 5 && std::fs::read(&file).unwrap() == said);
+}
+
+#[test]
+fn what_cannot_be_heard_is_said_before_models_are_loaded() {
+    let home = Home::new();
+    let chat =
+        |more: &[&str]| home.run_with([&["chat", "/no/such/model"], more].concat(), "Hello\n");
+    chat(&["--voice", "heart"]).fails(2, &["--voice does nothing without --speak"]);
+    chat(&["--speak-to", "-"]).fails(2, &["name a file or a pipe"]);
+    chat(&["--speak-to", "a", "--speak"]).fails(2, &["cannot be used with"]);
+    let model = model("qwen2_tied");
+    let out = home.path().join("a.pcm").to_str().unwrap().to_owned();
+    let deaf = ["chat", &model, "--speak-to", &out, "--speech-model", &model];
+    home.run_with(deaf, "Hello\n").fails(3, &["voices.json"]);
+    if !cfg!(feature = "play") {
+        let hint = "--features play";
+        chat(&["--speak"]).fails(2, &[hint, "--speak-to"]);
+        home.run(["tts", "/no/such/model", "Hi.", "--play"]).fails(2, &[hint, "--stream -"]);
+    }
+}
+
+#[cfg(all(feature = "play", target_os = "linux"))]
+#[test]
+fn the_sound_output_hears_what_is_said() {
+    let Some([voice, model]) = voice_and_model() else { return };
+    let home = Home::new();
+    // ALSA's own: a device that is a file.
+    let heard = home.path().join("heard.raw");
+    let device = format!(
+        "pcm.!default {{ type file slave.pcm null file \"{}\" format raw }}\n",
+        heard.display()
+    );
+    home.file(".asoundrc", device);
+    // The device takes silence as fast as it can between samples; what is left without it is the voice.
+    let samples = |bytes: &[u8]| -> Vec<i16> {
+        let (samples, _) = bytes.as_chunks::<4>();
+        let samples = samples.iter().map(|bytes| f32::from_le_bytes(*bytes));
+        samples
+            .map(|sample| (sample.clamp(-1.0, 1.0) * 32767.0) as i16)
+            .filter(|s| *s != 0)
+            .collect()
+    };
+    let expected = |text: &str| -> Vec<i16> {
+        let output = home.crane(["tts", "-m", &voice, text, "--stream", "-"]).output().unwrap();
+        let (samples, _) = output.stdout.as_chunks::<2>();
+        samples.iter().map(|bytes| i16::from_le_bytes(*bytes)).filter(|s| *s != 0).collect()
+    };
+    let text = "Hello there. The train leaves at nine.";
+    home.run(["tts", "-m", &voice, text, "--play"]).ok();
+    let found = samples(&std::fs::read(&heard).unwrap());
+    assert!(found == expected(text), "{} samples", found.len());
+    let chat = ["chat", &model, "--temp", "0", "-n", "40", "--speak", "--speech-model", &voice];
+    let reply = home.run_with(chat, "Say hello.\n").ok();
+    let found = samples(&std::fs::read(&heard).unwrap());
+    assert!(found == expected(reply.trim_end()), "{} samples", found.len());
 }

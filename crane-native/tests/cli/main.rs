@@ -18,6 +18,8 @@ mod run;
 #[cfg(feature = "server")]
 mod serve;
 mod show;
+#[path = "../../../crane-sdk/tests/support/spark.rs"]
+mod spark;
 mod support;
 mod tokenize;
 mod tts;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use super::orpheus;
 use super::reference::weights;
+use super::spark;
 use super::support::Home;
 
 /// The folder of the voice hibari.
@@ -55,6 +56,18 @@ fn files_and_streams_hold_the_same_samples() {
     let mut reader = claxon::FlacReader::open(&flac).unwrap();
     let decoded = reader.samples().flat_map(|sample| (sample.unwrap() as i16).to_le_bytes());
     assert_eq!(decoded.collect::<Vec<u8>>(), expected);
+    let mp3 = path("a.mp3");
+    home.run(["tts", &voice, text, "-o", mp3.to_str().unwrap()]).ok();
+    let heard = nanomp3::decode_all::<i16>(&std::fs::read(&mp3).unwrap());
+    assert_eq!((heard.sample_rate, heard.samples.len()), (24_000, expected.len() / 2));
+    let (mut signal, mut noise) = (0f64, 0f64);
+    for (bytes, heard) in expected.as_chunks::<2>().0.iter().zip(&heard.samples) {
+        let sample = f64::from(i16::from_le_bytes(*bytes));
+        signal += sample * sample;
+        noise += (sample - f64::from(*heard)).powi(2);
+    }
+    let ratio = 10.0 * (signal / noise).log10();
+    assert!(ratio > 12.0, "{ratio} dB");
     let output = home
         .crane(["tts", &voice, text, "--stream", "-", "--quiet"])
         .stdin(Stdio::null())
@@ -104,13 +117,13 @@ fn what_cannot_be_said_leaves_no_file() {
     let folder = home.path().join("out");
     std::fs::create_dir(&folder).unwrap();
     let out = folder.join("a.wav").to_str().unwrap().to_owned();
-    let mp3 = folder.join("a.mp3").to_str().unwrap().to_owned();
+    let opus = folder.join("a.opus").to_str().unwrap().to_owned();
     let refused: [(&[&str], i32, &str); 11] = [
-        (&["tts", &voice, "Hi.", "-o", &mp3], 2, "mp3 is not written here; write wav or flac"),
+        (&["tts", &voice, "Hi.", "-o", &opus], 2, "opus is not written here; write wav or flac"),
         (
-            &["tts", &voice, "Hi.", "-o", &out, "--format", "mp3"],
+            &["tts", &voice, "Hi.", "-o", &out, "--format", "opus"],
             2,
-            "[possible values: wav, flac, pcm]",
+            "[possible values: wav, flac, mp3, pcm]",
         ),
         (&["tts", &voice, "", "-o", &out], 2, "no text"),
         (&["tts", &voice, "?!... --", "-o", &out], 2, "nothing in it"),
@@ -187,6 +200,44 @@ fn a_language_model_with_a_codec_speaks() {
     let outcome = say(&[]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("hubertsiuzdak/snac_24khz"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_recording_lends_its_voice_and_with_a_transcript_its_manner() {
+    let home = Home::new();
+    let folder = home.path().join("spark");
+    let fixture = super::fixture::folder("sparktts");
+    for name in
+        ["config.json", "pytorch_model.bin"].map(|it| format!("wav2vec2-large-xlsr-53/{it}"))
+    {
+        home.file(&format!("spark/{name}"), std::fs::read(fixture.join(&name)).unwrap());
+    }
+    for (name, bytes) in spark::files() {
+        home.file(&format!("spark/{name}"), bytes);
+    }
+    let recording = fixture.join("prompt_24k_stereo.wav").to_str().unwrap().to_owned();
+    let wav = home.path().join("a.wav");
+    let say = |more: &[&str]| {
+        let head = ["tts", folder.to_str().unwrap(), "Hello.", "-o", wav.to_str().unwrap()];
+        home.run([&head, more].concat())
+    };
+    let cloned = ["--clone", &recording];
+    say(&cloned).ok();
+    let plain = std::fs::read(&wav).unwrap();
+    assert_eq!(plain[24..28], 16_000u32.to_le_bytes());
+    say(&[&cloned[..], &["--transcript", "The quick brown fox"]].concat()).ok();
+    assert!(std::fs::read(&wav).unwrap().len() > 44 + 640);
+    std::fs::remove_file(&wav).unwrap();
+    let refused = |more: &[&str], code, message: &str| {
+        let outcome = say(more);
+        assert_eq!(outcome.code, Some(code), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(message) && !wav.exists(), "{}", outcome.stderr);
+    };
+    refused(&[&cloned[..], &["--transcript", " "]].concat(), 2, "--transcript: it is empty");
+    refused(&["--transcript", "Hi"], 2, "--clone");
+    refused(&[&cloned[..], &["--transcript", "<|im_end|>"]].concat(), 2, "control token");
+    std::fs::remove_dir_all(folder.join("wav2vec2-large-xlsr-53")).unwrap();
+    refused(&[&cloned[..], &["--transcript", "Hi"]].concat(), 3, "config.json");
 }
 
 #[test]

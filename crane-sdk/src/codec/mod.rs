@@ -9,15 +9,26 @@ mod upsampling;
 use std::fmt::Debug;
 
 use crate::Result;
+use crate::source::Checkpoint;
 
-pub use bicodec::{BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SpeakerEncoder};
+pub use bicodec::{
+    BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, SemanticEncoder, SpeakerEncoder,
+};
 #[cfg(feature = "golden")]
 pub(crate) use noise::Drawn;
 pub use noise::Noise;
 #[cfg(feature = "golden")]
 pub(crate) use snac::first_transposed;
-pub(crate) use snac::is_snac;
 pub use snac::{Snac, SnacConfig, SnacEncoder, SnacStream};
+pub(crate) use snac::{is_snac, snac_bytes};
+
+/// Bytes of the tensors whose names begin so, as floats.
+fn float_bytes(checkpoint: &dyn Checkpoint, beginnings: &[&str]) -> u64 {
+    let tensors = checkpoint.tensors();
+    let used =
+        tensors.iter().filter(|(name, _)| beginnings.iter().any(|part| name.starts_with(part)));
+    used.map(|(_, info)| 4 * info.elements() as u64).fold(0, u64::saturating_add)
+}
 
 /// Samples that [`Codec::decode`] makes at a time: what the decoder works on then fits into caches.
 const PIECE: usize = 8192;

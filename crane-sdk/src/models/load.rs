@@ -124,6 +124,31 @@ pub fn load_decoder(source: &dyn Source, options: &LoadOptions) -> Result<(Decod
     open(source, options, &mut |_| Ok(()))
 }
 
+/// What a language model takes of memory, from the heads of its files alone: its weights, and the bytes of keys and values
+/// for each token that a sequence remembers.
+///
+/// # Errors
+/// As [`load`], but for tensors that do not fit the config.
+pub(crate) fn measure(source: &dyn Source, options: &LoadOptions) -> Result<(Footprint, u64)> {
+    let bytes = |config: &Config, checkpoint: &dyn Checkpoint| -> Result<(Footprint, u64)> {
+        let spec = (registry::find(config)?.spec)(config)?;
+        let row = match options.kv_type {
+            KvType::F32 => 4 * spec.head_dim,
+            KvType::F16 => 2 * spec.head_dim,
+            KvType::Q8_0 => spec.head_dim.div_ceil(32) * 34,
+        };
+        let token = (2 * spec.layers * spec.kv_heads).saturating_mul(row);
+        Ok((Footprint::of(checkpoint, options), token as u64))
+    };
+    match model_gguf(source)? {
+        Some(name) => {
+            let gguf = Gguf::open(source, &name)?;
+            bytes(&Config::from_gguf(&gguf), &gguf)
+        }
+        None => bytes(&Config::from_source(source)?, &SafetensorsCheckpoint::open(source)?),
+    }
+}
+
 fn open(
     source: &dyn Source,
     options: &LoadOptions,

@@ -19,6 +19,7 @@ use crate::nn::KvCache;
 
 pub use config::{Config, Sliding};
 pub use footprint::Footprint;
+pub(crate) use load::measure;
 pub use load::{LoadOptions, LoadedModel, ModelInfo, Room, load, load_decoder, load_within};
 pub use registry::{Architecture, find, registry};
 

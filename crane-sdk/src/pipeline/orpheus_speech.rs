@@ -14,7 +14,7 @@ use crate::source::{Source, Subfolder};
 use crate::{Error, Result};
 
 /// The most tokens of a piece of text and its speech together: 48 seconds, where the longest piece takes some 20.
-const MOST_TOKENS: usize = 4096;
+pub(super) const MOST_TOKENS: usize = 4096;
 
 /// Orpheus: the language model and the codec.
 #[derive(Debug)]
@@ -50,31 +50,34 @@ impl OrpheusVoices {
     }
 }
 
-/// The codec in a folder below the model.
-fn codec(source: &dyn Source) -> Result<Snac> {
+/// The folder below the model that has a codec.
+pub(super) fn codec_folder(source: &dyn Source) -> Result<String> {
     for file in source.files()? {
         let Some(folder) = file.strip_suffix("config.json").filter(|folder| !folder.is_empty())
         else {
             continue;
         };
-        let folder = Subfolder::new(source, folder);
-        if !is_snac(&folder) {
-            continue;
+        if is_snac(&Subfolder::new(source, folder)) {
+            return Ok(folder.to_owned());
         }
-        let codec = Snac::from_source(&folder)?;
-        if (codec.frame_codes(), codec.codebook_size()) == (FRAME, CODES as usize) {
-            return Ok(codec);
-        }
-        return Err(Error::Unsupported {
-            what: format!("{file} with {} codes a frame", codec.frame_codes()),
-            hint: "Orpheus speaks through hubertsiuzdak/snac_24khz".to_owned(),
-        });
     }
     Err(Error::NotFound {
         what: "the codec SNAC".to_owned(),
         place: source.label(),
         hint: "put config.json and pytorch_model.bin of hubertsiuzdak/snac_24khz into a folder snac_24khz in the model's"
             .to_owned(),
+    })
+}
+
+fn codec(source: &dyn Source) -> Result<Snac> {
+    let folder = codec_folder(source)?;
+    let codec = Snac::from_source(&Subfolder::new(source, &folder))?;
+    if (codec.frame_codes(), codec.codebook_size()) == (FRAME, CODES as usize) {
+        return Ok(codec);
+    }
+    Err(Error::Unsupported {
+        what: format!("{folder}config.json with {} codes a frame", codec.frame_codes()),
+        hint: "Orpheus speaks through hubertsiuzdak/snac_24khz".to_owned(),
     })
 }
 

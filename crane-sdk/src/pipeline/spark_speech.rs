@@ -17,7 +17,7 @@ use crate::source::{Source, Subfolder};
 use crate::{Error, Result};
 
 /// The most tokens of a piece of text and its speech together: 80 seconds.
-const MOST_TOKENS: usize = 4096;
+pub(super) const MOST_TOKENS: usize = 4096;
 /// Codes that the decoder is given at a time, half a second: it reads all its weights for each call.
 const CODES: usize = 25;
 
@@ -30,6 +30,8 @@ pub(super) struct SparkVoices {
     codec: Arc<BiCodec>,
     encoder: SpeakerEncoder,
     sample_rate: u32,
+    /// How many values a code of what is said has.
+    semantic_codes: u32,
 }
 
 impl SparkVoices {
@@ -46,8 +48,8 @@ impl SparkVoices {
             Vocabulary::find(&tokenizer, config.semantic_codes(), config.speaker_codes())?;
         let model = AutoModelForCausalLM::load_within(&language, options, room)?;
         let encoder = SpeakerEncoder::from_source(source)?;
-        let sample_rate = config.sample_rate();
-        Ok(Self { model, tokenizer, vocabulary, codec, encoder, sample_rate })
+        let (sample_rate, semantic_codes) = (config.sample_rate(), config.semantic_codes());
+        Ok(Self { model, tokenizer, vocabulary, codec, encoder, sample_rate, semantic_codes })
     }
 }
 
@@ -69,6 +71,16 @@ impl SparkVoices {
         if voice.name.is_some() || voice.speed != 1.0 || voice.pitch != Level::Moderate {
             let reason = "it takes the place of a voice's name, speed and pitch; leave those out";
             return Err(Error::argument("recording", reason));
+        }
+        if let Some(said) = &recording.said {
+            let most = self.semantic_codes;
+            if said.codes.is_empty() {
+                return Err(Error::argument("said", "there are no codes of the recording in it"));
+            }
+            if let Some(code) = said.codes.iter().find(|code| **code >= most) {
+                let reason = format_args!("code {code} is not below {most}");
+                return Err(Error::argument("said", reason));
+            }
         }
         self.encoder.encode(&recording.samples, recording.sample_rate)
     }
@@ -98,9 +110,11 @@ impl SpeechModel for SparkVoices {
         let (prompts, speaker, known) = match &voice.recording {
             Some(recording) => {
                 let speaker = self.speaker(recording, voice)?;
-                let tokens = speaker.clone();
+                let (tokens, recording) = (speaker.clone(), recording.clone());
                 let prompts = prompts(pieces, whole, move |piece| {
-                    voices.vocabulary.cloned(&voices.tokenizer, piece, &tokens)
+                    let said = recording.said.as_ref();
+                    let said = said.map(|said| (said.text.as_str(), said.codes.as_slice()));
+                    voices.vocabulary.cloned(&voices.tokenizer, piece, &tokens, said)
                 })?;
                 let known = Arc::new(BiCodecVoice::new(self.codec.clone(), &speaker)?);
                 (prompts, speaker, Some(known))

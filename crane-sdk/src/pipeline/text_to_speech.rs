@@ -45,6 +45,17 @@ pub struct Recording {
     pub samples: Vec<f32>,
     /// Samples a second.
     pub sample_rate: u32,
+    /// What is said in all of it, where that is known: Spark-TTS then also takes the manner of speaking.
+    pub said: Option<Said>,
+}
+
+/// What is said in a recording of at most half a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// In words.
+    pub text: String,
+    /// In codes: what [`SemanticEncoder`](crate::codec::SemanticEncoder) hears.
+    pub codes: Vec<u32>,
 }
 
 impl Voice {

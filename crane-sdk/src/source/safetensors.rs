@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use safetensors::Dtype;
-use safetensors::tensor::Metadata;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
 use super::{Blob, Source};
@@ -32,6 +32,25 @@ pub struct SafetensorsCheckpoint {
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
+}
+
+/// A file's header. The format's own crate counts bytes by an address's width, and files that wasm32 reads a range of may be
+/// longer than that.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__")]
+    _metadata: Option<IgnoredAny>,
+    #[serde(flatten)]
+    tensors: BTreeMap<String, Described>,
+}
+
+/// What a header says of a tensor.
+#[derive(Deserialize)]
+struct Described {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Where its bytes begin and end, from the header's end.
+    data_offsets: [u64; 2],
 }
 
 impl SafetensorsCheckpoint {
@@ -91,22 +110,29 @@ impl SafetensorsCheckpoint {
             )));
         }
         let text = blob.read(8, header as usize)?;
-        let metadata: Metadata = serde_json::from_slice(&text)
+        let Header { tensors, .. } = serde_json::from_slice(&text)
             .map_err(|error| invalid(format!("its header is wrong: {error}")))?;
+        let mut tensors: Vec<(String, Described)> = tensors.into_iter().collect();
+        tensors.sort_by_key(|(_, described)| described.data_offsets);
         let file = self.blobs.len();
-        for (name, described) in metadata.tensors() {
-            let dtype = stored_type(described.dtype);
-            let info = TensorInfo::new(&name, label, described.shape.clone(), dtype)?;
-            let (start, end) = described.data_offsets;
-            let span = end.saturating_sub(start);
-            if matches!(info.dtype, StoredType::Known(_)) && span != info.bytes {
+        let mut before = 0;
+        for (name, Described { dtype, shape, data_offsets: [start, end] }) in tensors {
+            if start != before || end < start {
+                return Err(invalid(format!(
+                    "its header is wrong: tensor {name} lies at {start}..{end}, and the one before it ends at {before}"
+                )));
+            }
+            before = end;
+            let info = TensorInfo::new(&name, label, shape, stored_type(dtype))?;
+            let span = end - start;
+            if matches!(info.dtype, StoredType::Known(_)) && span != info.bytes as u64 {
                 return Err(invalid(format!(
                     "tensor {name} needs {} bytes and is given {span}",
                     info.bytes
                 )));
             }
             let start = (8 + header)
-                .checked_add(start as u64)
+                .checked_add(start)
                 .ok_or_else(|| invalid(format!("tensor {name} starts at {start}")))?;
             self.tensors.insert(name, info, file, start, blob.as_ref())?;
         }
@@ -167,5 +193,42 @@ impl Checkpoint for SafetensorsCheckpoint {
 
     fn discard_part(&self, name: &str, part: Range<usize>) {
         self.tensors.discard(name, part, &self.blobs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::source::MemorySource;
+
+    fn read(header: &str, data: usize) -> Result<SafetensorsCheckpoint> {
+        let length = header.len() as u64;
+        let bytes = [&length.to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat();
+        SafetensorsCheckpoint::open(&MemorySource::new("m").with(SINGLE, bytes))
+    }
+
+    #[test]
+    fn tensors_lie_one_after_the_other() {
+        let header = r#"{"__metadata__": {"format": "pt"}, "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+            "a": {"dtype": "BF16", "shape": [1, 2], "data_offsets": [0, 4]}}"#;
+        let found = read(header, 12).unwrap();
+        assert_eq!(found.tensors().get("b").unwrap().shape, [2]);
+        assert_eq!(found.read("b").unwrap().len(), 8);
+        assert!(read(header, 11).unwrap_err().to_string().contains("truncated"));
+        for (from, to, message) in [
+            ("[4, 12]", "[5, 13]", "lies at 5..13"),
+            ("[4, 12]", "[0, 8]", "lies at 0..8"),
+            ("[4, 12]", "[4, 3]", "lies at 4..3"),
+            ("[4, 12]", "[4, 8]", "needs 8 bytes and is given 4"),
+            ("[4, 12]", "[4, -1]", "header is wrong"),
+            ("\"F32\"", "\"F33\"", "header is wrong"),
+            ("\"shape\": [2]", "\"size\": [2]", "header is wrong"),
+        ] {
+            assert!(header.contains(from), "{from}");
+            let error = read(&header.replacen(from, to, 1), 12).unwrap_err().to_string();
+            assert!(error.contains(message), "{to}: {error}");
+        }
     }
 }

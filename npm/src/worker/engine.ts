@@ -1,13 +1,14 @@
 /** The worker's side of every call: the WebAssembly instance and the models in it. */
 import { CraneError, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type Place, type ToPage, type ToWorker } from "../protocol.js";
-import type { ModelInfo, Progress, Quantization, SpeechInfo } from "../types.js";
+import type { ModelInfo, Progress, Quantization, SpeechInfo, SpeechMemory } from "../types.js";
 import type { FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
 import { bindings, startAlone } from "./bindings.js";
 import { Models } from "./models.js";
 import { nextTask } from "./next_task.js";
 import { metered, type OpenFile } from "./open_files.js";
 import { readBytes } from "./read_bytes.js";
+import { checkSpeech, total } from "./speech_memory.js";
 import { startTeam } from "./team.js";
 
 /** What a call under way can see of the page. */
@@ -31,6 +32,8 @@ export class Engine {
   readonly #calls = new Map<number, { context: Context; abort: AbortController }>();
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
   readonly #speakers = new Map<number, Speaker>();
+  /** Bytes of what is loaded. */
+  readonly #held = new Map<number, number>();
   #nextModel = 1;
   #memory: WebAssembly.Memory | undefined;
   #sources: Models | undefined;
@@ -100,14 +103,30 @@ export class Engine {
       });
       const number = this.#nextModel++;
       this.#models.set(number, { model, turn: Promise.resolve() });
-      return { model: number, info: model.info() as ModelInfo };
+      const info = model.info() as ModelInfo;
+      this.#held.set(number, info.weightBytes);
+      return { model: number, info };
     },
 
-    loadSpeech: async ({ place, label, store }, context) => {
-      const speaker = await this.#build(place, label, { quantize: undefined, store }, context, (files) => bindings().Speaker.load(fileSet(label, files)));
+    loadSpeech: async ({ place, label, quantize, store }, context) => {
+      const held = [...this.#held.values()].reduce((sum, bytes) => sum + bytes, 0);
+      const options = (quantize: Quantization | undefined): object => (quantize === undefined ? {} : { quantize });
+      const made = await this.#build(place, label, { quantize, store }, context, (files) => {
+        const set = fileSet(label, files);
+        let memory: SpeechMemory;
+        try {
+          memory = checkSpeech(label, quantize, held, (type) => bindings().Speaker.plan(set, options(type)) as SpeechMemory);
+        } catch (thrown) {
+          set.free();
+          throw thrown;
+        }
+        const speaker = bindings().Speaker.load(set, options(quantize));
+        return { speaker, memory, free: () => speaker.free() };
+      });
       const number = this.#nextModel++;
-      this.#speakers.set(number, speaker);
-      return { model: number, info: speaker.info() as SpeechInfo };
+      this.#speakers.set(number, made.speaker);
+      this.#held.set(number, total(made.memory));
+      return { model: number, info: { ...(made.speaker.info() as Omit<SpeechInfo, "memory">), memory: made.memory } };
     },
 
     speak: async ({ model: number, text, ...options }, context) => {
@@ -169,12 +188,14 @@ export class Engine {
       const speaker = this.#speakers.get(number);
       if (speaker) {
         this.#speakers.delete(number);
+        this.#held.delete(number);
         speaker.free();
         return null;
       }
       const { model, turn } = this.#entry(number);
       await turn;
       this.#models.delete(number);
+      this.#held.delete(number);
       model.free();
       return null;
     },

@@ -8,6 +8,9 @@ const PREFERRED = [
   "q4_k_m", "q4_k_s", "q4_0", "q4_1", "q5_k_m", "q5_k_s", "q5_0", "q8_0", "q6_k", "iq4_xs", "q3_k_m", "f16", "bf16", "f32",
 ];
 
+/** What Spark-TTS is known by. */
+const SPARK = "BiCodec/config.yaml";
+
 /** The files of a model; an `index` names further ones, the shards of its weights. */
 export interface Plan {
   files: string[];
@@ -18,6 +21,7 @@ export interface Plan {
 export function planFiles({ repo, file: wanted }: HubId, files: string[]): Plan {
   const sets = ggufSets(files);
   if (wanted !== undefined) return { files: namedGguf(repo, sets, wanted) };
+  if (files.includes(SPARK)) return { files: sparkFiles(files) };
   const top = files.filter((file) => !file.includes("/"));
   const weights = top.filter(isWeight);
   if (weights.length === 0) {
@@ -31,6 +35,12 @@ export function planFiles({ repo, file: wanted }: HubId, files: string[]): Plan 
   const index = top.find((file) => file.endsWith(".safetensors.index.json"));
   if (single === undefined && index !== undefined) return { files: side, index };
   return { files: [...side, ...(single === undefined ? weights : [single])] };
+}
+
+/** Spark-TTS: codec and language model lie in folders; what a recording's transcript would need besides is left where it is. */
+function sparkFiles(files: string[]): string[] {
+  const language = files.filter((file) => /^LLM\/[^/]+$/.test(file) && (isSide(base(file)) || isWeight(file)));
+  return [SPARK, "BiCodec/model.safetensors", ...language].filter((file) => files.includes(file));
 }
 
 /** The shards that an index names. */

@@ -3,6 +3,7 @@
 mod contenders;
 mod limits;
 mod report;
+pub mod speech;
 mod start;
 pub mod web;
 

@@ -4,6 +4,7 @@ mod generation;
 mod model;
 #[cfg(feature = "server")]
 mod server;
+mod speaking;
 mod speech;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
 pub(super) use model::{LoadArgs, ModelArgs, NumberType, QuantType};
 #[cfg(feature = "server")]
 pub(super) use server::ServeArgs;
+pub(super) use speaking::SpeakingArgs;
 pub(super) use speech::{Format, TtsArgs};
 
 /// Run open language models on this machine, from their original checkpoints.
@@ -124,6 +126,8 @@ pub(super) struct ChatArgs {
     pub generation: GenerationArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub speaking: SpeakingArgs,
 }
 
 /// `crane pull`

@@ -11,7 +11,7 @@ use super::model::{QuantType, threads};
 /// `crane tts`
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "crane tts [OPTIONS] [MODEL] TEXT -o FILE\n       crane tts [OPTIONS] [MODEL] - --stream - < FILE | PLAYER"
+    override_usage = "crane tts [OPTIONS] [MODEL] TEXT (-o FILE | --play)\n       crane tts [OPTIONS] [MODEL] - --stream - < FILE | PLAYER"
 )]
 pub(in crate::cli) struct TtsArgs {
     /// The text, or a model and a text; `-` reads the text from stdin
@@ -35,14 +35,17 @@ pub(in crate::cli) struct TtsArgs {
         short,
         long,
         value_name = "FILE",
-        required_unless_present = "stream",
+        required_unless_present_any = ["stream", "play"],
         help_heading = "Output"
     )]
     pub output: Option<PathBuf>,
     /// Write raw PCM while it is made, to a file or `-` for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["output", "format"], help_heading = "Output")]
     pub stream: Option<PathBuf>,
-    /// The file's format [default: as the file's name ends: .flac, .pcm or .raw, else wav]
+    /// Play it on this machine's sound output while it is made; beside it a file may be written
+    #[arg(long, help_heading = "Output")]
+    pub play: bool,
+    /// The file's format [default: as the file's name ends: .flac, .mp3, .pcm or .raw, else wav]
     #[arg(long, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
     /// Who speaks [default: the model's own choice]
@@ -60,6 +63,9 @@ pub(in crate::cli) struct TtsArgs {
     /// Take the voice of a recording: a wav of half a second or more, of which the first six seconds count (Spark-TTS alone)
     #[arg(long, value_name = "WAV", conflicts_with_all = ["voice", "pitch", "speed"], help_heading = "Speech")]
     pub clone: Option<PathBuf>,
+    /// What is said in all of that recording, of at most half a minute: its manner of speaking is taken, too
+    #[arg(long, value_name = "TEXT", requires = "clone", help_heading = "Speech")]
+    pub transcript: Option<String>,
     /// How high (Spark-TTS alone)
     #[arg(long, value_enum, value_name = "STEP", default_value_t = Pitch::Moderate, help_heading = "Speech")]
     pub pitch: Pitch,
@@ -98,6 +104,8 @@ pub(in crate::cli) enum Format {
     Wav,
     /// Lossless, at about half the size
     Flac,
+    /// What every player takes, at a sixth of the size
+    Mp3,
     /// Little-endian samples without a header
     Pcm,
 }

@@ -1,5 +1,6 @@
 //! `crane chat`: a conversation that remembers, on a terminal or through a pipe.
 
+mod aloud;
 mod block;
 mod command;
 mod input;
@@ -10,13 +11,14 @@ use crane_sdk::generate::{FinishReason, Output};
 use crane_sdk::text::{ChatTemplate, Message};
 
 use super::args::{ChatArgs, GenerationArgs};
-use super::exit::{Failure, Result};
+use super::exit::{Failure, Result, code};
 use super::messages;
 use super::open::{self, Text};
 use super::output::Console;
 use super::reply::{self, Engine};
 use super::settings::Settings;
 use crate::hub::HubConfig;
+use aloud::Aloud;
 use command::{Command, HELP, Line};
 use input::{Input, Reader};
 
@@ -29,6 +31,9 @@ struct Chat {
     generation: GenerationArgs,
     settings: Settings,
     messages: Vec<Message>,
+    aloud: Option<Aloud>,
+    /// Whether the voice stopped before the chat ended.
+    silenced: bool,
     interactive: bool,
 }
 
@@ -38,11 +43,13 @@ struct Chat {
 /// What finding and loading the model refuses. A reply that fails is told, and the chat goes on.
 pub(super) fn chat(console: Console, args: ChatArgs) -> Result {
     let settings = Settings::new(&args.sampling, &args.generation)?;
+    aloud::check(&args.speaking)?;
     let model = open::find(console, &args.model, args.name)?;
     let text = open::text(console, &model)?;
     let template = text.template(&model)?.ok_or_else(|| open::no_template(&model))?;
     reply::config(console, &text, &settings, &args.generation)?;
     let engine = Engine::load(console, &model, &text, &args.load, args.generation.ctx)?;
+    let aloud = Aloud::load(console, args.speaking, args.model.offline)?;
     let mut reader = Reader::new(console, HubConfig::from_env().crane_dir.join("chat_history"))?;
     let interactive = reader.is_interactive();
     if interactive {
@@ -50,8 +57,18 @@ pub(super) fn chat(console: Console, args: ChatArgs) -> Result {
     }
     let messages = args.generation.system.iter().map(Message::system).collect();
     let generation = args.generation;
-    let mut chat =
-        Chat { console, text, template, engine, generation, settings, messages, interactive };
+    let mut chat = Chat {
+        console,
+        text,
+        template,
+        engine,
+        generation,
+        settings,
+        messages,
+        aloud,
+        silenced: false,
+        interactive,
+    };
     let mut first_failure = None;
     while let Input::Text(text) = reader.next()? {
         match command::parse(&text).map_err(Failure::Usage).and_then(|line| chat.obey(line)) {
@@ -69,7 +86,11 @@ pub(super) fn chat(console: Console, args: ChatArgs) -> Result {
             }
         }
     }
-    first_failure.map_or(Ok(()), |failure| Err(Failure::Told(failure.code())))
+    match first_failure {
+        Some(failure) => Err(Failure::Told(failure.code())),
+        None if chat.silenced && !interactive => Err(Failure::Told(code::OTHER)),
+        None => Ok(()),
+    }
 }
 
 impl Chat {
@@ -119,7 +140,29 @@ impl Chat {
         let config = reply::config(self.console, &self.text, &self.settings, &self.generation)?;
         let prompt = self.text.render(self.console, &self.template, &self.messages)?;
         let policy = self.generation.context_policy;
-        Ok(self.engine.reply(self.console, &prompt, config, policy, true)?.output)
+        let Some(aloud) = &mut self.aloud else {
+            let reply = self.engine.reply(self.console, &prompt, config, policy, true, &mut |_| {});
+            return Ok(reply?.output);
+        };
+        let reading = aloud.begin()?;
+        let mut heard = |text: &str| reading.say(text);
+        let reply = self.engine.reply(self.console, &prompt, config, policy, true, &mut heard);
+        let finished =
+            reply.as_ref().is_ok_and(|it| it.output.finish_reason != FinishReason::Cancelled);
+        let read = reading.end(finished, self.console);
+        let output = reply?.output;
+        if let Err(failure) = read {
+            // The reply is there; only its sound is not.
+            self.aloud = None;
+            self.silenced = true;
+            let reason = match failure {
+                Failure::BrokenPipe => "its reader has gone".to_owned(),
+                failure => failure.message().unwrap_or_default(),
+            };
+            self.console
+                .error(format_args!("the voice stopped ({reason}); the chat goes on in writing"));
+        }
+        Ok(output)
     }
 
     fn system(&self) -> Option<String> {

@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path) -> Result<Recording> {
         }
     };
     let samples = samples.map_err(|error| refused(&error))?;
-    Ok(Recording { samples, sample_rate: spec.sample_rate })
+    Ok(Recording { samples, sample_rate: spec.sample_rate, said: None })
 }
 
 #[cfg(test)]

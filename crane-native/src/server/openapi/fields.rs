@@ -297,7 +297,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             ),
             field(
                 "response_format",
-                json!({ "enum": ["wav", "pcm", "flac"] }),
+                json!({ "enum": ["wav", "mp3", "pcm", "flac"] }),
                 "wav if not given; mono, 16 bits, 24 kHz; flac is sent whole, once all is said",
             ),
             field("speed", number(0.5, 2.0), "1 if not given"),

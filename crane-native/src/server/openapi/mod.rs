@@ -81,6 +81,7 @@ fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
         "/v1/audio/speech" => json!({
             "audio/wav": { "schema": { "type": "string", "format": "binary" } },
             "audio/pcm": { "schema": { "type": "string", "format": "binary" } },
+            "audio/mpeg": { "schema": { "type": "string", "format": "binary" } },
             "audio/flac": { "schema": { "type": "string", "format": "binary" } },
         }),
         "/docs" => json!({ "text/html": { "schema": { "type": "string" } } }),

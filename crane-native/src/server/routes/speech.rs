@@ -13,11 +13,11 @@ use futures_core::Stream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Sleep;
 
-use crate::flac;
 use crate::server::app::App;
 use crate::server::deadline::Deadline;
 use crate::server::models::VoiceModel;
 use crate::server::wire::{ApiError, AudioFormat, Fields, SpeechRequest, in_16_bits};
+use crate::{flac, mp3};
 
 /// Pieces of sound that may be made before the client has read the first.
 const AHEAD: usize = 16;
@@ -105,16 +105,31 @@ fn say(
         return;
     }
     let mut head = Some(request.format.head(rate));
+    let mut encoder = (request.format == AudioFormat::Mp3).then(|| mp3::Encoder::streamed(rate));
+    let mut written = |samples: Vec<f32>| -> Result<Bytes, ApiError> {
+        let samples = in_16_bits(&samples);
+        if let Some(encoder) = &mut encoder {
+            encoder.push(&samples.collect::<Vec<i16>>()).map_err(ApiError::internal)?;
+            return encoder.frames().map(Bytes::from).map_err(ApiError::internal);
+        }
+        let mut bytes = head.take().unwrap_or_default();
+        bytes.extend(samples.flat_map(i16::to_le_bytes));
+        Ok(Bytes::from(bytes))
+    };
     for samples in speech {
-        let piece = samples.map(|samples| {
-            let mut bytes = head.take().unwrap_or_default();
-            bytes.extend(in_16_bits(&samples).flat_map(i16::to_le_bytes));
-            Bytes::from(bytes)
-        });
+        let piece = samples.map_err(ApiError::from).and_then(&mut written);
         let failed = piece.is_err();
-        if sender.blocking_send(piece.map_err(ApiError::from)).is_err() || failed {
+        // A few samples may not fill a frame.
+        if piece.as_ref().is_ok_and(Bytes::is_empty) {
+            continue;
+        }
+        if sender.blocking_send(piece).is_err() || failed {
             return;
         }
+    }
+    if let Some(encoder) = encoder {
+        let rest = encoder.finish().map(Bytes::from).map_err(ApiError::internal);
+        let _ = sender.blocking_send(rest);
     }
 }
 

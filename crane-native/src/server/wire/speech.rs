@@ -25,6 +25,8 @@ pub enum AudioFormat {
     Wav,
     /// Little-endian samples without a head.
     Pcm,
+    /// Frames of MP3, sent as they fill.
+    Mp3,
     /// A whole FLAC file, sent at the end: its head sums up what follows.
     Flac,
 }
@@ -55,9 +57,11 @@ impl SpeechRequest {
         let format = match fields.string("response_format")?.as_deref() {
             None | Some("wav") => AudioFormat::Wav,
             Some("pcm") => AudioFormat::Pcm,
+            Some("mp3") => AudioFormat::Mp3,
             Some("flac") => AudioFormat::Flac,
             Some(other) => {
-                let reason = format_args!("is {other:?}; sound is written as wav, pcm or flac");
+                let reason =
+                    format_args!("is {other:?}; sound is written as wav, mp3, pcm or flac");
                 return Err(ApiError::unsupported("response_format", reason));
             }
         };
@@ -76,6 +80,7 @@ impl AudioFormat {
         match self {
             AudioFormat::Wav => "audio/wav",
             AudioFormat::Pcm => "audio/pcm",
+            AudioFormat::Mp3 => "audio/mpeg",
             AudioFormat::Flac => "audio/flac",
         }
     }

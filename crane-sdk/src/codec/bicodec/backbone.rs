@@ -34,12 +34,12 @@ pub(super) struct Norms(Vec<LayerNorm>);
 pub(super) struct Adapters(Vec<[Linear; 2]>);
 
 impl Backbone {
-    /// The backbone `name` of `width` channels; without norms of its own (ones that do nothing take their place) if they
+    /// The backbone `name` of `width` channels that reads `inputs`; without norms of its own (ones that do nothing take their place) if they
     /// are a speaker's.
     pub(super) fn load(
         weights: &Floats<'_>,
         name: &str,
-        width: usize,
+        [width, inputs]: [usize; 2],
         blocks: usize,
         adapted: bool,
     ) -> Result<Self> {
@@ -67,10 +67,10 @@ impl Backbone {
                 tensor(format!("{name}.gamma"), &[width])?,
             ))
         };
-        let embed = tensor(format!("{name}.embed.weight"), &[width, width, TAPS])?;
+        let embed = tensor(format!("{name}.embed.weight"), &[width, inputs, TAPS])?;
         let bias = tensor(format!("{name}.embed.bias"), &[width])?;
         Ok(Self {
-            embed: Conv::new(&embed, &bias, [width, TAPS], 1)?,
+            embed: Conv::new(&embed, &bias, [inputs, TAPS], 1)?,
             norm: norm(&format!("{name}.norm"))?,
             blocks: (0..blocks).map(block).collect::<Result<_>>()?,
             last: plain_norm(weights, &format!("{name}.final_layer_norm"), width)?,

@@ -28,6 +28,16 @@ pub(super) struct MelParams {
     pub num_mels: usize,
 }
 
+/// What the file says of the part that hears what is said: only cloning with a transcript needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct EncoderConfig {
+    pub input_channels: usize,
+    pub vocos_dim: usize,
+    pub vocos_num_layers: usize,
+    pub out_channels: usize,
+    pub sample_ratios: Vec<usize>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Wave {
     pub input_channel: usize,
@@ -63,6 +73,37 @@ pub(super) struct Prenet {
 #[derive(Deserialize)]
 struct File {
     audio_tokenizer: BiCodecConfig,
+}
+
+#[derive(Deserialize)]
+struct EncoderFile {
+    audio_tokenizer: Encoding,
+}
+
+#[derive(Deserialize)]
+struct Encoding {
+    encoder: EncoderConfig,
+}
+
+impl EncoderConfig {
+    /// As [`BiCodecConfig::from_source`].
+    pub(super) fn from_source(source: &dyn Source) -> Result<Self> {
+        let EncoderFile { audio_tokenizer: Encoding { encoder } } = yaml::read(source, FILE)?;
+        let sizes = [encoder.input_channels, encoder.vocos_dim, encoder.out_channels];
+        if sizes.iter().any(|size| !(1..=1 << 16).contains(size))
+            || encoder.vocos_num_layers > 256
+            || encoder.sample_ratios.len() > 16
+        {
+            return Err(Error::invalid_file(FILE, "a size of the encoder is 0 or too large"));
+        }
+        if encoder.sample_ratios.iter().any(|ratio| *ratio != 1) {
+            return Err(Error::Unsupported {
+                what: format!("{FILE}: resampling between the encoder's layers"),
+                hint: "Spark-TTS-0.5B as it was published has none".to_owned(),
+            });
+        }
+        Ok(encoder)
+    }
 }
 
 impl BiCodecConfig {

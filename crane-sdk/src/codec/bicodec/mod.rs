@@ -7,15 +7,17 @@ mod encoder;
 mod mel;
 mod perceiver;
 mod recording;
+mod semantic;
 mod speaker;
 #[cfg(test)]
 mod tests;
+mod wav2vec2;
 
 use std::sync::Arc;
 
 use super::residual::{linear, snake};
 use super::upsampling::{StageState, UpsamplingStage};
-use super::{Codec, CodecStream, Noise};
+use super::{Codec, CodecStream, Noise, float_bytes};
 use crate::nn::slices::{Conv, Linear, Snake, Window};
 use crate::source::{SafetensorsCheckpoint, Source, Subfolder};
 use crate::weights::Floats;
@@ -25,6 +27,7 @@ use speaker::SpeakerDecoder;
 
 pub use config::BiCodecConfig;
 pub use encoder::SpeakerEncoder;
+pub use semantic::SemanticEncoder;
 
 /// Taps of the first and the last convolution.
 const TAPS: usize = 7;
@@ -85,6 +88,15 @@ impl BiCodec {
         Ok(codec)
     }
 
+    /// Bytes that the decoder and the speaker encoder take once they are loaded, from the head of their file.
+    ///
+    /// # Errors
+    /// As [`SafetensorsCheckpoint::open`].
+    pub(crate) fn bytes(source: &dyn Source) -> Result<u64> {
+        let checkpoint = SafetensorsCheckpoint::open(&Subfolder::new(source, "BiCodec"))?;
+        Ok(float_bytes(&checkpoint, &["decoder.", "prenet.", "quantizer.", "speaker_encoder."]))
+    }
+
     fn load(weights: &Floats<'_>, config: BiCodecConfig) -> Result<Self> {
         let (size, dim) = (config.quantizer.codebook_size, config.quantizer.codebook_dim);
         let (latent, width) = (config.decoder.input_channel, config.prenet.vocos_dim);
@@ -113,7 +125,7 @@ impl BiCodec {
         let end = channels >> stages.len();
         let between = |index: usize| {
             let name = format!("prenet.downsample.{index}.1");
-            Backbone::load(weights, &name, width, SHORT, false)
+            Backbone::load(weights, &name, [width, width], SHORT, false)
         };
         let backbone = "prenet.vocos_backbone";
         Ok(Self {
@@ -122,7 +134,7 @@ impl BiCodec {
             speaker: SpeakerDecoder::load(weights, &config)?,
             narrow: plain_linear(weights, "prenet.linear_pre", width, latent)?,
             between: (0..config.prenet.sample_ratios.len()).map(between).collect::<Result<_>>()?,
-            backbone: Backbone::load(weights, backbone, width, layers, true)?,
+            backbone: Backbone::load(weights, backbone, [width, width], layers, true)?,
             adapters: Adapters::load(weights, backbone, [width, latent], layers)?,
             widen: plain_linear(weights, "prenet.linear", latent, width)?,
             first: conv("decoder.model.0", channels, latent)?,

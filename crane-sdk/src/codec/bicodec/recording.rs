@@ -11,6 +11,8 @@ const BETA: f64 = 10.0;
 const STEPS: usize = 512;
 /// What of a longer recording says how loud it is, in seconds.
 const LONGEST: usize = 60;
+/// The longest recording whose words are taken, in seconds: they and a reply have to fit into the model's context.
+const MOST_SAID: f64 = 30.0;
 /// How near the filter's edge comes to the lower of the two Nyquist frequencies.
 const EDGE: f64 = 0.95;
 
@@ -98,10 +100,35 @@ pub(super) fn normalize(samples: &mut [f32]) {
 
 /// The first `length` samples at the rate `to`, repeated as often as it takes.
 pub(super) fn clip(samples: &[f32], from: u32, to: u32, length: usize) -> Result<Vec<f32>> {
-    let refused = |reason: String| Error::argument("recording", reason);
-    if !(4_000..=384_000).contains(&from) {
-        return Err(refused(format!("{from} samples a second; 4000 to 384000 are taken")));
+    check_rate(from)?;
+    let heard = samples.get(..LONGEST * from as usize).unwrap_or(samples);
+    let mut samples = ready(heard, from, to)?;
+    samples.truncate(length);
+    if is_silent(&samples) {
+        let seconds = samples.len() as f64 / f64::from(to);
+        return Err(refused(format!("its first {seconds:.1} s are silent")));
     }
+    Ok(samples.into_iter().cycle().take(length).collect())
+}
+
+/// All samples at the rate `to`.
+pub(super) fn whole(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>> {
+    check_rate(from)?;
+    let seconds = samples.len() as f64 / f64::from(from);
+    if seconds > MOST_SAID {
+        return Err(refused(format!(
+            "it lasts {seconds:.1} s; with a transcript at most {MOST_SAID} s are taken"
+        )));
+    }
+    let samples = ready(samples, from, to)?;
+    if is_silent(&samples) {
+        return Err(refused("it is silent".to_owned()));
+    }
+    Ok(samples)
+}
+
+/// Resampled, and of a usual loudness.
+fn ready(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>> {
     let seconds = samples.len() as f64 / f64::from(from);
     if seconds < SHORTEST {
         return Err(refused(format!(
@@ -111,13 +138,22 @@ pub(super) fn clip(samples: &[f32], from: u32, to: u32, length: usize) -> Result
     if samples.iter().any(|x| !x.is_finite()) {
         return Err(refused("some of its samples are not finite".to_owned()));
     }
-    let heard = samples.get(..LONGEST * from as usize).unwrap_or(samples);
-    let mut samples = resample(heard, from, to);
+    let mut samples = resample(samples, from, to);
     normalize(&mut samples);
-    samples.truncate(length);
-    if samples.iter().all(|x| x.abs() < 1e-4) {
-        let seconds = samples.len() as f64 / f64::from(to);
-        return Err(refused(format!("its first {seconds:.1} s are silent")));
+    Ok(samples)
+}
+
+fn check_rate(rate: u32) -> Result<()> {
+    if (4_000..=384_000).contains(&rate) {
+        return Ok(());
     }
-    Ok(samples.into_iter().cycle().take(length).collect())
+    Err(refused(format!("{rate} samples a second; 4000 to 384000 are taken")))
+}
+
+fn is_silent(samples: &[f32]) -> bool {
+    samples.iter().all(|x| x.abs() < 1e-4)
+}
+
+fn refused(reason: String) -> Error {
+    Error::argument("recording", reason)
 }

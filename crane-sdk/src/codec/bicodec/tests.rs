@@ -8,10 +8,17 @@ use crate::source::MemorySource;
 const CONFIG: &str = include_str!("../../../tests/fixtures/sparktts/BiCodec/config.yaml");
 
 fn source(config: &str) -> MemorySource {
+    let listener = |name: &str| format!("wav2vec2-large-xlsr-53/{name}");
+    let network =
+        include_bytes!("../../../tests/fixtures/sparktts/wav2vec2-large-xlsr-53/pytorch_model.bin");
+    let listening =
+        include_bytes!("../../../tests/fixtures/sparktts/wav2vec2-large-xlsr-53/config.json");
     let weights = include_bytes!("../../../tests/fixtures/sparktts/BiCodec/model.safetensors");
     MemorySource::new("spark")
         .with("BiCodec/config.yaml", config.as_bytes().to_vec())
         .with("BiCodec/model.safetensors", weights.to_vec())
+        .with(listener("pytorch_model.bin"), network.to_vec())
+        .with(listener("config.json"), listening.to_vec())
 }
 
 struct Recorded(safetensors::SafeTensors<'static>);
@@ -107,6 +114,71 @@ fn a_recording_is_the_originals_speaker() {
     let mut found = recording::resample(&first, 24_000, 16_000);
     recording::normalize(&mut found);
     near(&found, &Recorded::read().floats("audio24.wav"), 2e-3, 0.0);
+}
+
+#[test]
+fn what_is_said_is_the_originals_codes() {
+    let recorded = Recorded::read();
+    let samples = wav(include_bytes!("../../../tests/fixtures/sparktts/prompt_16k.wav"));
+    let encoder = SemanticEncoder::from_source(&source(CONFIG)).unwrap();
+    let heard = recording::whole(&samples, 16_000, 16_000).unwrap();
+    let mut seen = Vec::new();
+    let mut observe = |name: &str, x: &[f32]| {
+        // Channels were recorded before frames here.
+        let expected = match name {
+            "conv_features" => columns(&recorded.floats("w2v.conv_features"), 16),
+            "hidden.0" | "hidden.1" | "hidden.16" => recorded.floats(&format!("w2v.{name}")),
+            _ => return,
+        };
+        near(x, &expected, if name == "conv_features" { 1e-4 } else { 2e-4 }, 1e-3);
+        seen.push(name.to_owned());
+    };
+    let feat = encoder.listener.observed(&heard, &mut observe).unwrap();
+    assert_eq!(seen, ["conv_features", "hidden.0", "hidden.1", "hidden.16"]);
+    near(&feat, &recorded.floats("w2v.feat"), 2e-4, 1e-3);
+    let z = encoder.latent(&feat).unwrap();
+    near(&z, &columns(&recorded.floats("tok.enc.z"), 40), 2.62e-5, 1e-4);
+    assert_eq!(encoder.encode(&samples, 16_000).unwrap(), recorded.codes("tok.semantic"));
+}
+
+/// `[rows, columns]` the other way round.
+fn columns(x: &[f32], rows: usize) -> Vec<f32> {
+    let width = x.len() / rows;
+    (0..width).flat_map(|column| x.iter().skip(column).step_by(width).copied()).collect()
+}
+
+#[test]
+fn recordings_whose_words_cannot_be_heard_are_refused() {
+    let encoder = SemanticEncoder::from_source(&source(CONFIG)).unwrap();
+    for (samples, rate, message) in [
+        (vec![0.1; 7_000], 16_000, "at least 0.5 s"),
+        (vec![0.1; 31 * 16_000], 16_000, "at most 30 s"),
+        (vec![0.0; 16_000], 16_000, "silent"),
+        (vec![f32::INFINITY; 16_000], 16_000, "not finite"),
+        (vec![0.1; 100], 0, "4000 to 384000"),
+    ] {
+        let error = encoder.encode(&samples, rate).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let listening = "wav2vec2-large-xlsr-53/config.json";
+    let config =
+        include_str!("../../../tests/fixtures/sparktts/wav2vec2-large-xlsr-53/config.json");
+    for (from, to, message) in [
+        ("\"num_hidden_layers\": 18", "\"num_hidden_layers\": 15", "fewer layers"),
+        ("\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "do not divide"),
+        ("\"hidden_size\": 32", "\"hidden_size\": 64", "the model needs"),
+        ("\"feat_extract_norm\": \"layer\"", "\"feat_extract_norm\": \"group\"", "normalised"),
+        ("\"conv_dim\"", "\"dim\"", "conv_dim"),
+    ] {
+        assert!(config.contains(from), "{from}");
+        let changed = config.replacen(from, to, 1).into_bytes();
+        let error = SemanticEncoder::from_source(&source(CONFIG).with(listening, changed));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let without = CONFIG.replacen("  encoder:", "  encoding:", 1);
+    let error = SemanticEncoder::from_source(&source(&without)).unwrap_err().to_string();
+    assert!(error.contains("encoder"), "{error}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::source::{Checkpoint, SafetensorsCheckpoint, Source, TorchCheckpoint};
 use crate::weights::Floats;
 use crate::{Error, Result};
 
-use super::{Codec, CodecStream, Noise};
+use super::{Codec, CodecStream, Noise, float_bytes};
 use decoder::{Decoder, DecoderState};
 use quantizer::Quantizer;
 
@@ -143,6 +143,12 @@ pub(crate) fn first_transposed(source: &dyn Source) -> Result<Vec<f32>> {
     let stage = 2 + usize::from(config.attn_window_size.is_some());
     let (width, rate) = (config.decoder_dim, config.decoder_rates.first().unwrap_or(&1));
     weights.weight(&format!("decoder.model.{stage}.block.1"), &[width, width / 2, 2 * rate])
+}
+
+/// Bytes that a decoder takes once it is loaded, from the head of its file.
+pub(crate) fn snac_bytes(source: &dyn Source) -> Result<u64> {
+    let checkpoint = checkpoint(source)?;
+    Ok(float_bytes(checkpoint.as_ref(), &["decoder.", "quantizer."]))
 }
 
 /// Whether a source's `config.json` is that of a SNAC codec.

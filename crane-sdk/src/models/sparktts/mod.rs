@@ -107,17 +107,30 @@ impl Vocabulary {
         tokenizer.encode(&prompt, false)
     }
 
-    /// What makes the model read a text aloud with the voice of a speaker's tokens.
+    /// What makes the model read a text aloud with the voice of a speaker's tokens, and after the manner of what `said` says in
+    /// words and in semantic codes, if that is known.
     ///
     /// # Errors
     /// As [`Vocabulary::controlled`].
-    pub fn cloned(&self, tokenizer: &Tokenizer, text: &str, speaker: &[u32]) -> Result<Vec<u32>> {
+    pub fn cloned(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        speaker: &[u32],
+        said: Option<(&str, &[u32])>,
+    ) -> Result<Vec<u32>> {
         plain(text)?;
+        let (before, codes) = said.unwrap_or_default();
+        plain(before)?;
         let speaker: String =
             speaker.iter().map(|token| format!("<|bicodec_global_{token}|>")).collect();
-        let prompt = format!(
-            "<|task_tts|><|start_content|>{text}<|end_content|><|start_global_token|>{speaker}<|end_global_token|>"
+        let mut prompt = format!(
+            "<|task_tts|><|start_content|>{before}{text}<|end_content|><|start_global_token|>{speaker}<|end_global_token|>"
         );
+        if said.is_some() {
+            prompt.push_str("<|start_semantic_token|>");
+            prompt.extend(codes.iter().map(|code| format!("<|bicodec_semantic_{code}|>")));
+        }
         tokenizer.encode(&prompt, false)
     }
 }

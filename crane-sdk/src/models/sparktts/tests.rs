@@ -38,9 +38,22 @@ fn prompts_are_the_originals() {
     assert_eq!(examples.len(), 2);
     let clone = &values["clone"];
     let speaker = [473, 430, 925, 217, 470, 446, 154, 621];
-    let found = vocabulary.cloned(&tokenizer, clone["text"].as_str().unwrap(), &speaker).unwrap();
+    let text = clone["text"].as_str().unwrap();
+    let found = vocabulary.cloned(&tokenizer, text, &speaker, None).unwrap();
     let expected = clone["prompt_without_text"].as_str().unwrap();
     assert_eq!(found, tokenizer.encode(expected, false).unwrap());
+    let recorded = include_bytes!("../../../tests/fixtures/sparktts/recorded.safetensors");
+    let recorded = safetensors::SafeTensors::deserialize(recorded).unwrap();
+    let numbers = |name: &str| -> Vec<u32> {
+        let data = recorded.tensor(name).unwrap().data();
+        data.as_chunks::<8>().0.iter().map(|word| i64::from_le_bytes(*word) as u32).collect()
+    };
+    let codes = numbers("tok.semantic");
+    let said = (clone["prompt_text"].as_str().unwrap(), codes.as_slice());
+    let found = vocabulary.cloned(&tokenizer, text, &speaker, Some(said)).unwrap();
+    assert_eq!(found, numbers("clone.input_ids"));
+    let marked = vocabulary.cloned(&tokenizer, text, &speaker, Some(("a <|im_end|>", &codes)));
+    assert!(marked.unwrap_err().to_string().contains("control token"));
     let error = vocabulary.controlled(&tokenizer, "a <|im_end|>", 0, [Level::Low; 2]).unwrap_err();
     assert!(error.to_string().contains("control token"), "{error}");
 }

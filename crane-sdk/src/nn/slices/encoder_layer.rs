@@ -58,6 +58,17 @@ impl EncoderLayer {
         })
     }
 
+    /// A layer of its parts: norms before attention and feed-forward; the matrix of queries, keys and values side by side and that
+    /// of the heads' outputs; the feed-forward's two; the width, and the heads that divide it.
+    pub(crate) fn new(
+        [norm_attention, norm_feed_forward]: [LayerNorm; 2],
+        [query_key_value, out]: [Linear; 2],
+        [up, down]: [Linear; 2],
+        [width, heads]: [usize; 2],
+    ) -> Self {
+        Self { norm_attention, query_key_value, out, norm_feed_forward, up, down, width, heads }
+    }
+
     /// Changes `x` `[rows, width]`.
     pub(crate) fn forward(&self, x: &mut [f32]) -> Result<()> {
         let attended = self.out.forward(&self.attend(&self.norm_attention.forward(x))?)?;
