@@ -40,7 +40,10 @@ impl Embedding {
                 table.index_select(&ids, 0)?.to_dtype(DType::F32)?
             }
             Matrix::Dense(table) => rows(ids, table.width(), |id| table.row(id))?,
-            Matrix::Packed(table) => rows(ids, table.width(), |id| table.row(id))?,
+            Matrix::Packed(table) => {
+                let rows = table.floats(ids).unwrap_or_default();
+                Tensor::from_vec(rows, (ids.len(), table.width()), &Device::Cpu)?
+            }
             Matrix::Blocks(table) => {
                 let ids = Tensor::new(ids, &table.device())?;
                 table.embedding(&ids)?.to_dtype(DType::F32)?
