@@ -41,7 +41,8 @@ impl Embedding {
             }
             Matrix::Dense(table) => rows(ids, table.width(), |id| table.row(id))?,
             Matrix::Packed(table) => {
-                let rows = table.floats(ids).unwrap_or_default();
+                let lost = || candle_core::Error::Msg(format!("rows of {table:?} are gone"));
+                let rows = table.floats(ids).ok_or_else(lost)?;
                 Tensor::from_vec(rows, (ids.len(), table.width()), &Device::Cpu)?
             }
             Matrix::Blocks(table) => {
