@@ -10,7 +10,9 @@ mod generation;
 mod model;
 mod options;
 mod panic;
+mod shards;
 mod speech;
+mod task;
 #[cfg(target_arch = "wasm32")]
 mod threads;
 
@@ -18,6 +20,8 @@ pub use checksum::Checksum;
 pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;
+pub use shards::keep_shard;
 pub use speech::Speaker;
+pub use task::{run_task, task_result};
 #[cfg(target_arch = "wasm32")]
 pub use threads::{abandon_loop, serve_loops, share_loops};

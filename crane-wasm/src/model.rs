@@ -1,10 +1,12 @@
 //! A loaded model: its tokenizer, its chat template, and the session that remembers the last prompt.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig, Session};
 use crane_sdk::grammar::Forms;
-use crane_sdk::kernels::quant;
+use crane_sdk::kernels::quant::{self, Helpers};
 use crane_sdk::models::{self, LoadOptions, ModelInfo};
 use crane_sdk::source::Source;
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
@@ -14,7 +16,7 @@ use wasm_bindgen::prelude::*;
 use crate::failure::{Outcome, failure};
 use crate::files::FileSet;
 use crate::generation::{Request, Step};
-use crate::options;
+use crate::{options, shards, task};
 
 /// A language model, ready to answer.
 #[wasm_bindgen]
@@ -23,11 +25,12 @@ pub struct Model {
     tokenizer: Arc<Tokenizer>,
     template: Option<ChatTemplate>,
     defaults: GenerationConfig,
-    session: Session,
+    /// Shared with the step that is prepared.
+    session: Rc<RefCell<Session>>,
     forms: Forms,
 }
 
-/// The options of [`Model::load`].
+/// The options of [`Model::prepare_load`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
@@ -53,14 +56,17 @@ struct Info<'a> {
 
 #[wasm_bindgen]
 impl Model {
-    /// Loads a model from its files, which are let go of at the end, whether it succeeds or not.
-    /// `options`: `{ context?: number, quantize?: string }`.
+    /// Prepares to load a model from its files, which are let go of at the end, whether it succeeds or not; the task's result is the
+    /// `Model`. `options`: `{ context?: number, quantize?: string }`; `helpers` other workers hold a part of each large
+    /// matrix.
     ///
-    /// # Errors
-    /// Every failure of the library, as an `Error` with a `code`.
-    pub fn load(files: FileSet, options: JsValue) -> Outcome<Model> {
-        let options = options::read("load", options)?;
-        load(&files, options).map_err(failure)
+    /// The task fails with every failure of the library, as an `Error` with a `code`.
+    #[wasm_bindgen(js_name = prepareLoad)]
+    pub fn prepare_load(files: FileSet, options: JsValue, helpers: u32) {
+        task::prepare(move || {
+            let options = options::read("load", options)?;
+            load(&files, options, shards::helpers(helpers)).map(JsValue::from).map_err(failure)
+        });
     }
 
     /// What was loaded.
@@ -75,7 +81,7 @@ impl Model {
             weight_bytes: info.weight_bytes,
             precision: info.weight_types.first().map(|(name, _)| name.clone()).unwrap_or_default(),
             vocabulary_size: info.vocab_size,
-            context_length: self.session.context(),
+            context_length: self.session.borrow().context(),
             has_chat_template: self.template.is_some(),
             instruction_set: quant::instruction_set(),
         })
@@ -124,22 +130,24 @@ impl Model {
             None => None,
         };
         let config = GenerationConfig { constraint, ..request.over(self.defaults.clone()) };
-        self.session.begin(ids, &config, &CancelToken::new()).map_err(failure)
+        self.session.borrow_mut().begin(ids, &config, &CancelToken::new()).map_err(failure)
     }
 
-    /// Makes one step of the answer: `{ text, id?, done }`, and with the last one
-    /// `{ finishReason, usage, timings }`. A step that only evaluates a part of the prompt has an
-    /// empty text and no id.
+    /// Prepares one step of the answer; the task's result is `{ text, id?, done }`, and with the last one
+    /// `{ finishReason, usage, timings }`. A step that only evaluates a part of the prompt has an empty text and no id.
     ///
-    /// # Errors
-    /// Every failure of the library; the answer has then ended.
-    pub fn step(&mut self) -> Outcome<JsValue> {
-        options::write(&Step::make(&mut self.session).map_err(failure)?)
+    /// The task fails with every failure of the library; the answer has then ended.
+    #[wasm_bindgen(js_name = prepareStep)]
+    pub fn prepare_step(&self) {
+        let session = self.session.clone();
+        task::prepare(move || {
+            options::write(&Step::make(&mut session.borrow_mut()).map_err(failure)?)
+        });
     }
 
     /// Gives the answer up if it is under way; the model can begin another.
     pub fn stop(&mut self) {
-        self.session.finish();
+        self.session.borrow_mut().finish();
     }
 }
 
@@ -155,16 +163,22 @@ impl Model {
     }
 }
 
-fn load(files: &FileSet, options: Options) -> crane_sdk::Result<Model> {
+fn load(
+    files: &FileSet,
+    options: Options,
+    helpers: Option<Arc<dyn Helpers>>,
+) -> crane_sdk::Result<Model> {
     let Options { context, quantize } = options;
     let quantize = quantize.map(|name| name.parse()).transpose()?;
     let source: &dyn Source = files;
     let tokenizer = Arc::new(Tokenizer::from_source(source)?);
     let template = ChatTemplate::from_source(source)?;
     let defaults = GenerationConfig::from_source(source, &tokenizer)?;
-    let loaded = models::load(source, &LoadOptions { quantize, ..LoadOptions::default() })?;
+    let loaded =
+        models::load(source, &LoadOptions { quantize, helpers, ..LoadOptions::default() })?;
     let context = context.unwrap_or(loaded.info.context_length);
     let session = Session::new(loaded.model.clone(), tokenizer.clone(), context)?;
+    let session = Rc::new(RefCell::new(session));
     let forms = Forms::default();
     Ok(Model { info: loaded.info, tokenizer, template, defaults, session, forms })
 }

@@ -1,6 +1,7 @@
 /** What this browser, or this Node, offers to the engine. */
 import { WASM_LIMIT } from "./memory_limit.js";
-import { knowsRelaxedSimd, sharesMemory } from "./tiers.js";
+import type { Settings } from "./protocol.js";
+import { knowsRelaxedSimd, sharesMemory, suspends } from "./tiers.js";
 import type { Capabilities } from "./types.js";
 
 /** A module whose one function makes a vector. */
@@ -17,7 +18,7 @@ function module(body: number[]): Uint8Array<ArrayBuffer> {
 }
 
 /** Asks once, when the engine starts; `without` is why there are no threads, where they were tried. */
-export function capabilitiesOf(storage: Capabilities["storage"], ownModule: boolean, threadCount: number, without?: unknown): Capabilities {
+export function capabilitiesOf(storage: Capabilities["storage"], ownModule: boolean, settings: Pick<Settings, "threads" | "sharing">, without?: unknown): Capabilities {
   const relaxedSimd = knowsRelaxedSimd();
   const crossOriginIsolated = globalThis.crossOriginIsolated === true;
   const deviceGigabytes = (globalThis.navigator as { deviceMemory?: number } | undefined)?.deviceMemory;
@@ -25,23 +26,32 @@ export function capabilitiesOf(storage: Capabilities["storage"], ownModule: bool
     simd: WebAssembly.validate(SIMD),
     relaxedSimd,
     threads: sharesMemory(),
-    threadCount,
+    threadCount: settings.threads,
     crossOriginIsolated,
-    tier: tierOf(ownModule, threadCount, relaxedSimd, crossOriginIsolated, without),
+    tier: tierOf(ownModule, settings, relaxedSimd, crossOriginIsolated, without),
     memory: { wasmLimitBytes: WASM_LIMIT, deviceBytes: deviceGigabytes === undefined ? undefined : deviceGigabytes * 1024 ** 3 },
     storage,
   };
 }
 
-function tierOf(ownModule: boolean, threads: number, relaxedSimd: boolean, isolated: boolean, without: unknown): Capabilities["tier"] {
+function tierOf(
+  ownModule: boolean,
+  { threads, sharing }: Pick<Settings, "threads" | "sharing">,
+  relaxedSimd: boolean,
+  isolated: boolean,
+  without: unknown,
+): Capabilities["tier"] {
   if (ownModule) return { name: "custom", reason: "wasmUrl named the build" };
+  if (threads > 1 && sharing === "shards") {
+    return { name: "shards", reason: `the page is not cross-origin isolated, so ${threads} workers share the rows of large matrices, with${relaxedSimd ? "" : "out"} relaxed SIMD` };
+  }
   if (threads > 1) return { name: "threads", reason: `memory can be shared: ${threads} threads, with relaxed SIMD` };
-  if (!relaxedSimd) return { name: "simd128", reason: "relaxed SIMD is not there" };
   const alone =
     without !== undefined
       ? `threads did not start: ${String(without)}`
-      : isolated
+      : isolated || suspends()
         ? "one thread was asked for, or there is one core"
-        : "the page is not cross-origin isolated, so one thread runs";
+        : "the page is not cross-origin isolated and has no JavaScript Promise Integration, so one thread runs";
+  if (!relaxedSimd) return { name: "simd128", reason: `relaxed SIMD is not there; ${alone}` };
   return { name: "relaxed-simd", reason: `relaxed SIMD is there; ${alone}` };
 }

@@ -8,7 +8,7 @@ import type { Settings } from "./protocol.js";
 import { hibariAt, placeOf } from "./sources.js";
 import { spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
-import { fastestTier, knowsRelaxedSimd, moduleOf, ownThreads, sharesMemory } from "./tiers.js";
+import { fastestTier, moduleOf, ownThreads, sharing } from "./tiers.js";
 import { Tts } from "./tts.js";
 import type { Capabilities, LoadOptions, ModelSource, PullOptions, SpeechLoadOptions, StoredModel } from "./types.js";
 
@@ -16,12 +16,13 @@ import type { Capabilities, LoadOptions, ModelSource, PullOptions, SpeechLoadOpt
 export interface CraneOptions {
   /**
    * How many threads run the model. More than one want shared memory (a page with COOP and COEP headers, or Node) and
-   * relaxed SIMD. By default: the cores, at most 8, of such a page, and one everywhere else.
+   * relaxed SIMD, or else JavaScript Promise Integration: without shared memory each holds a part of every large matrix.
+   * By default: the cores of a page that has one of them, at most 8 with shared memory and 4 without, and one everywhere else.
    */
   threads?: number;
   /**
    * The WebAssembly file, which has to suit `threads`; then one by default. The package's own are
-   * `wasm/crane_wasm_threads_bg.wasm` for several threads, `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known
+   * `wasm/crane_wasm_threads_bg.wasm` for several threads with shared memory, `wasm/crane_wasm_relaxed_bg.wasm` where relaxed SIMD is known
    * and `wasm/crane_wasm_bg.wasm`, which every engine with SIMD runs.
    */
   wasmUrl?: string | URL;
@@ -80,8 +81,9 @@ export class Crane {
   static async create(options: CraneOptions = {}): Promise<Crane> {
     checkOptions("Crane.create", options, TABLES.create);
     const threads = options.threads ?? (options.wasmUrl === undefined ? ownThreads() : 1);
-    if (threads > 1 && !(sharesMemory() && knowsRelaxedSimd())) {
-      throw new CraneError("unsupported", `threads: ${threads} were asked for, and there is ${sharesMemory() ? "no relaxed SIMD" : "no shared memory"} here`, {
+    const how = sharing();
+    if (threads > 1 && how === undefined) {
+      throw new CraneError("unsupported", `threads: ${threads} were asked for, and here is neither shared memory with relaxed SIMD nor JavaScript Promise Integration`, {
         hint: "leave the option out, or serve the page with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
       });
     }
@@ -92,6 +94,7 @@ export class Crane {
     const settings: Settings = {
       wasmUrl: String(wasmUrl),
       threads,
+      sharing: how ?? "memory",
       hubUrl: absolute(options.hubUrl ?? HUB).href.replace(/\/+$/, ""),
       retries: options.retries ?? RETRIES,
       ...(options.hubToken === undefined ? {} : { hubToken: options.hubToken }),
@@ -101,7 +104,7 @@ export class Crane {
       const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
       try {
         const storage = await channel.call("init", settings);
-        return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings.threads, without), options.hibariUrl ?? "hibari/");
+        return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings, without), options.hibariUrl ?? "hibari/");
       } catch (error) {
         channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
         throw error;

@@ -7,6 +7,7 @@
  */
 import type { ErrorMessage } from "./errors.js";
 import type { HubId } from "./hub_id.js";
+import type { Sharing } from "./tiers.js";
 import type { Capabilities, ChatMessage, FinishReason, ModelInfo, Progress, Quantization, SpeechInfo, StoredModel, Timings, Usage } from "./types.js";
 
 /** How many pieces a generation may be ahead of its reader. */
@@ -27,8 +28,10 @@ export type Place =
 /** What the worker is started with. */
 export interface Settings {
   wasmUrl: string;
-  /** How many threads run loops; more than one with the build whose memory is shared. */
+  /** How many workers run the engine. */
   threads: number;
+  /** How several of them share its work: over one memory, with the build for that, or each with rows of the model's matrices. */
+  sharing: Sharing;
   /** The address of the Hub, without a slash at the end. */
   hubUrl: string;
   hubToken?: string;

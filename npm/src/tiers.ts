@@ -18,8 +18,14 @@ const RELAXED_DOT = Uint8Array.of(
   ...[0xfd, 0x93, 0x02, 0x1a, 0x0b], // the instruction, drop, end
 );
 
+/** How several workers share the work: over one memory, or each with rows of the model's matrices in a memory of its own. */
+export type Sharing = "memory" | "shards";
+
 /** Cores that a page takes unless it is told to take more: beyond them memory is the limit, not arithmetic. */
 const MOST_CORES = 8;
+
+/** The same of workers that take messages: each costs the one that sends them. */
+const MOST_SHARDS = 4;
 
 /** Whether the engine knows relaxed SIMD. */
 export function knowsRelaxedSimd(): boolean {
@@ -36,15 +42,28 @@ export function sharesMemory(): boolean {
   }
 }
 
-/** How many threads run where nobody says it: the cores of an isolated page with relaxed SIMD, and one elsewhere. */
+/** Whether WebAssembly can wait for messages of other workers: JavaScript Promise Integration. */
+export function suspends(): boolean {
+  return "Suspending" in WebAssembly && "promising" in WebAssembly;
+}
+
+/** How several workers can share the work here, if they can. */
+export function sharing(): Sharing | undefined {
+  if (sharesMemory() && knowsRelaxedSimd()) return "memory";
+  return typeof Worker === "function" && suspends() ? "shards" : undefined;
+}
+
+/** How many threads run where nobody says it: the cores of a page whose workers can share the work, and one elsewhere. */
 export function ownThreads(): number {
-  const isolated = globalThis.crossOriginIsolated === true && sharesMemory() && knowsRelaxedSimd();
-  return isolated ? Math.min(navigator.hardwareConcurrency, MOST_CORES) : 1;
+  const how = sharing();
+  if (how === undefined || typeof Worker !== "function") return 1;
+  return Math.min(navigator.hardwareConcurrency, how === "memory" ? MOST_CORES : MOST_SHARDS);
 }
 
 /** The fastest build that runs here on so many threads. */
 export function fastestTier(threads: number): Tier {
-  return threads > 1 ? "threads" : knowsRelaxedSimd() ? "relaxed-simd" : "simd128";
+  if (threads > 1 && sharing() === "memory") return "threads";
+  return knowsRelaxedSimd() ? "relaxed-simd" : "simd128";
 }
 
 /** Where the package keeps a build. */

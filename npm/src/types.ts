@@ -164,8 +164,8 @@ export interface Capabilities {
   threadCount: number;
   /** Whether the page is isolated from other origins (COOP and COEP headers), on which shared memory depends. */
   crossOriginIsolated: boolean;
-  /** The build of the engine that runs, and why this one. */
-  tier: { name: "simd128" | "relaxed-simd" | "threads" | "custom"; reason: string };
+  /** How the engine runs, and why so: which build of it on one thread, or how several share its work. */
+  tier: { name: "simd128" | "relaxed-simd" | "threads" | "shards" | "custom"; reason: string };
   /** How much a model may take. */
   memory: {
     /** The most that WebAssembly's 32-bit addresses reach. */

@@ -65,9 +65,9 @@ async function visit(root, { headers, path = "/" } = {}, use) {
 /** README's example, which then says in the page's title which build ran. */
 const titled = () => `${pasted()}\ndocument.title = crane.capabilities.tier.name;\n`;
 
-/** It answers what its model answers, something about the sky: alone, and on threads where the page may share memory. */
+/** It answers what its model answers, something about the sky: alone, and on all cores, which depends on whether the page may share memory. */
 async function answersInBody(root, headers = {}) {
-  for (const [isolation, tier] of [[{}, "relaxed-simd"], [ISOLATION, availableParallelism() > 1 ? "threads" : "relaxed-simd"]]) {
+  for (const [isolation, tier] of [[{}, "shards"], [ISOLATION, "threads"]].map(([isolation, tier]) => [isolation, availableParallelism() > 1 ? tier : "relaxed-simd"])) {
     await visit(root, { headers: { ...headers, ...isolation } }, async (page) => {
       await page.waitForFunction(() => document.body.textContent.length > 60, undefined, { timeout: 60_000 });
       await page.waitForFunction((tier) => document.title === tier, tier, { timeout: 60_000 });

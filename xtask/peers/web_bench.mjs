@@ -1,7 +1,8 @@
 /**
  * `node web_bench.mjs ENGINE MODEL.gguf THREADS PROMPT GENERATE WLLAMA`: one engine's turn in headless Chromium.
  *
- * ENGINE is `crane`, `crane-simd128` (the build for every browser) or `wllama`; WLLAMA is the folder of that package.
+ * ENGINE is `crane`, `crane-shards` (several threads on a page that may not share memory), `crane-simd128` (the build for every
+ * browser) or `wllama`; WLLAMA is the folder of that package.
  * Prints one JSON object: `speeds` (tokens a second for each test), `first_token_ms` (from an open page with the
  * weights in its origin's private file system to the first token of a short answer) and `memory` (bytes of
  * WebAssembly memory at the end).
@@ -20,10 +21,10 @@ const { chromium } = createRequire(join(ROOT, "web/package.json"))("playwright-c
 const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
 const FOLDERS = { "/npm/": join(ROOT, "npm"), "/wllama/": wllama };
 
-/** Serves both packages and the model; with more threads than one as a page that may share memory. */
+/** Serves both packages and the model; with more threads than one as a page that may share memory, except for shards. */
 function serve() {
   const server = createServer((request, response) => {
-    if (threads !== "1") {
+    if (threads !== "1" && engine !== "crane-shards") {
       response.setHeader("cross-origin-opener-policy", "same-origin");
       response.setHeader("cross-origin-embedder-policy", "require-corp");
     }

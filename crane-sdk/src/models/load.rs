@@ -8,6 +8,7 @@ use candle_core::{DType, Device};
 use super::{CausalLm, Config, Footprint, registry};
 use crate::Result;
 use crate::kernels::attention::KvType;
+use crate::kernels::quant::Helpers;
 use crate::nn::Decoder;
 use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, model_gguf};
 use crate::weights::{Naming, Quantization, Weights};
@@ -32,11 +33,19 @@ pub struct LoadOptions {
     pub quantize: Option<Quantization>,
     /// How caches hold keys and values.
     pub kv_type: KvType,
+    /// Other instances of the engine that are to hold a part of each large quantised matrix.
+    pub helpers: Option<Arc<dyn Helpers>>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { device: Device::Cpu, dtype: None, quantize: None, kv_type: KvType::F32 }
+        Self {
+            device: Device::Cpu,
+            dtype: None,
+            quantize: None,
+            kv_type: KvType::F32,
+            helpers: None,
+        }
     }
 }
 

@@ -40,7 +40,11 @@ impl Embedding {
                 table.index_select(&ids, 0)?.to_dtype(DType::F32)?
             }
             Matrix::Dense(table) => rows(ids, table.width(), |id| table.row(id))?,
-            Matrix::Packed(table) => rows(ids, table.width(), |id| table.row(id))?,
+            Matrix::Packed(table) => {
+                let lost = || candle_core::Error::Msg(format!("rows of {table:?} are gone"));
+                let rows = table.floats(ids).ok_or_else(lost)?;
+                Tensor::from_vec(rows, (ids.len(), table.width()), &Device::Cpu)?
+            }
             Matrix::Blocks(table) => {
                 let ids = Tensor::new(ids, &table.device())?;
                 table.embedding(&ids)?.to_dtype(DType::F32)?

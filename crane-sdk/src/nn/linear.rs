@@ -8,7 +8,7 @@ use candle_core::{DType, Module, Tensor};
 use super::views::with_slice;
 use crate::Result;
 use crate::kernels::dense::{self, DenseMatrix};
-use crate::kernels::quant::{Activations, PackedMatrix, matmul};
+use crate::kernels::quant::{ShardedMatrix, sharded_matmul};
 
 /// A weight matrix `[outputs, inputs]`.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub enum Matrix {
     /// f32, f16 or bf16, packed for Crane's kernels.
     Dense(Arc<DenseMatrix>),
     /// ggml blocks, packed for this processor's kernels.
-    Packed(Arc<PackedMatrix>),
+    Packed(Arc<ShardedMatrix>),
     /// ggml blocks that candle multiplies: on a GPU, or of a type that has no kernel here.
     Blocks(Arc<QTensor>),
     /// f32, f16 or bf16 on a GPU.
@@ -50,7 +50,7 @@ impl Matrix {
         }
     }
 
-    fn as_packed(&self) -> Option<&PackedMatrix> {
+    fn as_packed(&self) -> Option<&ShardedMatrix> {
         match self {
             Matrix::Packed(weights) => Some(weights),
             _ => None,
@@ -69,9 +69,9 @@ impl Matrix {
 type Biased<'a, M> = (&'a M, Option<&'a Tensor>);
 
 /// x times each of the matrices; the activations are quantised once.
-fn packed(weights: &[Biased<'_, PackedMatrix>], x: &Tensor) -> Result<Vec<Tensor>> {
+fn packed(weights: &[Biased<'_, ShardedMatrix>], x: &Tensor) -> Result<Vec<Tensor>> {
     let width = x.dims2()?.1;
-    products(weights, x, |x, matrices| matmul(&Activations::quantize(x, width)?, matrices))
+    products(weights, x, |x, matrices| sharded_matmul(x, width, matrices))
 }
 
 /// x times each of the matrices.

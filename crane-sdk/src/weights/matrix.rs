@@ -10,7 +10,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 
 use super::{Role, Weights, convert, is_blocks, quantize};
 use crate::kernels::dense::{DenseMatrix, DenseType};
-use crate::kernels::quant::PackedMatrix;
+use crate::kernels::quant::ShardedMatrix;
 use crate::nn::Matrix;
 use crate::{Error, Result};
 
@@ -28,7 +28,7 @@ enum Held {
 
 /// Room for a packed matrix.
 enum Room {
-    Packed(PackedMatrix),
+    Packed(ShardedMatrix),
     Dense(DenseMatrix),
 }
 
@@ -82,7 +82,10 @@ impl Weights<'_> {
             return None;
         }
         match held {
-            Held::Blocks(dtype) => PackedMatrix::room(dtype, rows, width).map(Room::Packed),
+            Held::Blocks(dtype) => {
+                let helpers = self.options.helpers.as_ref();
+                ShardedMatrix::room(dtype, rows, width, helpers).map(Room::Packed)
+            }
             Held::Numbers(dtype) => DenseMatrix::room(dense(dtype), rows, width).map(Room::Dense),
         }
     }

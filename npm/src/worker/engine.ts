@@ -3,12 +3,13 @@ import { CraneError, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type Place, type ToPage, type ToWorker } from "../protocol.js";
 import type { ModelInfo, Progress, Quantization, SpeechInfo, SpeechMemory } from "../types.js";
 import type { FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
-import { bindings, startAlone } from "./bindings.js";
+import { bindings, runTask, startAlone } from "./bindings.js";
 import { Models } from "./models.js";
+import { moduleSource } from "./module_source.js";
 import { nextTask } from "./next_task.js";
 import { metered, type OpenFile } from "./open_files.js";
-import { readBytes } from "./read_bytes.js";
 import { checkSpeech, total } from "./speech_memory.js";
+import { startShards } from "./shards.js";
 import { startTeam } from "./team.js";
 
 /** What a call under way can see of the page. */
@@ -35,7 +36,12 @@ export class Engine {
   /** Bytes of what is loaded. */
   readonly #held = new Map<number, number>();
   #nextModel = 1;
-  #memory: WebAssembly.Memory | undefined;
+  /** Workers that hold a part of each large matrix. */
+  #helpers = 0;
+  /** The call under way that may wait for them. */
+  #task: Promise<unknown> | undefined;
+  /** The size of the memory, of all workers together. */
+  #memory: () => number = () => 0;
   #sources: Models | undefined;
   #panic: string | undefined;
 
@@ -85,7 +91,13 @@ export class Engine {
     init: async (settings) => {
       const source = await moduleSource(settings.wasmUrl);
       const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
-      this.#memory = settings.threads > 1 ? await startTeam(source, settings.threads, onTrap) : await startAlone(source);
+      if (settings.threads > 1 && settings.sharing === "shards") {
+        this.#helpers = settings.threads - 1;
+        this.#memory = await startShards(source, settings.threads, onTrap);
+      } else {
+        const memory = settings.threads > 1 ? await startTeam(source, settings.threads, onTrap) : await startAlone(source);
+        this.#memory = () => memory.buffer.byteLength;
+      }
       bindings().reportPanics((message: string) => (this.#panic = message));
       this.#sources = await Models.open(settings);
       return this.#sources.storage;
@@ -95,11 +107,11 @@ export class Engine {
 
     load: async ({ place, label, context: length, quantize, store }, context) => {
       const options = Object.fromEntries(Object.entries({ context: length, quantize }).filter(([, value]) => value !== undefined));
-      const model = await this.#build(place, label, { quantize, store }, context, (files) => {
+      const model = await this.#build(place, label, { quantize, store }, context, async (files) => {
         if (files.some(({ name }) => name === "voices.json")) {
           throw new CraneError("unsupported", `${label} is a voice, not a language model`, { hint: "load it with crane.loadSpeech" });
         }
-        return bindings().Model.load(fileSet(label, files), options);
+        return this.#run<Model>(() => bindings().Model.prepareLoad(fileSet(label, files), options, this.#helpers));
       });
       const number = this.#nextModel++;
       this.#models.set(number, { model, turn: Promise.resolve() });
@@ -111,7 +123,7 @@ export class Engine {
     loadSpeech: async ({ place, label, quantize, store }, context) => {
       const held = [...this.#held.values()].reduce((sum, bytes) => sum + bytes, 0);
       const options = (quantize: Quantization | undefined): object => (quantize === undefined ? {} : { quantize });
-      const made = await this.#build(place, label, { quantize, store }, context, (files) => {
+      const made = await this.#build(place, label, { quantize, store }, context, async (files) => {
         const set = fileSet(label, files);
         let memory: SpeechMemory;
         try {
@@ -182,7 +194,7 @@ export class Engine {
       }
     },
 
-    memory: async () => ({ wasmBytes: this.#memory?.buffer.byteLength ?? 0 }),
+    memory: async () => ({ wasmBytes: this.#memory() }),
 
     unload: async ({ model: number }) => {
       const speaker = this.#speakers.get(number);
@@ -207,7 +219,7 @@ export class Engine {
     for (;;) {
       await this.#room(sent, context);
       if (context.signal.aborted) throw new CraneError("aborted", "the generation was aborted");
-      const step = model.step() as Step;
+      const step = await this.#run<Step>(() => model.prepareStep());
       if (step.text !== "" || step.id !== undefined) {
         const { text, id } = step;
         this.#send({ id: context.id, event: id === undefined ? { text } : { text, id } });
@@ -217,6 +229,22 @@ export class Engine {
         const { finishReason, usage, timings } = step;
         return { finishReason, usage, timings };
       }
+    }
+  }
+
+  /**
+   * Makes a call that may wait for helping workers; messages of the page are taken meanwhile. One is made at a time: what a
+   * suspended call keeps on the engine's stack must not be covered by another's.
+   */
+  async #run<T>(prepare: () => void): Promise<T> {
+    while (this.#task) await this.#task;
+    prepare();
+    const task = runTask<T>();
+    this.#task = task.catch(() => {});
+    try {
+      return await task;
+    } finally {
+      this.#task = undefined;
     }
   }
 
@@ -234,14 +262,14 @@ export class Engine {
     label: string,
     { quantize, store }: { quantize: Quantization | undefined; store: boolean },
     context: Context,
-    make: (files: OpenFile[]) => T,
+    make: (files: OpenFile[]) => Promise<T>,
   ): Promise<T> {
     const progress = this.#progressOf(context);
     const { files, stored } = await this.#from.open(place, quantize, store, progress);
     let made: T;
     try {
       try {
-        made = make(metered(files, progress.report));
+        made = await make(metered(files, progress.report));
       } finally {
         // Before the store looks at them: it cannot remove what is open.
         for (const { close } of files) close();
@@ -290,19 +318,4 @@ function fileSet(label: string, files: OpenFile[]): FileSet {
 /** Whether an error says that the bytes of a model are not what they should be. */
 function isAboutFiles(thrown: unknown): boolean {
   return ["invalid_file", "invalid_weights", "tokenizer", "template", "unsupported"].includes(toMessage(thrown).code);
-}
-
-/** The module as a response to compile while it streams in, or its bytes where `fetch` cannot read files. */
-async function moduleSource(wasmUrl: string): Promise<Response | Uint8Array<ArrayBuffer>> {
-  if (wasmUrl.startsWith("file:")) return readBytes(wasmUrl);
-  let response: Response;
-  try {
-    response = await fetch(wasmUrl);
-  } catch (cause) {
-    throw new CraneError("worker", `the engine ${wasmUrl} could not be fetched: ${String(cause)}`, { hint: "check wasmUrl", cause });
-  }
-  if (!response.ok) {
-    throw new CraneError("worker", `the engine ${wasmUrl} could not be fetched: status ${response.status}`, { hint: "check wasmUrl" });
-  }
-  return response;
 }

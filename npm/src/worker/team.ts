@@ -1,35 +1,30 @@
 /** Further workers that help the engine with its loops, in the build whose memory they share. */
 import { CraneError } from "../errors.js";
 import { abandonLoop, serveLoops, shareLoops, startShared } from "./bindings.js";
-import { inNode } from "./read_bytes.js";
+import { spawn, type Failed } from "./helper.js";
+import { compile } from "./module_source.js";
 
 /** What a worker is sent that is to help instead of being an engine. */
 export interface Help {
   help: { module: WebAssembly.Module; memory: WebAssembly.Memory; number: number };
 }
 
-/** What it says when it is ready, and when it cannot go on. */
-type Reply = { ready: true } | { failed: string };
-
-/** A worker as both worlds have it. */
-interface Helper {
-  postMessage(message: Help): void;
-  onReply(listener: (reply: Reply) => void): void;
-}
+/** What it says when it is ready. */
+type Reply = { ready: true };
 
 /**
  * Starts the build with `threads` instances: the one in this worker, and one in each of further workers. The first runs
  * the program; what the engine's own memory, its allocator and its locks do is done there alone.
  */
 export async function startTeam(source: Response | Uint8Array<ArrayBuffer>, threads: number, onTrap: (reason: string) => void): Promise<WebAssembly.Memory> {
-  const module = source instanceof Uint8Array ? await WebAssembly.compile(source) : await WebAssembly.compileStreaming(source);
+  const module = await compile(source);
   const memory = await startShared(module);
   lendAtomics(memory);
   lendRandomness();
   if (!shareLoops(threads - 1)) throw new CraneError("worker", "the engine's threads were started too late");
   // One after another: each takes its stack from an allocator that is made for one thread.
   for (let number = 1; number < threads; number++) {
-    const helper = await spawn();
+    const helper = await spawn<Help, Reply>();
     await new Promise<void>((resolve, reject) => {
       helper.onReply((reply) => {
         if ("ready" in reply) return resolve();
@@ -43,7 +38,7 @@ export async function startTeam(source: Response | Uint8Array<ArrayBuffer>, thre
 }
 
 /** The life of a helping worker. */
-export async function help({ module, memory, number }: Help["help"], reply: (reply: Reply) => void): Promise<void> {
+export async function help({ module, memory, number }: Help["help"], reply: (reply: Reply | Failed) => void): Promise<void> {
   try {
     lendAtomics(memory);
     await startShared(module, memory);
@@ -81,35 +76,5 @@ function lendRandomness(): void {
     if (!(array instanceof Uint8Array && array.buffer instanceof SharedArrayBuffer)) return draw(array as never);
     array.set(draw(new Uint8Array(array.length)));
     return array;
-  };
-}
-
-/** Starts a worker of the same module as this one. */
-async function spawn(): Promise<Helper> {
-  if (inNode()) {
-    const threads = "node:worker_threads";
-    const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ threads)) as typeof import("node:worker_threads");
-    // In two steps, so that no bundler takes the module for a file of its own.
-    const [base, main] = [import.meta.url, "./main.js"];
-    const worker = new Worker(new URL(main, base));
-    return {
-      postMessage: (message) => worker.postMessage(message),
-      onReply: (listener) => {
-        worker.on("message", (reply: Reply) => {
-          if ("ready" in reply) worker.unref();
-          listener(reply);
-        });
-        worker.on("error", (error: Error) => listener({ failed: error.message }));
-      },
-    };
-  }
-  // Wherever a bundler or a blob has put it, this worker knows its own address.
-  const worker = new Worker(/* @vite-ignore */ self.location.href, { type: "module", name: "crane thread" });
-  return {
-    postMessage: (message) => worker.postMessage(message),
-    onReply: (listener) => {
-      worker.addEventListener("message", (event: MessageEvent<Reply>) => listener(event.data));
-      worker.addEventListener("error", (event) => listener({ failed: event.message || "its module could not be loaded" }));
-    },
   };
 }

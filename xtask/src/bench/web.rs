@@ -110,16 +110,15 @@ pub fn run(options: &Options) -> Result<()> {
 /// Crane's builds first, then wllama, then Crane without a browser on the instruction set that is the closest.
 fn engines(options: &Options, threads: usize, wllama: &Path) -> Result<Vec<Contender>> {
     let model = std::env::current_dir().context("finding the current folder")?.join(&options.model);
+    // One thread has the build for every browser, and several have the page whose workers share no memory.
+    let other = match threads {
+        1 => ("Crane, SIMD128", "crane-simd128"),
+        _ => ("Crane, not isolated", "crane-shards"),
+    };
     let [threads, prompt, generate] =
         [threads, options.prompt, options.generate].map(|n| n.to_string());
     let mut engines = Vec::new();
-    for (name, engine) in
-        [("Crane", "crane"), ("Crane, SIMD128", "crane-simd128"), ("wllama", "wllama")]
-    {
-        // That build has one thread.
-        if engine == "crane-simd128" && threads != "1" {
-            continue;
-        }
+    for (name, engine) in [("Crane", "crane"), other, ("wllama", "wllama")] {
         let mut command = process::command("node");
         command.arg("xtask/peers/web_bench.mjs").arg(engine).arg(&model);
         command.args([&threads, &prompt, &generate]).arg(wllama);

@@ -12,6 +12,7 @@ mod lanes;
 mod pack;
 mod panels;
 mod portable;
+mod shards;
 mod unpack;
 
 #[cfg(target_arch = "x86_64")]
@@ -35,6 +36,7 @@ pub use activations::Activations;
 use activations::Numbers;
 use format::{GROUP, Kind, with_format};
 use panels::Work;
+pub use shards::{Helpers, Keeper, ShardedMatrix, sharded_matmul};
 
 /// The loops of one instruction set.
 #[derive(Clone, Copy)]
