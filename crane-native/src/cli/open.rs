@@ -186,6 +186,7 @@ pub(super) fn weights_beside(
         dtype: args.dtype.map(NumberType::dtype),
         quantize: args.quant.map(QuantType::quantization),
         kv_type: args.kv_type,
+        ..LoadOptions::default()
     };
     let on_host = options.device.is_cpu();
     let loaded = load_within(model.source.as_ref(), &options, &mut |footprint| match on_host {
