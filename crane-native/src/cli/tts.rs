@@ -34,11 +34,11 @@ use sink::Sink;
 pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     let words = words::split(args.words, args.model)?;
     let name = words.model.unwrap_or_else(|| DEFAULT_VOICE.to_owned());
-    check_path(&name)?;
     if args.play {
         let instead = "crane tts … --stream - | aplay -f S16_LE -r 24000 (ffplay does as well)";
         sink::check_output("--play", instead)?;
     }
+    check_path(&name)?;
     // What is heard at once begins before the text has ended.
     let streamed = args.stream.is_some() || args.play;
     let coming = streamed && args.output.is_none() && words.text.as_deref() == Some("-");
