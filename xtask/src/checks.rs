@@ -25,7 +25,7 @@ pub fn add(report: &mut Report) {
         &mut process::cargo("clippy --release --workspace --all-targets -- -D warnings"),
     );
     if setup::can_play() {
-        let play = "clippy --release -p crane-native --features play --all-targets -- -D warnings";
+        let play = "clippy --release --workspace --features crane-native/play --all-targets -- -D warnings";
         report.check("clippy with sound output", &mut process::cargo(play));
     } else {
         println!("\n=== clippy with sound output\nnot checked: install ALSA's headers first");

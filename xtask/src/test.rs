@@ -22,7 +22,8 @@ pub fn all(strict: bool) -> ExitCode {
     };
     report.suite("native tests", || demand_weights(native_tests()));
     report.suite("tests with sound output", || {
-        let play = "test --release -p crane-native --features play --lib --test cli -- player the_sound_output what_cannot_be_heard";
+        // Of the whole workspace, so that the crates beneath are those of the tests before.
+        let play = "test --release --workspace --features crane-native/play --lib --test cli -- player the_sound_output what_cannot_be_heard";
         demand_weights(process::cargo(play))
     });
     report.suite("official clients against crane serve", clients::conformance);
