@@ -123,6 +123,12 @@ pub fn run(options: &Options) -> Result<()> {
     process::run(&mut process::cargo("build --release --package crane-native --bin crane"))?;
     let mut results = Vec::new();
     let mut machine = Machine::default();
+    // First: the system counts what this program held when it started another among what that one held.
+    if options.depth == [0] && options.quant.is_none() {
+        for &threads in &options.threads {
+            machine.starts.extend(start::measure(options, threads)?);
+        }
+    }
     for &threads in &options.threads {
         machine.limits.push(Limits::measure(threads));
         let mut contenders = contenders::all(options, threads)?;
@@ -153,11 +159,6 @@ pub fn run(options: &Options) -> Result<()> {
                 peak_rss,
                 first_token_ms: None,
             }));
-        }
-    }
-    if options.depth == [0] && options.quant.is_none() {
-        for &threads in &options.threads {
-            machine.starts.extend(start::measure(options, threads)?);
         }
     }
     println!("{}", report::table(&results));
