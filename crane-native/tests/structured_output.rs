@@ -12,8 +12,11 @@ use crane_sdk::generate::{
 };
 use crane_sdk::grammar::{Compiler, Grammar};
 use crane_sdk::models::{LoadOptions, load};
+use crane_sdk::pipeline::Chat;
 use crane_sdk::sample::SamplingParams;
 use crane_sdk::text::{ChatTemplate, Message, RenderOptions, Tokenizer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 const MODEL: &str = "smollm2-135m-instruct-q4_1.gguf";
@@ -103,7 +106,7 @@ fn schema(family: usize, n: usize) -> Value {
     }
 }
 
-/// Where the test weights are, if they are there.
+/// Where the test weights are; without them the test is skipped, and says so.
 fn weights() -> Option<PathBuf> {
     let folder = std::env::var_os("CRANE_TEST_MODELS").map(PathBuf::from).unwrap_or_else(|| {
         PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/crane-test-models")
@@ -111,15 +114,15 @@ fn weights() -> Option<PathBuf> {
     let path = folder.join(MODEL);
     let required = std::env::var_os("CRANE_REQUIRE_MODELS").is_some_and(|value| value != "0");
     assert!(path.exists() || !required, "{} is missing", path.display());
+    if !path.exists() {
+        println!("skipped: {MODEL} is missing; run `cargo xtask setup`");
+    }
     path.exists().then_some(path)
 }
 
 #[test]
 fn every_reply_is_json_of_its_schema() {
-    let Some(path) = weights() else {
-        println!("skipped: {MODEL} is missing; run `cargo xtask setup`");
-        return;
-    };
+    let Some(path) = weights() else { return };
     let source = FolderSource::open_path(&path).unwrap();
     let tokenizer = Arc::new(Tokenizer::from_source(&source).unwrap());
     let template = ChatTemplate::from_source(&source).unwrap().unwrap();
@@ -175,4 +178,35 @@ fn every_reply_is_json_of_its_schema() {
     }
     // They are replies to the schemas, not one text for all.
     assert!(texts.len() > 120, "{} texts differ", texts.len());
+}
+
+#[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+enum Continent {
+    Africa,
+    America,
+    Asia,
+    Europe,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Country {
+    capital: String,
+    continent: Continent,
+}
+
+#[test]
+fn a_chat_answers_with_a_value_of_a_type() {
+    let Some(path) = weights() else { return };
+    let mut chat = Chat::from_source(&FolderSource::open_path(&path).unwrap()).unwrap();
+    chat.config.sampling.temperature = 0.0;
+    let question = "What is the capital of France, and on which continent does it lie?";
+    let country: Country = chat.ask(question).unwrap();
+    println!("{country:?}");
+    assert_eq!(country.capital, "Paris");
+    assert_eq!(country.continent, Continent::Europe);
+    // The next answer is free again, though so small a model goes on as it began: it ends where the model ends it.
+    let reply = chat.send("Which city was it?").unwrap().complete().unwrap();
+    println!("{}", reply.text);
+    assert!(reply.text.contains("Paris"), "{}", reply.text);
+    assert_eq!(reply.finish_reason, FinishReason::Eos);
 }

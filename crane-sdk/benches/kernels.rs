@@ -8,26 +8,15 @@
 
 use std::hint::black_box;
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::QTensor;
 use candle_core::{Device, Tensor};
-use crane_sdk::kernels::quant::{Activations, PackedMatrix, matmul};
+use crane_sdk::kernels::quant::{Activations, PackedMatrix, TYPES, matmul};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// The matrices that a Qwen2.5-0.5B layer spends most of its time in.
 const SHAPE: (usize, usize) = (4864, 896);
 /// Copies that are read in turn, so that no cache holds the next one.
 const COPIES: usize = 48;
-
-const TYPES: [GgmlDType; 8] = [
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-];
 
 fn numbers(len: usize) -> Vec<f32> {
     let mut state = 1u32;

@@ -5,6 +5,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
+import { likeness } from "./likeness.mjs";
 import { MODELS, serve } from "./serve.mjs";
 import { BINARY, lacking, lacksBinary } from "./weights.mjs";
 
@@ -65,8 +66,7 @@ withVoice("the samples are the native program's, and come in time", async (page,
   t.diagnostic(`${(samples.length / rate).toFixed(2)} s of speech in ${seconds.toFixed(3)} s, first sound after ${first.toFixed(0)} ms`);
   const expected = native(TEXT);
   assert.equal(samples.length, expected.length);
-  const power = (values) => values.reduce((sum, value) => sum + value * value, 0);
-  const ratio = 10 * Math.log10(power(expected) / power(samples.map((sample, index) => sample - expected[index])));
+  const ratio = likeness(samples, expected);
   t.diagnostic(`${ratio.toFixed(1)} dB between the page's samples and the native program's`);
   assert.ok(ratio > 40, `${ratio} dB`);
 });

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "./browser.mjs";
+import { likeness } from "./likeness.mjs";
 import { serve } from "./serve.mjs";
 import { BINARY, lacking, lacksBinary } from "./weights.mjs";
 
@@ -40,16 +41,6 @@ async function inPage(work, argument) {
   } finally {
     await context.close();
   }
-}
-
-/** How much louder a sound is than its difference from another, in dB. */
-function likeness(found, expected) {
-  let [signal, noise] = [0, 0];
-  expected.forEach((sample, index) => {
-    signal += sample ** 2;
-    noise += (sample - found[index]) ** 2;
-  });
-  return noise === 0 ? Infinity : 10 * Math.log10(signal / noise);
 }
 
 for (const [name, files, voice] of [

@@ -72,12 +72,17 @@ pub fn run() -> Result<()> {
 
 /// The Chromium that the browser tests start: `$CHROMIUM`, or the first of the usual names on PATH.
 pub fn chromium() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("CHROMIUM").filter(|name| !name.is_empty()) {
-        return Some(PathBuf::from(named));
+    if let Some(named) = named("CHROMIUM") {
+        return Some(named);
     }
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
         .into_iter()
         .find_map(find_program)
+}
+
+/// What a variable of the environment names.
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|name| !name.is_empty()).map(PathBuf::from)
 }
 
 /// Whether sound output can be built here.
@@ -97,41 +102,25 @@ fn install_alsa() -> Result<Outcome> {
 }
 
 fn install_chromium() -> Result<Outcome> {
-    if let Some(program) = chromium() {
-        if !program.is_file() {
-            bail!("$CHROMIUM is {}, and that is no file", program.display());
-        }
-        return Ok(Outcome::Present(program.display().to_string()));
-    }
-    apt_install("chromium")?;
-    let program = chromium().context("apt-get installed chromium, but it is not on PATH")?;
-    Ok(Outcome::Installed(program.display().to_string()))
+    install_program(chromium, "CHROMIUM", "chromium")
 }
 
 /// The Firefox that the browser tests start: `$FIREFOX`, or the first of the usual names on PATH.
 pub fn firefox() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("FIREFOX").filter(|name| !name.is_empty()) {
-        return Some(PathBuf::from(named));
+    if let Some(named) = named("FIREFOX") {
+        return Some(named);
     }
     ["firefox-esr", "firefox"].into_iter().find_map(find_program)
 }
 
 fn install_firefox() -> Result<Outcome> {
-    if let Some(program) = firefox() {
-        if !program.is_file() {
-            bail!("$FIREFOX is {}, and that is no file", program.display());
-        }
-        return Ok(Outcome::Present(program.display().to_string()));
-    }
-    apt_install("firefox-esr")?;
-    let program = firefox().context("apt-get installed firefox-esr, but it is not on PATH")?;
-    Ok(Outcome::Installed(program.display().to_string()))
+    install_program(firefox, "FIREFOX", "firefox-esr")
 }
 
 /// The HAProxy that stands before replicas in a test: `$HAPROXY`, or the one on PATH or among the system's programs.
 pub fn haproxy() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("HAPROXY").filter(|name| !name.is_empty()) {
-        return Some(PathBuf::from(named));
+    if let Some(named) = named("HAPROXY") {
+        return Some(named);
     }
     // Debian installs it where the PATH of users does not look.
     let of_the_system = || Some(PathBuf::from("/usr/sbin/haproxy")).filter(|file| file.is_file());
@@ -139,14 +128,24 @@ pub fn haproxy() -> Option<PathBuf> {
 }
 
 fn install_haproxy() -> Result<Outcome> {
-    if let Some(program) = haproxy() {
+    install_program(haproxy, "HAPROXY", "haproxy")
+}
+
+/// A program that `$VARIABLE` may name; where there is none, Debian's package brings it.
+fn install_program(
+    find: fn() -> Option<PathBuf>,
+    variable: &str,
+    package: &str,
+) -> Result<Outcome> {
+    if let Some(program) = find() {
         if !program.is_file() {
-            bail!("$HAPROXY is {}, and that is no file", program.display());
+            bail!("${variable} is {}, and that is no file", program.display());
         }
         return Ok(Outcome::Present(program.display().to_string()));
     }
-    apt_install("haproxy")?;
-    let program = haproxy().context("apt-get installed haproxy, but it is not on PATH")?;
+    apt_install(package)?;
+    let program =
+        find().with_context(|| format!("apt-get installed {package}, but it is not on PATH"))?;
     Ok(Outcome::Installed(program.display().to_string()))
 }
 

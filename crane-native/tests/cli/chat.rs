@@ -206,6 +206,7 @@ fn what_cannot_be_heard_is_said_before_models_are_loaded() {
         |more: &[&str]| home.run_with([&["chat", "/no/such/model"], more].concat(), "Hello\n");
     chat(&["--voice", "heart"]).fails(2, &["--voice does nothing without --speak"]);
     chat(&["--speak-to", "-"]).fails(2, &["name a file or a pipe"]);
+    chat(&["--speak-to", "/no/such/a.pcm"]).fails(2, &["no such folder"]);
     chat(&["--speak-to", "a", "--speak"]).fails(2, &["cannot be used with"]);
     let model = model("qwen2_tied");
     let out = home.path().join("a.pcm").to_str().unwrap().to_owned();

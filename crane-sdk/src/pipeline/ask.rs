@@ -15,16 +15,27 @@ impl Chat {
     /// The type's fields, in their order, are all that the model is held to: what it should write into them is for the
     /// question to say. Question and answer are remembered as in [`Chat::send`].
     ///
-    /// ```no_run
-    /// # let mut chat: crane_sdk::pipeline::Chat = unimplemented!();
+    /// ```
+    /// # let source = crane_sdk::source::MemorySource::new("tiny")
+    /// #     .with("config.json", include_bytes!("../../tests/fixtures/qwen2_tied/config.json").to_vec())
+    /// #     .with("model.safetensors", include_bytes!("../../tests/fixtures/qwen2_tied/model.safetensors").to_vec())
+    /// #     .with("tokenizer.json", include_bytes!("../../tests/fixtures/qwen2_tied/tokenizer.json").to_vec())
+    /// #     .with("tokenizer_config.json", include_bytes!("../../tests/fixtures/qwen2_tied/tokenizer_config.json").to_vec());
+    /// # let mut chat = crane_sdk::pipeline::Chat::from_source(&source)?;
     /// #[derive(serde::Deserialize, schemars::JsonSchema)]
-    /// struct City {
-    ///     name: String,
+    /// enum Size {
+    ///     Town,
+    ///     City,
+    /// }
+    ///
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct Place {
+    ///     size: Size,
     ///     inhabitants: u32,
     /// }
     ///
-    /// let city: City = chat.ask("Which is the largest city of France, and how many people live there?")?;
-    /// println!("{} has {} inhabitants", city.name, city.inhabitants);
+    /// let place: Place = chat.ask("How large is Lyon, and how many people live there?")?;
+    /// println!("{} inhabitants", place.inhabitants);
     /// # Ok::<(), crane_sdk::Error>(())
     /// ```
     ///

@@ -30,7 +30,8 @@ pub(super) struct Limits {
 impl Limits {
     /// Measures for some seconds.
     pub fn measure(threads: usize) -> Self {
-        let words = vec![1u64; MEMORY / 8];
+        let memory = Memory::filled();
+        let words = memory.words();
         let part = words.len() / threads.max(1);
         let read = together(threads, |thread| {
             let own = words.get(thread * part..(thread + 1) * part).unwrap_or_default();
@@ -53,6 +54,34 @@ impl Limits {
             read_gb_s: round(read / 1e9),
             byte_products_g_s: products.map(|rate| round(rate / 1e9)),
         }
+    }
+}
+
+/// [`MEMORY`] bytes in pages as large as the system gives: with small ones the tables of pages are the limit.
+struct Memory {
+    bytes: Vec<u64>,
+    start: usize,
+}
+
+impl Memory {
+    /// The size of a large page, and where one begins.
+    const PAGE: usize = 2 << 20;
+
+    fn filled() -> Self {
+        let mut bytes: Vec<u64> = Vec::with_capacity((MEMORY + Self::PAGE) / 8);
+        let start = bytes.as_ptr().align_offset(Self::PAGE).min(Self::PAGE / 8);
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range lies in the vector's own room. It is advice: a system that does not take it gives small pages.
+        unsafe {
+            let large = bytes.as_mut_ptr().add(start);
+            libc::madvise(large.cast(), MEMORY, libc::MADV_HUGEPAGE);
+        }
+        bytes.resize(start + MEMORY / 8, 1);
+        Self { bytes, start }
+    }
+
+    fn words(&self) -> &[u64] {
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 }
 
@@ -81,12 +110,18 @@ fn together<W: FnMut() -> f64>(threads: usize, work: impl Fn(usize) -> W + Sync)
     })
 }
 
-/// Reads every word; eight sums, so that none waits for another.
+/// Reads every word, from four places at a time: one stream of reads alone does not keep memory busy. Two sums for each, so that none
+/// waits for another.
 fn sum(words: &[u64]) -> u64 {
-    let mut sums = [0u64; 8];
-    for eight in words.as_chunks::<8>().0 {
-        for (sum, word) in sums.iter_mut().zip(eight) {
-            *sum ^= word;
+    let mut sums = [0u64; 32];
+    let quarter = words.len() / 4 / 8;
+    let (blocks, _) = words.as_chunks::<8>();
+    let mut places = blocks.chunks(quarter.max(1));
+    let mut place = || places.next().unwrap_or_default();
+    let (a, b, c, d) = (place(), place(), place(), place());
+    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+        for (sums, words) in sums.chunks_exact_mut(8).zip([a, b, c, d]) {
+            sums.iter_mut().zip(words).for_each(|(sum, word)| *sum ^= word);
         }
     }
     sums.iter().fold(0, |all, sum| all ^ sum)

@@ -62,6 +62,9 @@ pub(super) fn check(args: &SpeakingArgs) -> Result {
             "--speak-to -: replies are written to stdout; name a file or a pipe, such as >(aplay -f S16_LE -r 24000)"
                 .to_owned(),
         )),
+        Some(path) if path.parent().is_some_and(|folder| folder.as_os_str() != "" && !folder.is_dir()) => {
+            Err(Failure::Usage(format!("--speak-to {}: there is no such folder", path.display())))
+        }
         None if args.voice.is_some() || args.speech_model.is_some() => {
             let flag = if args.voice.is_some() { "--voice" } else { "--speech-model" };
             Err(Failure::Usage(format!("{flag} does nothing without --speak or --speak-to")))

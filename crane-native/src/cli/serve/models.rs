@@ -37,7 +37,11 @@ pub(super) struct Found {
 /// # Errors
 /// [`Failure::Usage`] for names that cannot be told apart, what the Hub refuses, and damaged files.
 pub(super) fn find(console: Console, args: &ServeArgs) -> Result<Vec<Found>> {
+    let mut named = BTreeSet::new();
     for name in args.names.iter().chain(&args.speech) {
+        if !named.insert(name) {
+            return Err(Failure::Usage(format!("{name} is named twice")));
+        }
         check_path(name)?;
     }
     let mut found = Vec::new();

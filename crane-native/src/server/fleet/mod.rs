@@ -87,31 +87,23 @@ impl std::fmt::Debug for Fleet {
     }
 }
 
-/// A model that writes, in use: it stays in memory for as long as this lives.
-pub struct TextLease {
+/// A model in use: it stays in memory for as long as this lives.
+pub struct InUse<M> {
     // Given back after the model itself is let go.
-    model: Arc<TextModel>,
+    model: Arc<M>,
     _lease: Lease<Loaded>,
 }
 
-impl Deref for TextLease {
-    type Target = TextModel;
+/// A model that writes, in use.
+pub type TextLease = InUse<TextModel>;
 
-    fn deref(&self) -> &TextModel {
-        &self.model
-    }
-}
+/// A model that speaks, in use.
+pub type VoiceLease = InUse<VoiceModel>;
 
-/// A model that speaks, in use: it stays in memory for as long as this lives.
-pub struct VoiceLease {
-    model: Arc<VoiceModel>,
-    _lease: Lease<Loaded>,
-}
+impl<M> Deref for InUse<M> {
+    type Target = M;
 
-impl Deref for VoiceLease {
-    type Target = VoiceModel;
-
-    fn deref(&self) -> &VoiceModel {
+    fn deref(&self) -> &M {
         &self.model
     }
 }
@@ -291,7 +283,7 @@ impl Fleet {
                 }
             })?;
         match lease.model() {
-            Some(Loaded::Text(model)) => Ok(TextLease { model: model.clone(), _lease: lease }),
+            Some(Loaded::Text(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
             _ => Err(no_model("the model does not write")),
         }
     }
@@ -303,7 +295,7 @@ impl Fleet {
     pub async fn lease_voice(&self, choice: Choice<'_>) -> Result<VoiceLease, ApiError> {
         let lease = self.shelf.lease(choice.index, choice.card.most()).await?;
         match lease.model() {
-            Some(Loaded::Voice(model)) => Ok(VoiceLease { model: model.clone(), _lease: lease }),
+            Some(Loaded::Voice(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
             _ => Err(no_model("the model does not speak")),
         }
     }

@@ -298,7 +298,7 @@ fn models_that_cannot_be_told_apart_are_usage_errors() {
     let (one, other) = (fixture::model("qwen2_tied"), fixture::model("qwen2_untied_sharded"));
     let copy = fixture::copy("qwen2_tied", home.path()).display().to_string();
     for (arguments, part) in [
-        (&[one.as_str(), one.as_str(), one.as_str()] as &[&str], "named twice"),
+        (&[one.as_str(), one.as_str()] as &[&str], "named twice"),
         (&[&one, &other, "--alias", "m"], "m=MODEL"),
         (&[&one, &other, "--alias", "m=qwen3"], "no model qwen3"),
         (&[&one, &other, "--alias", "qwen2_untied_sharded=qwen2_tied"], "taken"),

@@ -17,6 +17,18 @@ pub(super) const GROUP: usize = 32;
 /// Groups of a nested block.
 pub(super) const NESTED_GROUPS: usize = 8;
 
+/// The types that are multiplied here; others are left to candle.
+pub const TYPES: [GgmlDType; 8] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+];
+
 /// A block type by ggml's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::upper_case_acronyms, missing_docs, reason = "ggml's own names")]

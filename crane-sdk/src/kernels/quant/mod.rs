@@ -34,6 +34,7 @@ use super::shared::Shared;
 use super::threads::parallel_for;
 pub use activations::Activations;
 use activations::Numbers;
+pub use format::TYPES;
 use format::{GROUP, Kind, with_format};
 use panels::Work;
 pub use shards::{Helpers, Keeper, ShardedMatrix, sharded_matmul};
@@ -270,17 +271,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const TYPES: [GgmlDType; 8] = [
-        GgmlDType::Q4_0,
-        GgmlDType::Q4_1,
-        GgmlDType::Q5_0,
-        GgmlDType::Q5_1,
-        GgmlDType::Q8_0,
-        GgmlDType::Q4K,
-        GgmlDType::Q5K,
-        GgmlDType::Q6K,
-    ];
 
     fn numbers(len: usize, mut state: u32) -> Vec<f32> {
         (0..len)

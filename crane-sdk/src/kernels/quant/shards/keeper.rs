@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Activations, PackedMatrix, matmul};
-use super::{FORGET, MULTIPLY, PUT, ROOM, ROWS, TYPES, to_floats};
+use super::super::{Activations, PackedMatrix, TYPES, matmul};
+use super::{FORGET, MULTIPLY, PUT, ROOM, ROWS, to_floats};
 
 /// What a helper holds.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use candle_core::quantized::GgmlDType;
 
-use super::super::PackedMatrix;
-use super::{FORGET, Helpers, PUT, ROOM, ROWS, TYPES, to_floats};
+use super::super::{PackedMatrix, TYPES};
+use super::{FORGET, Helpers, PUT, ROOM, ROWS, to_floats};
 
 /// A quantised matrix `[rows, width]`, of which helpers may hold a part.
 pub struct ShardedMatrix {

@@ -13,8 +13,6 @@ mod tests;
 
 use std::fmt;
 
-use candle_core::quantized::GgmlDType;
-
 pub use keeper::Keeper;
 pub use matrix::ShardedMatrix;
 pub use product::sharded_matmul;
@@ -35,18 +33,6 @@ pub trait Helpers: fmt::Debug + Send + Sync {
     /// So many more of a matrix stay with the instance that runs the model, and smaller matrices stay there whole.
     fn latency(&self) -> usize;
 }
-
-/// The types that are packed, by their place in messages.
-const TYPES: [GgmlDType; 8] = [
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-];
 
 /// What begins a message.
 const ROOM: u32 = 0; // id, type, rows, width
