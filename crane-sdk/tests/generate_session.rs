@@ -12,8 +12,10 @@ use std::task::{Context, Poll, Waker};
 
 use crane_sdk::Error;
 use crane_sdk::generate::{
-    CancelToken, ContextPolicy, FinishReason, GenerationConfig, Piece, Session, Step, step_together,
+    CancelToken, ContextPolicy, FinishReason, GenerationConfig, Piece, PrefixCache, Session, Step,
+    step_together,
 };
+use crane_sdk::kernels::attention::BLOCK;
 use crane_sdk::sample::{Sampler, SamplingParams};
 use futures_core::Stream;
 use generate_support::history_model::HistoryModel;
@@ -200,34 +202,76 @@ fn the_common_beginning_is_not_evaluated_again() {
 }
 
 #[test]
-fn a_beginning_is_copied_from_another_session() {
+fn a_beginning_is_taken_from_another_session() {
     let model = HistoryModel::new(VOCABULARY);
     let config = sampled(5);
-    // More than a block, up to and beyond its end.
+    // More than a page.
     let prompt: Vec<u32> = (0..150).map(|id| id % 50).collect();
     let mut first = session(&model, 200);
+    let mut prefixes = PrefixCache::new(first.model().clone());
     complete(&mut first, &prompt, &config);
-    for tokens in [1, 63, 64, 65, 149] {
+    assert!(first.leave_prefix(&mut prefixes));
+    assert_eq!(prefixes.pages(), first.cached().div_ceil(BLOCK));
+    for tokens in [2, 64, 65, 66, 150] {
         let mut second = session(&model, 200);
         // What it held before is gone, also where it was longer.
         complete(&mut second, &[7; 160], &config);
-        assert!(second.copy_prefix(&first, tokens));
+        let other = [&prompt[..tokens], &[49; 9]].concat();
+        assert_eq!(second.take_prefix(&mut prefixes, &other), tokens);
         assert_eq!((second.tokens(), second.cached()), (&prompt[..tokens], tokens));
-        let generation = second.generate(&prompt, &config, &CancelToken::new()).unwrap();
+        let generation = second.generate(&other, &config, &CancelToken::new()).unwrap();
         let output = generation.complete().unwrap();
         assert_eq!(
             (output.stats.cached_tokens, output.ids),
-            (tokens, naive(&model, &prompt, &config))
+            (tokens, naive(&model, &other, &config))
         );
+        // Which has changed nothing for the one who evaluated it first.
+        let mut third = session(&model, 200);
+        assert_eq!(third.take_prefix(&mut prefixes, &prompt), 149);
+        assert_eq!(complete(&mut third, &prompt, &config), naive(&model, &prompt, &config));
     }
-    // Nothing is copied that is not there, does not fit, or is another model's; nor into a reply under way.
+    // Nothing is taken of another model, nor what does not fit, nor into a reply under way.
+    let other = HistoryModel::new(VOCABULARY);
+    assert_eq!(session(&other, 200).take_prefix(&mut prefixes, &prompt), 0);
+    assert!(!session(&other, 200).leave_prefix(&mut prefixes));
     let mut small = session(&model, 40);
-    assert!(!small.copy_prefix(&first, first.cached() + 1));
-    assert!(!small.copy_prefix(&first, 41));
-    assert!(!session(&HistoryModel::new(VOCABULARY), 200).copy_prefix(&first, 10));
+    assert_eq!(small.take_prefix(&mut prefixes, &prompt), 0);
     small.begin(&[1, 2, 3], &config, &CancelToken::new()).unwrap();
-    assert!(!small.copy_prefix(&first, 10));
+    assert_eq!(small.take_prefix(&mut prefixes, &prompt[..30]), 0);
     assert_eq!(small.tokens(), [1, 2, 3]);
+}
+
+#[test]
+fn pages_that_a_session_holds_outlive_the_cache_of_prefixes() {
+    let model = HistoryModel::new(VOCABULARY);
+    let config = sampled(3);
+    let prompts: Vec<Vec<u32>> = (0..4).map(|id| vec![id; 100]).collect();
+    let mut first = session(&model, 200);
+    let mut prefixes = PrefixCache::new(first.model().clone());
+    for prompt in &prompts {
+        complete(&mut first, prompt, &config);
+        assert!(first.leave_prefix(&mut prefixes));
+        first.release();
+        assert_eq!((first.cached(), first.own_pages()), (0, 0));
+    }
+    assert_eq!(prefixes.pages(), 8);
+    // The first prompt is used again, so the second is the oldest.
+    assert_eq!(first.take_prefix(&mut prefixes, &prompts[0]), 99);
+    prefixes.trim(6);
+    let longest = |prefixes: &PrefixCache| -> Vec<usize> {
+        prompts.iter().map(|prompt| prefixes.longest(prompt)).collect()
+    };
+    assert_eq!(longest(&prefixes), [100, 0, 100, 100]);
+    // What the session holds would free nothing.
+    prefixes.trim(0);
+    assert_eq!((longest(&prefixes), prefixes.pages()), (vec![100, 0, 0, 0], 2));
+    assert_eq!(first.own_pages(), 0);
+    assert_eq!(complete(&mut first, &prompts[0], &config), naive(&model, &prompts[0], &config));
+    // The second page was written to, and is now its own.
+    assert_eq!(first.own_pages(), 1);
+    first.release();
+    prefixes.trim(0);
+    assert_eq!(prefixes.pages(), 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::run::Run;
 use super::{CancelToken, FinishReason, GenerationConfig, Output, Piece, Step};
 use crate::models::{LogitsRows, Segment};
-use crate::nn::KvCache;
+use crate::nn::{KvCache, KvPage};
 use crate::text::Tokenizer;
 use crate::{Error, Result};
 
@@ -118,20 +118,26 @@ impl Sequence {
         }
     }
 
-    /// Copies the first `tokens` of another sequence of the same model into this one's cache, so that a
-    /// generation that begins with them need not evaluate them. Returns whether it did; nothing is changed
-    /// while a generation runs here, and if the other's cache holds fewer or lies on a GPU.
-    pub fn copy_prefix(&mut self, other: &Self, tokens: usize) -> bool {
-        if self.is_running() {
-            return false;
-        }
-        let Some(prefix) = other.tokens.get(..tokens) else { return false };
-        let copied = self.cache.copy_prefix(&other.cache, tokens);
-        if copied {
+    /// A page of its cache; see [`KvCache::page`].
+    pub fn page(&self, index: usize) -> Option<KvPage> {
+        self.cache.page(index)
+    }
+
+    /// Holds pages of these tokens in the place of what it held, so that a generation that begins with them need not
+    /// evaluate them. Returns whether it does; nothing is changed while a generation runs here, nor where
+    /// [`KvCache::hold_pages`] changes nothing.
+    pub fn hold_pages(&mut self, tokens: &[u32], pages: &[KvPage]) -> bool {
+        let held = !self.is_running() && self.cache.hold_pages(pages, tokens.len());
+        if held {
             self.tokens.clear();
-            self.tokens.extend_from_slice(prefix);
+            self.tokens.extend_from_slice(tokens);
         }
-        copied
+        held
+    }
+
+    /// How many pages of its cache are held by nobody else.
+    pub fn own_pages(&self) -> usize {
+        self.cache.own_pages()
     }
 
     /// Looks at the cancel token and the window before a step.
@@ -230,5 +236,11 @@ impl Sequence {
         self.run = None;
         self.tokens.clear();
         self.cache.truncate(0);
+    }
+
+    /// As [`Sequence::reset`], and gives the cache's memory back.
+    pub fn release(&mut self) {
+        self.reset();
+        self.cache.release();
     }
 }

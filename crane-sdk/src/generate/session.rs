@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use candle_core::{Storage, Tensor};
 
-use super::{CancelToken, Generation, GenerationConfig, Output, Prepared, Sequence, Step};
+use super::{
+    CancelToken, Generation, GenerationConfig, Output, PrefixCache, Prepared, Sequence, Step,
+};
+use crate::kernels::attention::BLOCK;
 use crate::models::{CausalLm, LogitsRows};
 use crate::text::Tokenizer;
 use crate::{Error, Result};
@@ -119,11 +122,44 @@ impl Session {
         self.sequence.set_prefill_chunk(tokens);
     }
 
-    /// Copies the first `tokens` of another session of the same model into this one's cache, so that a prompt
-    /// that begins with them need not evaluate them again. Returns whether it did: not while a generation
-    /// runs here, not if fewer are cached there, not on a GPU, and not between two models.
-    pub fn copy_prefix(&mut self, other: &Session, tokens: usize) -> bool {
-        Arc::ptr_eq(&self.model, &other.model) && self.sequence.copy_prefix(&other.sequence, tokens)
+    /// Takes from `prefixes` what is there of the prompt's beginning and longer than what this session has cached of
+    /// it, so that a reply to the prompt need not evaluate it again. Nothing is copied. Returns how many of the
+    /// prompt's tokens are then cached; nothing is changed while a reply is under way here.
+    pub fn take_prefix(&mut self, prefixes: &mut PrefixCache, prompt: &[u32]) -> usize {
+        // The last token is evaluated in any case.
+        let prompt = prompt.split_last().map_or(prompt, |(_, before)| before);
+        let cached = self.tokens().iter().take(self.cached());
+        let own = cached.zip(prompt).take_while(|(a, b)| a == b).count();
+        if self.is_running() || !prefixes.is_of(&self.model) || prefixes.longest(prompt) <= own {
+            return own;
+        }
+        let (tokens, pages) = prefixes.find(prompt);
+        match self.sequence.hold_pages(&prompt[..tokens], &pages) {
+            true => tokens,
+            false => own,
+        }
+    }
+
+    /// Leaves in `prefixes` what this session has cached, for others to take; while a reply is under way only whole
+    /// pages, which will not be written to. Returns whether all of that is there: not on a GPU, and not in the cache
+    /// of another model.
+    pub fn leave_prefix(&self, prefixes: &mut PrefixCache) -> bool {
+        if !prefixes.is_of(&self.model) {
+            return false;
+        }
+        let cached = self.cached().min(self.tokens().len());
+        let last = if self.is_running() { cached / BLOCK * BLOCK } else { cached };
+        prefixes.keep(&self.tokens()[..last], |index| self.sequence.page(index))
+    }
+
+    /// How many pages of its cache are held by nobody else.
+    pub fn own_pages(&self) -> usize {
+        self.sequence.own_pages()
+    }
+
+    /// As [`Session::reset`], and gives the cache's memory back.
+    pub fn release(&mut self) {
+        self.sequence.release();
     }
 
     /// Begins a reply to `prompt`; nothing is evaluated before the first step.

@@ -1,9 +1,11 @@
 //! The keys and values of one sequence: appended to by each forward pass, cut back on demand.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::views::with_slice;
-use crate::kernels::attention::{KvBlocks, KvType};
+use crate::kernels::attention::{BLOCK, Block, KvBlocks, KvType};
 use crate::{Error, Result};
 
 /// Tokens by which a cache on a GPU grows at least; memory follows use, not the context size.
@@ -35,6 +37,27 @@ pub struct LayerCache {
     pub keys: Tensor,
     /// Values.
     pub values: Tensor,
+}
+
+/// The keys and values of up to [`BLOCK`] neighbouring tokens in all layers, held by any number of caches.
+#[derive(Clone)]
+pub struct KvPage {
+    shape: (KvType, usize, usize),
+    blocks: Vec<Arc<Block>>,
+}
+
+impl std::fmt::Debug for KvPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, kv_heads, head_dim) = self.shape;
+        write!(f, "{kind} [{}, {kv_heads}, {BLOCK}, {head_dim}]", self.blocks.len())
+    }
+}
+
+impl KvPage {
+    /// Whether another cache or page holds the same memory.
+    pub fn is_shared(&self) -> bool {
+        self.blocks.first().is_some_and(|block| Arc::strong_count(block) > 1)
+    }
 }
 
 impl KvCache {
@@ -95,21 +118,58 @@ impl KvCache {
         self.len = self.len.min(len);
     }
 
-    /// Takes over the first `tokens` of another cache of the same model in the place of its own, so that
-    /// they need not be evaluated again. Returns whether it did: it does nothing if `other` holds fewer, if
-    /// they do not fit, or on a GPU, and is empty after it if the two are not of one model.
-    pub fn copy_prefix(&mut self, other: &Self, tokens: usize) -> bool {
-        let (Layers::Host(layers), Layers::Host(others)) = (&mut self.layers, &other.layers) else {
-            return false;
-        };
-        if tokens > other.len || tokens > self.capacity || layers.len() != others.len() {
+    /// The tokens from `index` · [`BLOCK`] on as a page that others can hold too; `None` where none of them is
+    /// cached, and on a GPU.
+    pub fn page(&self, index: usize) -> Option<KvPage> {
+        let Layers::Host(layers) = &self.layers else { return None };
+        if index * BLOCK >= self.len {
+            return None;
+        }
+        let shape = layers.first()?.shape();
+        let blocks = layers.iter().map(|layer| layer.blocks().get(index).cloned());
+        Some(KvPage { shape, blocks: blocks.collect::<Option<_>>()? })
+    }
+
+    /// Holds `tokens` tokens of others' pages, in order, in the place of its own. Nothing is copied before one of
+    /// them is written to. Returns whether it does: not if the pages hold fewer tokens, are another model's, or do
+    /// not fit, and not on a GPU; the cache is then as it was.
+    pub fn hold_pages(&mut self, pages: &[KvPage], tokens: usize) -> bool {
+        let Layers::Host(layers) = &mut self.layers else { return false };
+        let Some(shape) = layers.first().map(KvBlocks::shape) else { return false };
+        let alike = |page: &KvPage| page.shape == shape && page.blocks.len() == layers.len();
+        let needed = tokens.div_ceil(BLOCK);
+        if tokens > self.capacity || pages.len() < needed || !pages.iter().all(alike) {
             return false;
         }
-        // Caches of one model differ in nothing that a layer could refuse; if they do, nothing counts.
+        let pages = pages.get(..needed).unwrap_or_default();
+        for (index, layer) in layers.iter_mut().enumerate() {
+            layer.hold(pages.iter().filter_map(|page| page.blocks.get(index).cloned()).collect());
+        }
+        self.len = tokens;
+        true
+    }
+
+    /// How many pages are held by nobody else.
+    pub fn own_pages(&self) -> usize {
+        match &self.layers {
+            Layers::Host(layers) => {
+                let blocks = layers.first().map_or([].as_slice(), KvBlocks::blocks);
+                blocks.iter().filter(|block| Arc::strong_count(block) == 1).count()
+            }
+            Layers::Device { allocated, .. } => allocated.div_ceil(BLOCK),
+        }
+    }
+
+    /// Forgets all tokens and gives the memory back.
+    pub fn release(&mut self) {
         self.len = 0;
-        let copied = layers.iter_mut().zip(others).all(|(to, from)| to.copy_prefix(from, tokens));
-        self.len = if copied { tokens } else { 0 };
-        copied
+        match &mut self.layers {
+            Layers::Host(layers) => layers.iter_mut().for_each(|layer| layer.hold(Vec::new())),
+            Layers::Device { layers, allocated, .. } => {
+                layers.fill(None);
+                *allocated = 0;
+            }
+        }
     }
 
     /// The keys and values held for a layer, f32 `[kv_heads, len, head_dim]` each; `None` before use.

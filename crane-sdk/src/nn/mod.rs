@@ -15,7 +15,7 @@ mod views;
 pub use attention::Attention;
 pub use decoder::Decoder;
 pub use embedding::Embedding;
-pub use kv_cache::{KvCache, LayerCache};
+pub use kv_cache::{KvCache, KvPage, LayerCache};
 pub use linear::{Linear, Matrix};
 pub use mlp::Mlp;
 pub use norm::RmsNorm;

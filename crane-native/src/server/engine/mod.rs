@@ -1,8 +1,8 @@
 //! Continuous batching: one thread owns the sessions, and replies join and leave between its steps.
 //!
 //! A step is one pass over the weights: a token for every reply that is being written and a chunk of one prompt
-//! that is being read, so that a long prompt delays the others by a chunk, not by its whole length. A reply goes to
-//! the idle session that holds most of its prompt, or the common beginning is copied from one that does. What a
+//! that is being read, so that a long prompt delays the others by a chunk, not by its whole length. What one reply has
+//! evaluated, later ones that begin alike find: pages of keys and values are held by any number of sessions. What a
 //! reply says does not depend on which others are under way: on a CPU every token's numbers are the same to the last
 //! bit however many are computed beside it.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crane_sdk::generate::{CancelToken, GenerationConfig, Output, Piece, Session};
+use crane_sdk::generate::{CancelToken, GenerationConfig, Output, Piece, PrefixCache, Session};
 use crane_sdk::models::CausalLm;
 use crane_sdk::text::Tokenizer;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -79,7 +79,7 @@ impl Engine {
         let sessions: crane_sdk::Result<Vec<Session>> = (0..limits.parallel)
             .map(|_| Session::new(model.clone(), tokenizer.clone(), limits.context))
             .collect();
-        let slots = Slots::new(sessions?, metrics.clone());
+        let slots = Slots::new(sessions?, PrefixCache::new(model.clone()), metrics.clone());
         let shared = Arc::new(Shared::new(limits.queue));
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn({
             let shared = shared.clone();
@@ -103,7 +103,7 @@ impl Engine {
         (state.running, state.waiting.len())
     }
 
-    /// Tokens whose keys and values are in memory, in all slots.
+    /// Tokens whose keys and values there is memory for, of replies under way and of earlier ones.
     pub fn held_tokens(&self) -> usize {
         self.shared.lock().held_tokens
     }

@@ -1,8 +1,8 @@
-//! The sessions: which one a reply goes to, what it finds cached there, and who takes part in the next step.
+//! The sessions: which one a reply goes to, what is cached of its prompt, and who takes part in the next step.
 
 use std::time::Instant;
 
-use crane_sdk::generate::{Output, Session, Step, step_together};
+use crane_sdk::generate::{Output, PrefixCache, Session, Step, step_together};
 use crane_sdk::kernels::attention::BLOCK;
 
 use super::Event;
@@ -22,6 +22,10 @@ const TURN_OF_THE_OLDEST: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
+    /// What was evaluated, by these sessions or by earlier replies.
+    prefixes: PrefixCache,
+    /// How many pages the sessions and the prefixes may hold together.
+    pages: usize,
     metrics: ModelMetrics,
     /// Counts replies: tells which of two came first.
     count: u64,
@@ -56,6 +60,12 @@ impl Slot {
         self.session.tokens().len().saturating_sub(self.session.cached())
     }
 
+    /// How many pages a step of so many tokens may take at most: of one that it shares a slot gets its own.
+    fn next_pages(&self, chunk: usize) -> usize {
+        let cached = self.session.cached();
+        (cached + chunk.min(self.remaining())).div_ceil(BLOCK) - cached / BLOCK
+    }
+
     fn is_for(&self, client: &str) -> bool {
         self.job.as_ref().is_some_and(|running| &*running.job.client == client)
     }
@@ -68,9 +78,14 @@ fn common(prompt: &[u32], tokens: &[u32]) -> usize {
 }
 
 impl Slots {
-    pub(super) fn new(sessions: Vec<Session>, metrics: ModelMetrics) -> Self {
+    pub(super) fn new(
+        sessions: Vec<Session>,
+        prefixes: PrefixCache,
+        metrics: ModelMetrics,
+    ) -> Self {
+        let pages = sessions.iter().map(|session| session.context().div_ceil(BLOCK)).sum();
         let slots = sessions.into_iter().map(|session| Slot { session, job: None, used: 0 });
-        Self { slots: slots.collect(), metrics, count: 0, chunks: 0 }
+        Self { slots: slots.collect(), prefixes, pages, metrics, count: 0, chunks: 0 }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -78,7 +93,12 @@ impl Slots {
     }
 
     pub(super) fn held_tokens(&self) -> usize {
-        self.slots.iter().map(|slot| slot.session.cached().next_multiple_of(BLOCK)).sum()
+        (self.own_pages() + self.prefixes.pages()) * BLOCK
+    }
+
+    /// Pages that one session alone holds.
+    fn own_pages(&self) -> usize {
+        self.slots.iter().map(|slot| slot.session.own_pages()).sum()
     }
 
     pub(super) fn running_of(&self, client: &str) -> usize {
@@ -89,13 +109,16 @@ impl Slots {
         self.slots.iter().any(|slot| slot.job.is_none())
     }
 
-    /// Whether a job should begin now: not while another evaluates the beginning of the same prompt, which can
-    /// then be copied.
+    /// Whether a job should begin now: not while another evaluates the beginning of the same prompt, which it can
+    /// then have too.
     pub(super) fn is_ready(&self, job: &Job) -> bool {
-        let cached = self.slots.iter().map(|slot| common(&job.prompt, slot.cached())).max();
+        if !self.prefixes.can_hold() {
+            return true;
+        }
+        let cached = self.prefixes.longest(&job.prompt);
         let running = self.slots.iter().filter(|slot| slot.job.is_some());
         let coming = running.map(|slot| common(&job.prompt, slot.session.tokens())).max();
-        coming.unwrap_or(0) < cached.unwrap_or(0) + BLOCK
+        coming.unwrap_or(0) < cached + BLOCK
     }
 
     /// Begins a reply in an idle session.
@@ -104,9 +127,9 @@ impl Slots {
             job.send(Event::Failed(ApiError::internal("no slot is free")));
             return;
         };
-        self.copy_prefix(index, &job.prompt);
         self.count += 1;
         let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.session.take_prefix(&mut self.prefixes, &job.prompt);
         slot.used = self.count;
         match slot.session.begin(&job.prompt, &job.config, &job.cancel) {
             Ok(()) => {
@@ -117,6 +140,7 @@ impl Slots {
             Err(error) => {
                 self.metrics.give_up("error");
                 job.send(Event::Failed(error.into()));
+                slot.leave(&mut self.prefixes);
             }
         }
     }
@@ -133,20 +157,6 @@ impl Slots {
             .map(|(index, _)| index)
     }
 
-    /// Copies the prompt's beginning from the session that holds most of it, if that saves a block or more.
-    fn copy_prefix(&mut self, to: usize, prompt: &[u32]) {
-        let held = |slot: &Slot| common(prompt, slot.cached());
-        let own = self.slots.get(to).map_or(0, held);
-        let best = self.slots.iter().enumerate().max_by_key(|(_, slot)| held(slot));
-        let Some((from, tokens)) = best.map(|(from, slot)| (from, held(slot))) else { return };
-        if tokens < own + BLOCK {
-            return;
-        }
-        if let Ok([to, from]) = self.slots.get_disjoint_mut([to, from]) {
-            to.session.copy_prefix(&from.session, tokens);
-        }
-    }
-
     /// Frees the sessions of replies that nobody waits for.
     pub(super) fn release_cancelled(&mut self) {
         for slot in &mut self.slots {
@@ -156,6 +166,7 @@ impl Slots {
                     None => self.metrics.give_up("cancelled"),
                 }
                 slot.job = None;
+                slot.leave(&mut self.prefixes);
             }
         }
     }
@@ -164,6 +175,7 @@ impl Slots {
     pub(super) fn fail_all(&mut self, error: &ApiError) {
         for slot in &mut self.slots {
             slot.fail(error.clone(), &self.metrics);
+            slot.leave(&mut self.prefixes);
         }
     }
 
@@ -177,10 +189,13 @@ impl Slots {
             .zip(&self.slots)
             .map(|(index, slot)| writes(slot) || prefill == Some(index))
             .collect();
+        let chunk = if others { CHUNK_AMONG_OTHERS } else { CHUNK_ALONE };
+        let parts = self.slots.iter().zip(&taking_part).filter(|(_, part)| **part);
+        let needed: usize = parts.map(|(slot, _)| slot.next_pages(chunk)).sum();
+        self.prefixes.trim(self.pages.saturating_sub(self.own_pages() + needed));
         let mut sessions = Vec::new();
         for ((index, slot), takes_part) in self.slots.iter_mut().enumerate().zip(&taking_part) {
             if prefill == Some(index) {
-                let chunk = if others { CHUNK_AMONG_OTHERS } else { CHUNK_ALONE };
                 slot.session.set_prefill_chunk(chunk);
             }
             if *takes_part {
@@ -189,10 +204,10 @@ impl Slots {
         }
         let steps = step_together(&mut sessions);
         drop(sessions);
-        let slots = self.slots.iter_mut().zip(taking_part).filter(|(_, part)| *part);
+        let slots = self.slots.iter_mut().zip(&taking_part).filter(|(_, part)| **part);
         let slots = slots.map(|(slot, _)| slot);
         let metrics = &self.metrics;
-        match steps {
+        let took = match steps {
             Ok(steps) => {
                 slots.zip(steps).filter_map(|(slot, step)| slot.tell(step, metrics)).collect()
             }
@@ -201,7 +216,16 @@ impl Slots {
                 let error = ApiError::from(error);
                 slots.filter_map(|slot| slot.fail(error.clone(), metrics)).collect()
             }
+        };
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            // What was read of a prompt is there for others at once; what was written, once it is whole.
+            if slot.job.is_some() && prefill == Some(index) {
+                slot.session.leave_prefix(&mut self.prefixes);
+            } else if slot.job.is_none() && taking_part.get(index) == Some(&true) {
+                slot.leave(&mut self.prefixes);
+            }
         }
+        took
     }
 
     /// The prompt of which a chunk is evaluated next: the one with the least to go, and now and then the oldest.
@@ -218,6 +242,13 @@ impl Slots {
 }
 
 impl Slot {
+    /// After a reply: leaves what it evaluated for others. On a GPU the session itself keeps it.
+    fn leave(&mut self, prefixes: &mut PrefixCache) {
+        if self.session.leave_prefix(prefixes) {
+            self.session.release();
+        }
+    }
+
     /// Sends on what a step gave; the time of the reply if it has ended.
     fn tell(&mut self, step: crane_sdk::Result<Step>, metrics: &ModelMetrics) -> Option<f64> {
         match step {

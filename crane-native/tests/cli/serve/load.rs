@@ -50,7 +50,7 @@ fn a_beginning_that_was_read_is_not_read_again() {
     assert_eq!(cached(&ask("Who are you?", 1)), prompt - 1);
     let other = ask("What is it?", 1);
     assert!(cached(&other) + 60 > prompt && cached(&other) < prompt, "{other}");
-    // Into slots that were never used it is copied, while the one that has it is busy.
+    // Slots that were never used share it, while the one that has it is busy.
     let mut busy = server.lines(
         CHAT,
         &json!({
@@ -65,6 +65,42 @@ fn a_beginning_that_was_read_is_not_read_again() {
             .as_u64()
             < Some(prompt)
     );
+}
+
+#[test]
+fn a_beginning_outlives_the_replies_that_came_between() {
+    // One slot, with room for all three prompts.
+    let server = Server::fixture(&["--ctx", "1024", "--parallel", "1"]);
+    let ask = |name: &str| {
+        let system = format!("You are {name}. ").repeat(12);
+        let messages =
+            json!([{ "role": "system", "content": system }, { "role": "user", "content": "Go" }]);
+        let body = json!({ "messages": messages, "max_tokens": 4, "ignore_eos": true });
+        let answer = server.post(CHAT, &body).ok();
+        let count = |usage: &Value| usage.as_u64().unwrap();
+        let usage = &answer["usage"];
+        let cached = count(&usage["prompt_tokens_details"]["cached_tokens"]);
+        (answer["choices"][0]["message"]["content"].clone(), count(&usage["prompt_tokens"]), cached)
+    };
+    let names = ["careful", "brief", "honest"];
+    let first: Vec<_> = names.iter().map(|name| ask(name)).collect();
+    assert!(first.iter().all(|(_, prompt, cached)| *cached < 20 && *prompt > 100), "{first:?}");
+    for (name, (text, prompt, _)) in names.iter().zip(&first) {
+        assert_eq!(ask(name), (text.clone(), *prompt, prompt - 1));
+    }
+}
+
+#[test]
+fn old_beginnings_make_room_for_new_ones() {
+    let server = Server::fixture(&["--ctx", "256", "--parallel", "2"]);
+    let ask = |token: u32| {
+        let body = json!({ "prompt": vec![token; 200], "max_tokens": 1, "ignore_eos": true });
+        let answer = server.post(TEXT, &body).ok();
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    };
+    // Two prompts of four pages fill the eight that the slots may take.
+    assert_eq!([ask(30), ask(40), ask(50), ask(60), ask(60)], [0, 0, 0, 0, 199]);
+    assert_eq!(ask(30), 0);
 }
 
 #[test]

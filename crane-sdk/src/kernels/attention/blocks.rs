@@ -3,7 +3,10 @@
 //! A block holds 64 tokens of every key/value head. A head's part is: keys, number d of all tokens side by
 //! side, `[head_dim, 64]`, so that 64 scores are computed without a sum across lanes; scales of the keys
 //! `[head_dim / 32, 64]`; values `[64, head_dim]`, padded to whole vectors; their scales
-//! `[head_dim / 32, 64]`. A cache grows by whole blocks and never moves what it holds.
+//! `[head_dim / 32, 64]`. A cache grows by whole blocks and never moves what it holds. Caches share the blocks of a
+//! beginning that they have in common; who writes to a block that others hold writes to a copy.
+
+use std::sync::Arc;
 
 use super::super::rows::{RotaryTable, rotate};
 use super::super::threads::parallel_with;
@@ -16,6 +19,16 @@ pub const BLOCK: usize = 64;
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 struct Line([u8; 64]);
+
+/// The keys and values of [`BLOCK`] tokens in one layer.
+#[derive(Clone)]
+pub(crate) struct Block(Box<[Line]>);
+
+impl Block {
+    fn empty(lines: usize) -> Arc<Self> {
+        Arc::new(Self(vec![Line([0; 64]); lines].into_boxed_slice()))
+    }
+}
 
 /// Where the parts of a head lie in a block, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +74,7 @@ pub struct KvBlocks {
     kv_heads: usize,
     head_dim: usize,
     layout: Layout,
-    blocks: Vec<Box<[Line]>>,
+    blocks: Vec<Arc<Block>>,
 }
 
 impl std::fmt::Debug for KvBlocks {
@@ -85,29 +98,50 @@ impl KvBlocks {
 
     /// Bytes that the blocks take.
     pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(|block| size_of_val::<[Line]>(block)).sum()
+        self.blocks.iter().map(|block| size_of_val::<[Line]>(&block.0)).sum()
     }
 
     /// Makes room for `tokens` in all.
     pub fn reserve(&mut self, tokens: usize) {
-        let lines = (self.kv_heads * self.layout.head).div_ceil(size_of::<Line>());
         while self.room() < tokens {
-            self.blocks.push(vec![Line([0; 64]); lines].into_boxed_slice());
+            self.blocks.push(Block::empty(self.lines()));
         }
     }
 
-    /// Takes over the keys and values of `other`'s first `tokens` in the place of its own. Returns whether the
-    /// two are of one shape and `other` has room for so many.
-    pub fn copy_prefix(&mut self, other: &Self, tokens: usize) -> bool {
-        let same = self.kind == other.kind && self.has_heads(other.kv_heads, other.head_dim);
-        if !same || tokens > other.room() {
-            return false;
-        }
-        self.reserve(tokens);
-        for (to, from) in self.blocks.iter_mut().zip(&other.blocks).take(tokens.div_ceil(BLOCK)) {
-            to.copy_from_slice(from);
-        }
-        true
+    /// Cache lines of a block.
+    fn lines(&self) -> usize {
+        (self.kv_heads * self.layout.head).div_ceil(size_of::<Line>())
+    }
+
+    /// The blocks, each to be held by others as well.
+    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
+        &self.blocks
+    }
+
+    /// Holds others' blocks, of the same shape, in the place of its own; none gives all memory back.
+    pub(crate) fn hold(&mut self, blocks: Vec<Arc<Block>>) {
+        self.blocks = blocks;
+    }
+
+    /// Makes blocks writable, from `first` on; the first one keeps its tokens before `slot`. Those that others hold
+    /// become the cache's own.
+    fn own(&mut self, first: usize, count: usize, slot: usize) -> Vec<Start> {
+        let lines = self.lines();
+        let blocks = self.blocks.iter_mut().skip(first).take(count).enumerate();
+        blocks
+            .map(|(index, block)| {
+                // What is written over as a whole need not be copied first.
+                if (index > 0 || slot == 0) && Arc::get_mut(block).is_none() {
+                    *block = Block::empty(lines);
+                }
+                Start(Arc::make_mut(block).0.as_mut_ptr().cast())
+            })
+            .collect()
+    }
+
+    /// What decides how a block is laid out.
+    pub(crate) fn shape(&self) -> (KvType, usize, usize) {
+        (self.kind, self.kv_heads, self.head_dim)
     }
 
     pub(super) fn has_heads(&self, kv_heads: usize, head_dim: usize) -> bool {
@@ -126,7 +160,7 @@ impl KvBlocks {
     pub(super) fn heads(&self, head: usize) -> HeadStarts<'_> {
         let at = head * self.layout.head;
         // The offset lies within the block: `reserve` gave it room for every head.
-        let starts = self.blocks.iter().map(|block| block.as_ptr().cast::<u8>().wrapping_add(at));
+        let starts = self.blocks.iter().map(|block| block.0.as_ptr().cast::<u8>().wrapping_add(at));
         HeadStarts { starts: starts.collect(), blocks: std::marker::PhantomData }
     }
 
@@ -150,12 +184,7 @@ impl KvBlocks {
         let (head_dim, layout, kind) = (self.head_dim, self.layout, self.kind);
         let first_block = at / BLOCK;
         let blocks = (at + tokens - 1) / BLOCK - first_block + 1;
-        let starts: Vec<Start> = self
-            .blocks
-            .iter_mut()
-            .skip(first_block)
-            .map(|block| Start(block.as_mut_ptr().cast()))
-            .collect();
+        let starts = self.own(first_block, blocks, at % BLOCK);
         let cost = 8 * head_dim * BLOCK.min(tokens);
         parallel_with(blocks * self.kv_heads, cost, head_dim, |parts, rotated| {
             for part in parts {

@@ -8,6 +8,7 @@ mod tile;
 use super::rows::{RotaryTable, rotate};
 use super::shared::Shared;
 use super::threads::{parallel_with, thread_count};
+pub(crate) use blocks::Block;
 use blocks::HeadStarts;
 pub use blocks::{BLOCK, KvBlocks};
 use sets::Set;
