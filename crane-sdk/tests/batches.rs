@@ -8,10 +8,10 @@ use crane_sdk::Error;
 use crane_sdk::models::{CausalLm, LoadOptions, LogitsRows, Segment, load_decoder};
 use crane_sdk::nn::{Decoder, KvCache};
 use crane_sdk::weights::Quantization;
-use support::{files, source};
+use support::{device, files, options, source};
 
 fn model() -> Decoder {
-    load_decoder(&source(files("llama32")), &LoadOptions::default()).unwrap().0
+    load_decoder(&source(files("llama32")), &options()).unwrap().0
 }
 
 fn step(model: &Decoder, tokens: &[u32], cache: &mut KvCache) -> Vec<f32> {
@@ -61,8 +61,31 @@ fn a_cache_grows_and_is_cut_without_a_trace() {
 }
 
 #[test]
+fn a_reply_far_into_the_context_equals_one_pass() {
+    let model = model();
+    let tokens: Vec<u32> = (0..640).map(|i| (i * 29 % 400) as u32).collect();
+    let expected = step(&model, &tokens, &mut model.new_cache(700).unwrap());
+    // Beside a short one, as replies of a server are.
+    let (mut long, mut short) = (model.new_cache(700).unwrap(), model.new_cache(64).unwrap());
+    let alone = step(&model, &tokens[..40], &mut model.new_cache(64).unwrap());
+    step(&model, &tokens[..600], &mut long);
+    let mut last = Vec::new();
+    for i in 600..640 {
+        let ids = [(&tokens[i..=i], &mut long), (&tokens[i - 600..=i - 600], &mut short)];
+        let mut batch =
+            ids.map(|(tokens, cache)| Segment { tokens, cache, logits: LogitsRows::Last });
+        last = model.forward(&mut batch).unwrap().to_vec2().unwrap();
+    }
+    assert!(close(&last[0], &expected) && close(&last[1], &alone));
+}
+
+#[test]
 fn a_quantised_model_gives_the_same_bits_in_any_chunks() {
-    let options = LoadOptions { quantize: Some(Quantization::Q8_0), ..LoadOptions::default() };
+    if !device().is_cpu() {
+        println!("skipped: this is promised for the CPU");
+        return;
+    }
+    let options = LoadOptions { quantize: Some(Quantization::Q8_0), ..options() };
     let (model, _) = load_decoder(&source(files("qwen2_tied")), &options).unwrap();
     let tokens: Vec<u32> = (0..90).map(|i| (i * 37 % 400) as u32).collect();
     let whole = step(&model, &tokens, &mut model.new_cache(100).unwrap());
@@ -98,7 +121,7 @@ fn a_long_prompt_with_a_window_equals_token_by_token() {
         .replace("\"sliding_window\": 32768", "\"sliding_window\": 9")
         .replace("\"max_window_layers\": 21", "\"max_window_layers\": 1");
     files.insert("config.json".into(), config.into_bytes());
-    let (model, _) = load_decoder(&source(files), &LoadOptions::default()).unwrap();
+    let (model, _) = load_decoder(&source(files), &options()).unwrap();
     assert_eq!(model.spec().windows, [None, Some(9), Some(9)]);
     let tokens: Vec<u32> = (0..300).map(|i| (i * 31 % 440) as u32).collect();
     let expected = step(&model, &tokens, &mut model.new_cache(300).unwrap());

@@ -9,7 +9,7 @@ use crane_sdk::models::{LoadOptions, LogitsRows, Segment, load};
 use crane_sdk::source::{MemorySource, Source};
 use crane_sdk::weights::Quantization;
 use crane_sdk::{Error, ErrorKind};
-use support::{GgufWriter, as_gguf, files, source};
+use support::{GgufWriter, as_gguf, files, options, source};
 
 const PROMPT: [u32; 12] = [39, 307, 275, 11, 344, 396, 0, 220, 377, 340, 297, 263];
 
@@ -54,7 +54,7 @@ fn gguf_equals_safetensors() {
                 .collect();
             writer = writer.tensor("rope_freqs.weight", &[8], 0, factors);
         }
-        let options = LoadOptions::default();
+        let options = options();
         let expected = logits(&source(files(fixture)), &options).unwrap();
         let found = logits(&gguf(writer.finish()), &options).unwrap();
         assert!(furthest(&found, &expected) < 1e-4, "{fixture}: {}", furthest(&found, &expected));
@@ -63,13 +63,13 @@ fn gguf_equals_safetensors() {
 
 #[test]
 fn quantised_while_loading() {
-    let exact = logits(&source(files("qwen2_tied")), &LoadOptions::default()).unwrap();
+    let exact = logits(&source(files("qwen2_tied")), &options()).unwrap();
     // Rows of 64 are not whole blocks of 256, so the k types fall back as their documentation says.
     for (quant, within) in
         [("q8_0", 0.3), ("q6_k", 0.3), ("q5_k", 1.5), ("q4_k", 2.5), ("q4_0", 4.0)]
     {
         let quantize: Quantization = quant.parse().unwrap();
-        let options = LoadOptions { quantize: Some(quantize), ..LoadOptions::default() };
+        let options = LoadOptions { quantize: Some(quantize), ..options() };
         let found = logits(&source(files("qwen2_tied")), &options).unwrap();
         let off = furthest(&found, &exact);
         assert!(off > 0.0 && off < within, "{quant}: {off}");
@@ -78,9 +78,9 @@ fn quantised_while_loading() {
 
 #[test]
 fn dense_types_differ_by_their_rounding() {
-    let exact = logits(&source(files("qwen2_tied")), &LoadOptions::default()).unwrap();
+    let exact = logits(&source(files("qwen2_tied")), &options()).unwrap();
     for (dtype, within) in [(DType::F16, 0.05), (DType::BF16, 0.3)] {
-        let options = LoadOptions { dtype: Some(dtype), ..LoadOptions::default() };
+        let options = LoadOptions { dtype: Some(dtype), ..options() };
         let off = furthest(&logits(&source(files("qwen2_tied")), &options).unwrap(), &exact);
         assert!(off > 0.0 && off < within, "{dtype:?}: {off}");
     }
@@ -88,18 +88,15 @@ fn dense_types_differ_by_their_rounding() {
 
 #[test]
 fn contradicting_options_are_refused() {
-    let both = LoadOptions {
-        dtype: Some(DType::F16),
-        quantize: Some(Quantization::Q8_0),
-        ..LoadOptions::default()
-    };
+    let both =
+        LoadOptions { dtype: Some(DType::F16), quantize: Some(Quantization::Q8_0), ..options() };
     let error = logits(&source(files("qwen2_tied")), &both).unwrap_err();
     assert!(matches!(&error, Error::InvalidArgument { name, .. } if name == "dtype"), "{error}");
 }
 
 /// Asserts a model error whose text holds `part`.
 fn refused(source: &dyn Source, part: &str) {
-    let error = logits(source, &LoadOptions::default()).unwrap_err();
+    let error = logits(source, &options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Model, "{error}");
     assert!(error.to_string().contains(part), "{error:?} does not say {part:?}");
 }
@@ -164,7 +161,7 @@ fn damaged_gguf_is_refused() {
     for at in (0..2000).step_by(7) {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x55;
-        let _ = logits(&gguf(flipped), &LoadOptions::default());
+        let _ = logits(&gguf(flipped), &options());
     }
     refused(
         &gguf(GgufWriter::default().string("general.architecture", "wonder").finish()),

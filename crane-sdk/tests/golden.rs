@@ -2,28 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+mod support;
 
-use crane_sdk::golden::compare;
-use crane_sdk::source::MemorySource;
-
-fn fixture(name: &str) -> MemorySource {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    let mut source = MemorySource::new(name);
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let file = path.file_name().unwrap().to_str().unwrap().to_owned();
-        source = source.with(file, std::fs::read(&path).unwrap());
-    }
-    source
-}
+use crane_sdk::golden::compare_on;
+use support::{device, files, source};
 
 fn check(name: &str) {
     check_least(name, 21);
 }
 
 fn check_least(name: &str, least: usize) {
-    let checks = compare(&fixture(name)).unwrap();
+    let checks = compare_on(&source(files(name)), &device()).unwrap();
     assert!(checks.len() >= least, "{name}: only {} comparisons ran", checks.len());
     let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
     assert!(failed.is_empty(), "{name}: {failed:#?}");

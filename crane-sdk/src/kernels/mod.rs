@@ -6,6 +6,8 @@
 
 pub mod attention;
 pub mod bytes;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub mod dense;
 pub mod isa;
 mod number;

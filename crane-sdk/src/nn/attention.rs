@@ -3,11 +3,14 @@
 use candle_core::Tensor;
 
 use super::kv_cache::no_room;
+use super::masks::{Masks, Sight};
 use super::rope::{Angles, to_heads};
 use super::views::with_slice;
 use super::{KvCache, LayerCache, Linear, RmsNorm};
 use crate::Result;
 use crate::kernels::attention::{Heads, Job, attend};
+#[cfg(feature = "cuda")]
+use crate::kernels::cuda;
 
 /// Queries that share one product of scores on a GPU.
 const TILE: usize = 128;
@@ -44,6 +47,15 @@ pub struct Run<'a> {
     pub len: usize,
     /// The sequence's cache.
     pub cache: &'a mut KvCache,
+    /// What its queries see, the same in all layers of a pass: a GPU's only.
+    masks: Masks,
+}
+
+impl<'a> Run<'a> {
+    /// Rows `start .. start + len`, of the sequence whose cache this is.
+    pub fn new(start: usize, len: usize, cache: &'a mut KvCache) -> Self {
+        Self { start, len, cache, masks: Masks::default() }
+    }
 }
 
 impl Attention {
@@ -113,6 +125,13 @@ impl Attention {
         angles: &Angles,
         runs: &mut [Run<'_>],
     ) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda()
+            && self.head_dim <= cuda::WIDEST_HEAD
+            && runs.iter().all(|run| run.len == 1)
+        {
+            return self.decode_on_cuda(layer, [q, k, v], angles, runs);
+        }
         let mut outputs = Vec::with_capacity(runs.len());
         for run in runs {
             let angles = angles.on_device(run.start, run.len)?;
@@ -125,7 +144,10 @@ impl Attention {
             let buffers = run.cache.buffers(layer).ok_or_else(|| no_room(layer))?;
             let mut tiles = Vec::new();
             for first in (0..run.len).step_by(TILE) {
-                tiles.push(self.tile(&q, buffers, run.cache.len(), first)?); // [heads, tile, head_dim]
+                let rows = TILE.min(run.len - first);
+                let sight = Sight { first: run.cache.len() + first, rows, window: self.window };
+                let q = q.narrow(1, first, rows)?.contiguous()?; // [heads, tile, head_dim]
+                tiles.push(self.tile(&q, buffers, sight, &mut run.masks)?);
             }
             let y = match tiles.as_slice() {
                 [one] => one.clone(),
@@ -139,38 +161,47 @@ impl Attention {
         })
     }
 
-    /// Queries `first .. first + TILE` of those behind `before` tokens, as two matrix products with a softmax
-    /// between.
+    /// One token of each sequence, in one launch.
+    #[cfg(feature = "cuda")]
+    fn decode_on_cuda(
+        &self,
+        layer: usize,
+        qkv: [&Tensor; 3],
+        angles: &Angles,
+        runs: &[Run<'_>],
+    ) -> Result<Tensor> {
+        let jobs = runs.iter().map(|run| {
+            let LayerCache { keys, values } =
+                run.cache.buffers(layer).ok_or_else(|| no_room(layer))?;
+            Ok(cuda::Job { row: run.start, position: run.cache.len(), keys, values })
+        });
+        let jobs: Vec<_> = jobs.collect::<Result<_>>()?;
+        let Self { heads, kv_heads, head_dim, window, .. } = *self;
+        let shape = cuda::Heads { heads, kv_heads, head_dim, window };
+        let (cos, sin) = angles.on_device(0, runs.len())?.ok_or_else(|| no_room(layer))?;
+        Ok(cuda::decode_attention(qkv, (&cos, &sin), &jobs, shape)?)
+    }
+
+    /// The queries of one tile, `[heads, tile, head_dim]`, as two matrix products with a softmax between.
     fn tile(
         &self,
         q: &Tensor,
         buffers: &LayerCache,
-        before: usize,
-        first: usize,
+        sight: Sight,
+        masks: &mut Masks,
     ) -> Result<Tensor> {
-        let rows = TILE.min(q.dim(1)? - first);
-        let sees = |query: usize| {
-            let end = before + query + 1;
-            end.saturating_sub(self.window.unwrap_or(end))..end
-        };
-        let seen = sees(first).start..sees(first + rows - 1).end;
-        let group = self.heads / self.kv_heads;
-
-        let q = q.narrow(1, first, rows)?.contiguous()?; // [heads, rows, head_dim]
+        let (rows, group) = (sight.rows, self.heads / self.kv_heads);
+        let seen = sight.seen();
         let q = q.reshape((self.kv_heads, group * rows, self.head_dim))?;
         let k = buffers.keys.narrow(1, seen.start, seen.len())?; // [kv_heads, seen, head_dim]
         let v = buffers.values.narrow(1, seen.start, seen.len())?;
         let scores = q.matmul(&k.t()?)?; // [kv_heads, group · rows, seen]
-        // 0 where a query sees a token, −∞ where it does not.
-        let mut mask = vec![f32::NEG_INFINITY; rows * seen.len()];
-        for (query, row) in mask.chunks_mut(seen.len().max(1)).enumerate() {
-            let visible = sees(first + query);
-            row[visible.start - seen.start..visible.end - seen.start].fill(0.0);
+        let scores = (scores / (self.head_dim as f64).sqrt())?;
+        let mut scores = scores.reshape((self.heads, rows, seen.len()))?;
+        if let Some(mask) = masks.of(sight, q.device())? {
+            scores = scores.broadcast_add(&mask)?;
         }
-        let mask = Tensor::from_vec(mask, (rows, seen.len()), scores.device())?;
-        let scaled = (scores / (self.head_dim as f64).sqrt())?;
-        let scaled = scaled.reshape((self.heads, rows, seen.len()))?.broadcast_add(&mask)?;
-        let weights = candle_nn::ops::softmax_last_dim(&scaled)?;
+        let weights = candle_nn::ops::softmax_last_dim(&scores)?;
         let weights = weights.reshape((self.kv_heads, group * rows, seen.len()))?;
         Ok(weights.matmul(&v)?.reshape((self.heads, rows, self.head_dim))?)
     }

@@ -182,7 +182,7 @@ impl Decoder {
             segment.cache.reserve(len)?;
             ids.extend_from_slice(segment.tokens);
             positions.extend(segment.cache.len()..segment.cache.len() + len);
-            runs.push(Run { start, len, cache: segment.cache });
+            runs.push(Run::new(start, len, segment.cache));
         }
         if ids.is_empty() {
             return Ok(None);

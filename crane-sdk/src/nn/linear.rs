@@ -33,10 +33,7 @@ impl Matrix {
             Matrix::Packed(weights) => to_array(packed(&[(weights, None)], x)?).map(|[y]| y),
             Matrix::Dense(weights) => to_array(dense(&[(weights, None)], x)?).map(|[y]| y),
             Matrix::Blocks(weights) => Ok(QMatMul::QTensor(weights.clone()).forward(x)?),
-            Matrix::Tensor(weights) => {
-                let y = x.to_dtype(weights.dtype())?.matmul(&weights.t()?)?;
-                Ok(y.to_dtype(DType::F32)?)
-            }
+            Matrix::Tensor(weights) => on_device(&x.to_dtype(weights.dtype())?, weights),
         }
     }
 
@@ -108,6 +105,15 @@ fn to_array<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N]> {
         candle_core::Error::Msg(format!("{} products instead of {N}", tensors.len())).into()
     };
     tensors.try_into().map_err(wrong)
+}
+
+/// x · weightᵀ in f32; `x` is of the weights' type.
+fn on_device(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() && x.dtype() != DType::F32 {
+        return Ok(crate::kernels::cuda::product(x, weights)?);
+    }
+    Ok(x.matmul(&weights.t()?)?.to_dtype(DType::F32)?)
 }
 
 /// y = x · Wᵀ + b.

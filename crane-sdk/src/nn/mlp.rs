@@ -31,8 +31,21 @@ impl Mlp {
             })??;
             Tensor::from_vec(y, gate.shape(), x.device())?
         } else {
-            (gate.silu()? * up)?
+            gated_on_device(&gate, &up)?
         };
         self.down.forward(&gated)
     }
+}
+
+#[cfg(feature = "cuda")]
+fn gated_on_device(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    match gate.device().is_cuda() {
+        true => Ok(crate::kernels::cuda::silu_mul(gate, up)?),
+        false => Ok((gate.silu()? * up)?),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gated_on_device(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    Ok((gate.silu()? * up)?)
 }

@@ -5,6 +5,7 @@ pub mod decoder;
 pub mod embedding;
 mod kv_cache;
 pub mod linear;
+mod masks;
 pub mod mlp;
 pub mod norm;
 pub mod rope;

@@ -40,6 +40,10 @@ impl RmsNorm {
     /// # Errors
     /// [`crate::Error::Tensor`] if the shapes are not the same or do not go with the width.
     pub fn forward_residual(&self, x: &Tensor, y: &Tensor) -> Result<(Tensor, Tensor)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() && x.shape() == y.shape() {
+            return Ok(crate::kernels::cuda::add_rms_norm(x, y, &self.weight, self.eps)?);
+        }
         if !x.device().is_cpu() || x.shape() != y.shape() {
             let sum = (x + y)?;
             let normed = self.forward(&sum)?;

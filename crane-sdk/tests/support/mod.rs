@@ -6,9 +6,26 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
+use crane_sdk::models::LoadOptions;
 use crane_sdk::source::MemorySource;
 use safetensors::SafeTensors;
 use serde_json::Value;
+
+/// The device that `CRANE_TEST_DEVICE` names, for a machine that has one: `cuda`, `metal`, or by default `cpu`.
+pub fn device() -> Device {
+    match std::env::var("CRANE_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("cpu") => Device::Cpu,
+        Ok("cuda") => Device::new_cuda(0).unwrap(),
+        Ok("metal") => Device::new_metal(0).unwrap(),
+        Ok(other) => panic!("CRANE_TEST_DEVICE: {other:?} is not cpu, cuda or metal"),
+    }
+}
+
+/// How a model is loaded that is to run on that device.
+pub fn options() -> LoadOptions {
+    LoadOptions { device: device(), ..LoadOptions::default() }
+}
 
 /// The folder of a committed fixture.
 pub fn folder(name: &str) -> PathBuf {
