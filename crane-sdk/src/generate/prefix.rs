@@ -19,6 +19,7 @@ use crate::nn::KvPage;
 ///
 /// use crane_sdk::generate::{CancelToken, GenerationConfig, PrefixCache, Session};
 /// use crane_sdk::models::{LoadOptions, load};
+/// use crane_sdk::sample::SamplingParams;
 /// # let file = |name: &str| std::fs::read(format!("tests/fixtures/qwen2_tied/{name}")).unwrap_or_default();
 /// # let source = crane_sdk::source::MemorySource::new("tiny")
 /// #     .with("config.json", file("config.json"))
@@ -26,7 +27,8 @@ use crate::nn::KvPage;
 ///
 /// let model = load(&source, &LoadOptions::default())?.model;
 /// let mut prefixes = PrefixCache::new(model.clone());
-/// let config = GenerationConfig { max_new_tokens: Some(4), ..GenerationConfig::default() };
+/// let sampling = SamplingParams::greedy();
+/// let config = GenerationConfig { sampling, max_new_tokens: Some(4), ..GenerationConfig::default() };
 /// let (prompt, cancel) = (Vec::from_iter(1..100), CancelToken::new());
 ///
 /// let mut first = Session::without_text(model.clone(), 512)?;
