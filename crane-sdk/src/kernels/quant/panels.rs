@@ -7,6 +7,8 @@ use super::lanes::Lanes;
 pub(super) const TOKENS: usize = 64;
 /// How far ahead of its use a weight is asked for, in bytes.
 const AHEAD: usize = 4096;
+/// What a processor looks ahead in by itself, in bytes.
+const PAGE: usize = 4096;
 /// Lanes of the widest instruction set.
 pub(super) const MOST_ROWS: usize = 16;
 
@@ -411,22 +413,21 @@ macro_rules! each_group {
 /// processor by itself does not look beyond a page.
 #[inline(always)]
 unsafe fn ask_ahead<L: Lanes>(work: &Work<'_>, at: *const u8, len: usize) {
-    let ahead = at.wrapping_add(AHEAD);
-    let end = work.panels.wrapping_add(work.count * work.panel_bytes);
-    if L::READS_AHEAD && ahead.wrapping_add(len) > end {
+    if L::READS_AHEAD {
+        // A read that waits holds up what comes after it: one for each page, so that its place is known.
+        let into = at.addr() % PAGE;
+        let page = at.wrapping_add(PAGE - into);
+        if into < len && page < work.panels.wrapping_add(work.count * work.panel_bytes) {
+            // SAFETY: the byte lies in the panels. Volatile, since nobody uses it.
+            unsafe { page.read_volatile() };
+        }
         return;
     }
+    let ahead = at.wrapping_add(AHEAD);
     let mut line = 0;
     while line < len {
-        let ahead = ahead.wrapping_add(line);
-        // SAFETY: a prefetch may go anywhere; what is read lies in the panels. Volatile, since nobody uses it.
-        unsafe {
-            if L::READS_AHEAD {
-                ahead.read_volatile();
-            } else {
-                L::prefetch(ahead);
-            }
-        }
+        // SAFETY: a prefetch may go anywhere.
+        unsafe { L::prefetch(ahead.wrapping_add(line)) };
         line += 64;
     }
 }
@@ -444,9 +445,9 @@ unsafe fn one_token<L: Lanes, F: Format>(
         let mut sum = [L::splat(0.0)];
         let group_bytes = F::LAYOUT.group_bytes(L::LANES);
         each_group!(L, F, 1, weights, work, |index, groups| {
-            ask_ahead::<L>(work, weights.wrapping_add(index * group_bytes), group_bytes);
             let at = index * work.tokens + token;
             sum = accumulate::<L, F, 1>(&groups, &work.x, at, sum);
+            ask_ahead::<L>(work, weights.wrapping_add(index * group_bytes), group_bytes);
         });
         L::write(out, sum[0]);
     }
