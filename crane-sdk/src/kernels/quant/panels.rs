@@ -409,8 +409,8 @@ macro_rules! each_group {
     }};
 }
 
-/// Asks for the `len` bytes that come [`AHEAD`] of `at`: what is read once comes from far away, and the
-/// processor by itself does not look beyond a page.
+/// Asks for the `len` bytes that come [`AHEAD`] of `at`, or where that takes a read, for the page after it when `at` enters
+/// one: what is read once comes from far away, and the processor by itself does not look beyond a page.
 #[inline(always)]
 unsafe fn ask_ahead<L: Lanes>(work: &Work<'_>, at: *const u8, len: usize) {
     if L::READS_AHEAD {
