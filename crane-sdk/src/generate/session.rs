@@ -130,11 +130,11 @@ impl Session {
         let prompt = prompt.split_last().map_or(prompt, |(_, before)| before);
         let cached = self.tokens().iter().take(self.cached());
         let own = cached.zip(prompt).take_while(|(a, b)| a == b).count();
-        if self.is_running() || !prefixes.is_of(&self.model) || prefixes.longest(prompt) <= own {
+        if !prefixes.is_of(&self.model) {
             return own;
         }
         let (tokens, pages) = prefixes.find(prompt);
-        match self.sequence.hold_pages(&prompt[..tokens], &pages) {
+        match tokens > own && self.sequence.hold_pages(&prompt[..tokens], &pages) {
             true => tokens,
             false => own,
         }

@@ -37,15 +37,11 @@ impl Mlp {
     }
 }
 
-#[cfg(feature = "cuda")]
+/// gate · sigmoid(gate) · up.
 fn gated_on_device(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    match gate.device().is_cuda() {
-        true => Ok(crate::kernels::cuda::silu_mul(gate, up)?),
-        false => Ok((gate.silu()? * up)?),
+    #[cfg(feature = "cuda")]
+    if gate.device().is_cuda() {
+        return Ok(crate::kernels::cuda::silu_mul(gate, up)?);
     }
-}
-
-#[cfg(not(feature = "cuda"))]
-fn gated_on_device(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     Ok((gate.silu()? * up)?)
 }
