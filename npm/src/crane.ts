@@ -101,7 +101,7 @@ export class Crane {
       ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
     };
     const start = async (settings: Settings, without?: unknown): Promise<Crane> => {
-      const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl)));
+      const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl), settings.threads - 1));
       try {
         const storage = await channel.call("init", settings);
         return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings, without), options.hibariUrl ?? "hibari/");

@@ -36,8 +36,10 @@ export class Engine {
   /** Bytes of what is loaded. */
   readonly #held = new Map<number, number>();
   #nextModel = 1;
-  /** Workers that hold a part of each large matrix. */
-  #helpers = 0;
+  /** Ports of the workers that help this one. */
+  helpers: readonly MessagePort[] = [];
+  /** How many of them hold a part of each large matrix. */
+  #shards = 0;
   /** The call under way that may wait for them. */
   #task: Promise<unknown> | undefined;
   /** The size of the memory, of all workers together. */
@@ -91,11 +93,11 @@ export class Engine {
     init: async (settings) => {
       const source = await moduleSource(settings.wasmUrl);
       const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
-      if (settings.threads > 1 && settings.sharing === "shards") {
-        this.#helpers = settings.threads - 1;
-        this.#memory = await startShards(source, settings.threads, onTrap);
+      if (this.helpers.length > 0 && settings.sharing === "shards") {
+        this.#shards = this.helpers.length;
+        this.#memory = await startShards(source, this.helpers, onTrap);
       } else {
-        const memory = settings.threads > 1 ? await startTeam(source, settings.threads, onTrap) : await startAlone(source);
+        const memory = this.helpers.length > 0 ? await startTeam(source, this.helpers, onTrap) : await startAlone(source);
         this.#memory = () => memory.buffer.byteLength;
       }
       bindings().reportPanics((message: string) => (this.#panic = message));
@@ -111,7 +113,7 @@ export class Engine {
         if (files.some(({ name }) => name === "voices.json")) {
           throw new CraneError("unsupported", `${label} is a voice, not a language model`, { hint: "load it with crane.loadSpeech" });
         }
-        return this.#run<Model>(() => bindings().Model.prepareLoad(fileSet(label, files), options, this.#helpers));
+        return this.#run<Model>(() => bindings().Model.prepareLoad(fileSet(label, files), options, this.#shards));
       });
       const number = this.#nextModel++;
       this.#models.set(number, { model, turn: Promise.resolve() });

@@ -1,41 +1,28 @@
-/** Further workers of the same module as the engine's. */
-import { inNode } from "./read_bytes.js";
+/**
+ * Further workers that help the engine's. The page starts them and connects each with the engine: a worker that starts another
+ * one is left waiting for it now and then by Firefox, which a page is not.
+ */
+
+/** What a worker is told before anything else: the ports of those that help it, or that it helps whoever is at the port's other end. */
+export type Role = { helpers: MessagePort[] } | { serve: MessagePort };
 
 /** What every helper says when it cannot go on. */
 export type Failed = { failed: string };
 
-/** A worker as both worlds have it. */
-export interface Helper<Message, Reply> {
-  postMessage(message: Message, transfer?: ArrayBuffer[]): void;
-  onReply(listener: (reply: Reply | Failed) => void): void;
-}
+/** The engine's end of the conversation with a helper. */
+export class Helper<Message, Reply> {
+  readonly #port: MessagePort;
 
-/** Starts a worker of the same module as this one. */
-export async function spawn<Message, Reply extends object>(): Promise<Helper<Message, Reply>> {
-  if (inNode()) {
-    const threads = "node:worker_threads";
-    const { Worker } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ threads)) as typeof import("node:worker_threads");
-    // In two steps, so that no bundler takes the module for a file of its own.
-    const [base, main] = [import.meta.url, "./main.js"];
-    const worker = new Worker(new URL(main, base));
-    return {
-      postMessage: (message, transfer = []) => worker.postMessage(message, transfer),
-      onReply: (listener) => {
-        worker.on("message", (reply: Reply | Failed) => {
-          if ("ready" in reply) worker.unref();
-          listener(reply);
-        });
-        worker.on("error", (error: Error) => listener({ failed: error.message }));
-      },
-    };
+  constructor(port: MessagePort) {
+    this.#port = port;
   }
-  // Wherever a bundler or a blob has put it, this worker knows its own address.
-  const worker = new Worker(/* @vite-ignore */ self.location.href, { type: "module", name: "crane thread" });
-  return {
-    postMessage: (message, transfer = []) => worker.postMessage(message, transfer),
-    onReply: (listener) => {
-      worker.addEventListener("message", (event: MessageEvent<Reply | Failed>) => listener(event.data));
-      worker.addEventListener("error", (event) => listener({ failed: event.message || "its module could not be loaded" }));
-    },
-  };
+
+  post(message: Message, transfer: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
+
+  /** Takes what the helper says from now on. */
+  onReply(listener: (reply: Reply | Failed) => void): void {
+    this.#port.onmessage = ({ data }: MessageEvent<Reply | Failed>) => listener(data);
+  }
 }

@@ -4,7 +4,7 @@
  */
 import { CraneError } from "../errors.js";
 import { bindings, keepShard, startAlone } from "./bindings.js";
-import { spawn, type Failed, type Helper } from "./helper.js";
+import { Helper, type Failed } from "./helper.js";
 import { compile } from "./module_source.js";
 import { onWait } from "./suspension.js";
 
@@ -16,11 +16,11 @@ export interface Shard {
 /** What it says when it is ready, and when a message was answered; with the size of its memory. */
 type Reply = { ready: true; bytes: number } | { answer: Uint32Array<ArrayBuffer>; bytes: number };
 
-/** Starts `threads` instances of a build: the one in this worker, and one in each of further workers. Returns what tells the size of all memories. */
-export async function startShards(source: Response | Uint8Array<ArrayBuffer>, threads: number, onTrap: (reason: string) => void): Promise<() => number> {
+/** Starts instances of a build: the one in this worker, and one in the worker behind each port. Returns what tells the size of all memories. */
+export async function startShards(source: Response | Uint8Array<ArrayBuffer>, ports: readonly MessagePort[], onTrap: (reason: string) => void): Promise<() => number> {
   const module = await compile(source);
   const memory = await startAlone(module, true);
-  const keepers = await Promise.all(Array.from({ length: threads - 1 }, () => Keeper.start(module, onTrap)));
+  const keepers = await Promise.all(ports.map((port) => Keeper.start(port, module, onTrap)));
   const keeper = (number: number): Keeper => {
     const found = keepers[number];
     if (!found) throw new RangeError(`there is no helper ${number}`);
@@ -49,8 +49,8 @@ class Keeper {
     this.#helper = helper;
   }
 
-  static async start(module: WebAssembly.Module, onTrap: (reason: string) => void): Promise<Keeper> {
-    const keeper = new Keeper(await spawn());
+  static async start(port: MessagePort, module: WebAssembly.Module, onTrap: (reason: string) => void): Promise<Keeper> {
+    const keeper = new Keeper(new Helper(port));
     await new Promise<void>((resolve, reject) => {
       keeper.#helper.onReply((reply: Reply | Failed) => {
         if ("failed" in reply) {
@@ -64,7 +64,7 @@ class Keeper {
         }
         keeper.#wake();
       });
-      keeper.#helper.postMessage({ shard: { module } });
+      keeper.#helper.post({ shard: { module } });
     });
     return keeper;
   }
@@ -72,7 +72,7 @@ class Keeper {
   post(message: Uint32Array): void {
     // Out of the engine's memory, which cannot be given away.
     const copy = message.slice();
-    this.#helper.postMessage(copy, [copy.buffer]);
+    this.#helper.post(copy, [copy.buffer]);
   }
 
   /** Resolves when there is an answer to take. */

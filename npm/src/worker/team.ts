@@ -1,7 +1,7 @@
 /** Further workers that help the engine with its loops, in the build whose memory they share. */
 import { CraneError } from "../errors.js";
 import { abandonLoop, serveLoops, shareLoops, startShared } from "./bindings.js";
-import { spawn, type Failed } from "./helper.js";
+import { Helper, type Failed } from "./helper.js";
 import { compile } from "./module_source.js";
 
 /** What a worker is sent that is to help instead of being an engine. */
@@ -13,25 +13,26 @@ export interface Help {
 type Reply = { ready: true };
 
 /**
- * Starts the build with `threads` instances: the one in this worker, and one in each of further workers. The first runs
- * the program; what the engine's own memory, its allocator and its locks do is done there alone.
+ * Starts instances of the build: the one in this worker, and one in the worker behind each port. The first runs the program;
+ * what the engine's own memory, its allocator and its locks do is done there alone.
  */
-export async function startTeam(source: Response | Uint8Array<ArrayBuffer>, threads: number, onTrap: (reason: string) => void): Promise<WebAssembly.Memory> {
+export async function startTeam(source: Response | Uint8Array<ArrayBuffer>, ports: readonly MessagePort[], onTrap: (reason: string) => void): Promise<WebAssembly.Memory> {
   const module = await compile(source);
   const memory = await startShared(module);
   lendAtomics(memory);
   lendRandomness();
-  if (!shareLoops(threads - 1)) throw new CraneError("worker", "the engine's threads were started too late");
+  if (!shareLoops(ports.length)) throw new CraneError("worker", "the engine's threads were started too late");
   // One after another: each takes its stack from an allocator that is made for one thread.
-  for (let number = 1; number < threads; number++) {
-    const helper = await spawn<Help, Reply>();
+  for (const [index, port] of ports.entries()) {
+    const number = index + 1;
+    const helper = new Helper<Help, Reply>(port);
     await new Promise<void>((resolve, reject) => {
       helper.onReply((reply) => {
         if ("ready" in reply) return resolve();
         onTrap(reply.failed);
         reject(new CraneError("worker", `thread ${number} did not start: ${reply.failed}`));
       });
-      helper.postMessage({ help: { module, memory, number } });
+      helper.post({ help: { module, memory, number } });
     });
   }
   return memory;
