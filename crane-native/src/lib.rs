@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub mod prelude {
     pub use crane_sdk::generate::GenerationConfig;
     pub use crane_sdk::pipeline::{
-        AutoModelForCausalLM, AutoTokenizer, Chat, Task, TextGeneration, TextStreamer,
+        AutoModelForCausalLM, AutoTokenizer, Chat, Embedder, Task, TextGeneration, TextStreamer,
         TextToSpeech, Voice,
     };
     pub use crane_sdk::text::Message;

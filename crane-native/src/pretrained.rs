@@ -1,7 +1,7 @@
 //! Loading by name, in the habits of transformers: `AutoTokenizer::from_pretrained("org/name")`.
 
 use crane_sdk::pipeline::{
-    AutoModelBuilder, AutoModelForCausalLM, AutoTokenizer, Chat, PipelineTask, Task,
+    AutoModelBuilder, AutoModelForCausalLM, AutoTokenizer, Chat, Embedder, PipelineTask, Task,
     TextGeneration, TextToSpeech,
 };
 use crane_sdk::source::Source;
@@ -65,6 +65,12 @@ impl FromPretrained for Chat {
 impl FromPretrained for TextGeneration {
     fn read_from(source: &dyn Source) -> crane_sdk::Result<Self> {
         Task::TextGeneration.load(source)
+    }
+}
+
+impl FromPretrained for Embedder {
+    fn read_from(source: &dyn Source) -> crane_sdk::Result<Self> {
+        Self::from_source(source)
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub const DEFAULT_MODEL: &str = "Qwen/Qwen2.5-0.5B-Instruct";
 /// The short name of the model that answers where the Hub cannot be reached.
 pub const FALLBACK_MODEL: &str = "smollm2";
+/// The short name of the model that makes vectors of texts when none is named.
+pub const DEFAULT_EMBEDDER: &str = "minilm";
 /// The short name of the model that speaks when none is named.
 pub const DEFAULT_VOICE: &str = "hibari";
 

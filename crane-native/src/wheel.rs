@@ -11,12 +11,12 @@ use crane_sdk::{Error, Result};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// The file that marks the folder of a speech model.
-const MARKER: &str = "voices.json";
+/// The files that mark a model's folder: hibari's, and any other's.
+const MARKERS: [&str; 2] = ["voices.json", "config.json"];
 /// The largest member that is read into memory.
 const MAX_MEMBER: u64 = 1 << 30;
 
-/// The files beside `voices.json` in a wheel, each unpacked into memory when it is opened.
+/// The files of a model in a wheel (those beside `voices.json` or `config.json`), each unpacked into memory when it is opened.
 ///
 /// ```no_run
 /// use crane_native::wheel::WheelSource;
@@ -46,7 +46,7 @@ impl WheelSource {
     ///
     /// # Errors
     /// [`Error::NotFound`] or [`Error::Io`] if it cannot be opened, [`Error::InvalidFile`] if it is no zip archive,
-    /// [`Error::NotFound`] if no folder of it has a `voices.json`.
+    /// [`Error::NotFound`] if no folder of it holds a model.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let archive = archive(path)?;
@@ -54,12 +54,17 @@ impl WheelSource {
             .file_names()
             .map(|name| Ok(name.map_err(|error| damaged(path, &error))?.into_owned()));
         let names: Vec<String> = names.collect::<Result<_>>()?;
-        let marker = names.iter().find(|name| name.rsplit('/').next() == Some(MARKER));
-        let Some(folder) = marker.and_then(|marker| marker.strip_suffix(MARKER)) else {
+        let marked = |marker: &str| {
+            let folders = names.iter().filter_map(|name| name.strip_suffix(marker));
+            // Parts of a model have configs of their own, in folders below its own.
+            let whole = folders.filter(|folder| folder.is_empty() || folder.ends_with('/'));
+            whole.min_by_key(|folder| folder.len())
+        };
+        let Some(folder) = MARKERS.into_iter().find_map(marked) else {
             return Err(Error::NotFound {
-                what: MARKER.to_owned(),
+                what: MARKERS.join(" or "),
                 place: path.display().to_string(),
-                hint: "only wheels of speech models are read, such as hibari-tts".to_owned(),
+                hint: "only wheels that hold a model are read, such as hibari-tts".to_owned(),
             });
         };
         let inside = names.iter().filter_map(|name| name.strip_prefix(folder));

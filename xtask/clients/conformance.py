@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Asks a server for everything that it offers, through the official clients and LangChain's.
 
-    conformance.py CRANE CHAT TOOLS VOICE    start `CRANE serve` with a model for chat, one for tools and one that speaks,
-                                             and run every test
+    conformance.py CRANE CHAT TOOLS VOICE EMBEDDER    start `CRANE serve` with a model for chat or one for tools, one that speaks and
+                                                      one that makes vectors, and run every test
 """
 
 import contextlib
@@ -139,13 +139,21 @@ class Chat(unittest.TestCase):
 
     def test_embeddings(self):
         texts = ["The cat sat on the mat.", "A cat is sitting on a mat.", "Interest rates rose by half a percent."]
-        answer = self.client.embeddings.create(model="m", input=texts)
-        vectors = [item.embedding for item in answer.data]
-        near, far = (sum(a * b for a, b in zip(vectors[0], other)) for other in vectors[1:])
-        self.assertGreater(near, far)
-        plain = self.client.embeddings.create(model="m", input=texts[0], encoding_format="float")
-        for a, b in zip(plain.data[0].embedding, vectors[0], strict=True):
-            self.assertAlmostEqual(a, b, places=6)
+        for model, apart in (("m", 0), ("minilm", 0.5)):
+            answer = self.client.embeddings.create(model=model, input=texts)
+            vectors = [item.embedding for item in answer.data]
+            near, far = (sum(a * b for a, b in zip(vectors[0], other)) for other in vectors[1:])
+            self.assertGreater(near, far + apart)
+            plain = self.client.embeddings.create(model=model, input=texts[0], encoding_format="float")
+            for a, b in zip(plain.data[0].embedding, vectors[0], strict=True):
+                self.assertAlmostEqual(a, b, places=6)
+        self.assertEqual((answer.model, len(vectors[0])), ("minilm", 384))
+        with self.assertRaises(openai.BadRequestError) as told:
+            self.client.embeddings.create(model="minilm", input="word " * 300)
+        self.assertEqual(told.exception.code, "context_length_exceeded")
+        self.client.embeddings.create(model="minilm", input="word " * 300, extra_body={"truncate": True})
+        with self.assertRaises(openai.NotFoundError):
+            self.chat(model="minilm")
 
     def test_speech(self):
         options = {"model": "hibari", "voice": "heart", "input": "The train leaves at half past nine."}
@@ -363,10 +371,10 @@ class Claude(unittest.TestCase):
 
 
 @contextlib.contextmanager
-def serving(crane: str, model: str, voice: str) -> Iterator[str]:
+def serving(crane: str, model: str, voice: str, embedder: str) -> Iterator[str]:
     """A server's address; it must end well when it is told to."""
-    command = [crane, "serve", model, "--port", "0", "--alias", "m", "--api-key", KEY, "--ctx", "2048", "--quiet"]
-    command += ["--speech", voice]
+    command = [crane, "serve", model, embedder, "--preload", "--speech", voice, "--port", "0", "--alias", "m"]
+    command += ["--api-key", KEY, "--ctx", "2048", "--quiet"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             address = server.stdout.readline().strip()
@@ -388,13 +396,13 @@ def javascript(address: str, tools: bool) -> bool:
 
 
 def main() -> None:
-    if len(sys.argv) != 5:
+    if len(sys.argv) != 6:
         sys.exit(__doc__)
-    crane, chat, tools, voice = sys.argv[1:]
+    crane, chat, tools, voice, embedder = sys.argv[1:]
     counts = {"passed": 0, "failed": 0}
     javascript_passed = True
     for model, cases in ((chat, [Chat, Deployment]), (tools, [Tools, LangChain, Claude])):
-        with serving(crane, model, voice) as address:
+        with serving(crane, model, voice, embedder) as address:
             Deployment.address, Deployment.crane = address, crane
             for case in cases:
                 official = anthropic.Anthropic if case is Claude else openai.OpenAI

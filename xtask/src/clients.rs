@@ -13,9 +13,13 @@ const PYTHON: Environment =
     Environment { name: "clients", requirements: "xtask/clients/requirements.txt" };
 const SCHEMATHESIS: Environment =
     Environment { name: "schemathesis", requirements: "xtask/clients/schemathesis.txt" };
-/// The models that answer, among the test weights: one for chat, one for tools, one that speaks.
-const MODELS: [&str; 3] =
-    ["smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "hibari"];
+/// The models that answer, among the test weights: one for chat, one for tools, one that speaks, one that makes vectors.
+const MODELS: [&str; 4] = [
+    "smollm2-135m-instruct-q4_1.gguf",
+    "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    "hibari",
+    "minilm",
+];
 /// A checkpoint of the repository whose replies take no time.
 const TINY: &str = "crane-sdk/tests/fixtures/qwen2_tied";
 

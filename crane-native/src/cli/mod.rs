@@ -9,6 +9,7 @@ mod bench;
 mod chat;
 mod completions;
 mod doctor;
+mod embed;
 mod exit;
 mod form;
 mod interrupt;
@@ -75,6 +76,7 @@ fn start(output: OutputArgs, command: Command) -> ExitCode {
         Command::Bench(args) => Some(args.load.threads),
         Command::Perplexity(args) => Some(args.load.threads),
         Command::Tts(args) => Some(args.threads),
+        Command::Embed(args) => Some(args.load.threads),
         _ => None,
     };
     if let Some(threads) = threads {
@@ -120,6 +122,7 @@ fn perform(console: Console, command: Command) -> Result {
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::serve(console, *args),
         Command::Tts(args) => tts::tts(console, args),
+        Command::Embed(args) => embed::embed(console, args),
         Command::Pull(args) => store::pull(console, args),
         Command::List(args) => store::list(console, args),
         Command::Show(args) => show::show(console, args),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crane_sdk::generate::GenerationConfig;
-use crane_sdk::models::{LoadOptions, LoadedModel, load_within};
+use crane_sdk::models::{LoadOptions, LoadedModel, ModelInfo, TextEncoder, load_within};
+use crane_sdk::pipeline::Embedder;
 use crane_sdk::text::{ChatTemplate, Message, Tokenizer};
 use crane_sdk::weights::Quantization;
 
@@ -15,7 +16,7 @@ use super::machine;
 use super::output::Console;
 use super::prompt::Prompt;
 use super::units::{bytes, count};
-use crate::device;
+use crate::device::{self, DeviceChoice};
 use crate::hub::{Event, Hub, HubConfig, Progress, TerminalProgress};
 use crate::memory;
 use crate::resolve::{Resolved, check_path, resolve, resolve_default};
@@ -181,20 +182,64 @@ pub(super) fn weights_beside(
     promised: u64,
 ) -> Result<LoadedModel> {
     let start = Instant::now();
-    let options = LoadOptions {
-        device: device::open(args.device)?,
-        dtype: args.dtype.map(NumberType::dtype),
-        quantize: args.quant.map(QuantType::quantization),
-        kv_type: args.kv_type,
-        ..LoadOptions::default()
-    };
+    let options = options(args, device::open(args.device)?);
     let on_host = options.device.is_cpu();
     let loaded = load_within(model.source.as_ref(), &options, &mut |footprint| match on_host {
         true => memory::check_beside(&model.name, footprint, promised),
         false => Ok(()),
     })
     .map_err(|error| model.explain(error))?;
-    let info = &loaded.info;
+    tell(console, model, &loaded.info, &options.device, start);
+    Ok(loaded)
+}
+
+/// Loads what makes vectors of texts, where so many bytes of the memory that is available are promised to other models.
+///
+/// # Errors
+/// As [`weights`].
+pub(super) fn embedder(
+    console: Console,
+    model: &Resolved,
+    args: &LoadArgs,
+    promised: u64,
+) -> Result<Embedder> {
+    let start = Instant::now();
+    let source = model.source.as_ref();
+    // Encoders have no kernels for a GPU: one that nobody asked for is left alone.
+    let encodes = TextEncoder::is_one(source).map_err(|error| model.explain(error))?;
+    let device = match (encodes, args.device) {
+        (true, DeviceChoice::Auto) => candle_core::Device::Cpu,
+        (_, choice) => device::open(choice)?,
+    };
+    let options = options(args, device);
+    let on_host = options.device.is_cpu();
+    let embedder = Embedder::load_within(source, &options, &mut |footprint| match on_host {
+        true => memory::check_beside(&model.name, footprint, promised),
+        false => Ok(()),
+    })
+    .map_err(|error| model.explain(error))?;
+    tell(console, model, embedder.info(), &options.device, start);
+    Ok(embedder)
+}
+
+fn options(args: &LoadArgs, device: candle_core::Device) -> LoadOptions {
+    LoadOptions {
+        device,
+        dtype: args.dtype.map(NumberType::dtype),
+        quantize: args.quant.map(QuantType::quantization),
+        kv_type: args.kv_type,
+        ..LoadOptions::default()
+    }
+}
+
+/// Says what was loaded.
+fn tell(
+    console: Console,
+    model: &Resolved,
+    info: &ModelInfo,
+    device: &candle_core::Device,
+    start: Instant,
+) {
     let kinds: Vec<_> = info.weight_types.iter().map(|(name, _)| name.to_lowercase()).collect();
     console.note(format_args!(
         "{}: {}, {} parameters, {} ({}), {}, {} threads, loaded in {:.2} s",
@@ -203,11 +248,10 @@ pub(super) fn weights_beside(
         count(info.parameters as u64),
         bytes(info.weight_bytes as u64),
         kinds.join(" "),
-        device_name(&options.device),
+        device_name(device),
         machine::threads(),
         start.elapsed().as_secs_f64(),
     ));
-    Ok(loaded)
 }
 
 /// The device as llama-bench's backend column spells it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crane_sdk::models::{Config, find as find_architecture};
+use crane_sdk::models::{Config, TextEncoder, find as find_architecture};
 use crane_sdk::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, model_gguf};
 use crane_sdk::text::{ChatTemplate, Tokenizer};
 use serde_json::{Value, json};
@@ -24,7 +24,11 @@ pub(super) fn show(console: Console, args: ShowArgs) -> Result {
     let (config, checkpoint) = heads(source).map_err(explain)?;
     let sum = Summary::of(checkpoint.as_ref());
     let names = config.architectures().map_err(explain)?;
-    let supported = find_architecture(&config);
+    let encoder = TextEncoder::family(&config).map_err(explain)?;
+    let supported = match encoder {
+        Some(family) => Ok(format!("{family}, makes vectors of texts")),
+        None => find_architecture(&config).map(|architecture| architecture.name.to_owned()),
+    };
     let tokenizer = Tokenizer::from_source(source);
     let template = ChatTemplate::from_source(source).map_err(explain)?;
     let context = config.opt_usize("max_position_embeddings").map_err(explain)?;
@@ -53,7 +57,7 @@ pub(super) fn show(console: Console, args: ShowArgs) -> Result {
     row(
         "architecture",
         match &supported {
-            Ok(architecture) => format!("{} ({})", names.join(", "), architecture.name),
+            Ok(family) => format!("{} ({family})", names.join(", ")),
             Err(error) => format!("{}: {error}", names.join(", ")),
         },
     );
@@ -74,10 +78,10 @@ pub(super) fn show(console: Console, args: ShowArgs) -> Result {
     );
     row(
         "chat template",
-        if template.is_some() {
-            "yes".to_owned()
-        } else {
-            "no (crane run --raw completes text)".to_owned()
+        match (template.is_some(), encoder) {
+            (true, _) => "yes".to_owned(),
+            (false, None) => "no (crane run --raw completes text)".to_owned(),
+            (false, Some(_)) => "no (crane embed makes vectors)".to_owned(),
         },
     );
     output::line(table.plain().join("\n"))?;

@@ -66,6 +66,8 @@ pub(crate) fn plan(repo: &str, files: &[String], wanted: Option<&str>) -> Result
             top.iter().copied().filter(|file| is_side(file, kind)).cloned().collect();
         // Named templates of a model with several lie in a folder of their own.
         side.extend(files.iter().filter(|f| f.starts_with("additional_chat_templates/")).cloned());
+        // How an embedding model's states become one vector.
+        side.extend(files.iter().filter(|f| f.ends_with("_Pooling/config.json")).cloned());
         return Ok(Plan { side, weights });
     }
     parts_in_folders(repo, files)

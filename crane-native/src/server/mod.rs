@@ -29,7 +29,7 @@ pub use app::{App, Warn};
 pub use auth::Keys;
 pub use fleet::{Card, Fleet, Keeping, Kind, LoadError, Loader};
 pub use metrics::{Metrics, ModelMetrics};
-pub use models::{Loaded, TextModel, VoiceModel};
+pub use models::{EmbeddingModel, Loaded, TextModel, VoiceModel};
 pub use openapi::openapi;
 pub use plan::Plan;
 pub use routes::ROUTES;

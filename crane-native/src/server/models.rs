@@ -1,10 +1,10 @@
-//! Models in memory: one that writes, with its words and its engine, and one that reads texts aloud.
+//! Models in memory: one that writes, with its words and its engine, one that reads texts aloud, and one that makes vectors of them.
 
 use std::sync::{Arc, OnceLock};
 
 use crane_sdk::grammar::{Compiler, Constraint, Grammar};
 use crane_sdk::models::CausalLm;
-use crane_sdk::pipeline::TextToSpeech;
+use crane_sdk::pipeline::{Embedder, TextToSpeech};
 use crane_sdk::text::tools::CallFormat;
 use crane_sdk::text::{ChatTemplate, Tokenizer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,6 +25,8 @@ pub enum Loaded {
     Text(Arc<TextModel>),
     /// It speaks.
     Voice(Arc<VoiceModel>),
+    /// It makes vectors of texts and nothing else.
+    Embedding(Arc<EmbeddingModel>),
 }
 
 impl Kept for Loaded {
@@ -34,7 +36,7 @@ impl Kept for Loaded {
                 let held = model.plan.token.saturating_mul(model.engine.held_tokens() as u64);
                 model.plan.caches().saturating_sub(held)
             }
-            Loaded::Voice(_) => 0,
+            Loaded::Voice(_) | Loaded::Embedding(_) => 0,
         }
     }
 
@@ -132,6 +134,15 @@ impl TextModel {
         let made = Compiler::new(&self.tokenizer)?;
         Ok(self.compiler.get_or_init(|| made))
     }
+}
+
+/// A model that makes vectors of texts and nothing else.
+#[derive(Debug)]
+pub struct EmbeddingModel {
+    /// What answers call it.
+    pub name: String,
+    /// What makes them.
+    pub embedder: Embedder,
 }
 
 /// A model that reads texts aloud.

@@ -95,7 +95,7 @@ impl<'a> Store<'a> {
                 name: package.name.to_owned(),
                 files: vec![package.file.to_owned()],
                 size: there.iter().map(fs::Metadata::len).sum(),
-                kind: if package.member.is_some() { Kind::Gguf } else { Kind::Onnx },
+                kind: package.kind,
                 complete: package.cached(self.config).is_some(),
                 modified: there.iter().flat_map(fs::Metadata::modified).max(),
                 used: there.iter().flat_map(fs::Metadata::accessed).max(),

@@ -5,6 +5,7 @@
 mod bench;
 mod chat;
 mod damaged;
+mod embed;
 mod fixture;
 mod flags;
 mod interrupt;

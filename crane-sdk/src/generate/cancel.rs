@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::{Error, Result};
+
 /// A flag that ends the generations it was given to; clones share it.
 ///
 /// It is looked at before each step: between two tokens, and between two chunks of a long prompt.
@@ -33,6 +35,15 @@ impl CancelToken {
     /// Whether it has been cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Ends work that is not a generation.
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
+        if self.is_cancelled() {
+            let hint = "it was cancelled".to_owned();
+            return Err(Error::Unsupported { what: what.to_owned(), hint });
+        }
+        Ok(())
     }
 
     /// Makes it of use for the next generation.

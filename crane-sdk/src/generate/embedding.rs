@@ -16,8 +16,32 @@ pub enum Pooling {
     /// Their mean.
     #[default]
     Mean,
-    /// The last token's, which alone has seen the whole text.
+    /// The last token's, which alone has seen the whole text in a decoder.
     Last,
+    /// The first token's, which an encoder puts before every text to stand for it.
+    Cls,
+}
+
+/// One vector of length 1 from hidden states `[tokens, width]`.
+pub(crate) fn pooled(states: &[f32], width: usize, pooling: Pooling) -> Vec<f32> {
+    let mut rows = states.chunks_exact(width.max(1));
+    let rows: &mut dyn Iterator<Item = &[f32]> = match pooling {
+        Pooling::Mean => &mut rows,
+        Pooling::Last => &mut rows.next_back().into_iter(),
+        Pooling::Cls => &mut rows.next().into_iter(),
+    };
+    let mut sum = vec![0f64; width];
+    for row in rows {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    normalized(&sum)
+}
+
+/// A vector scaled to length 1. The scale takes the number of tokens that were summed with it.
+fn normalized(sum: &[f64]) -> Vec<f32> {
+    let length = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+    sum.iter().map(|x| (x * scale) as f32).collect()
 }
 
 /// The embedding of a text's tokens: their hidden states after the final norm, pooled and scaled to length 1.
@@ -39,8 +63,8 @@ pub enum Pooling {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if there are no tokens, or one that the model does not know;
-/// [`Error::ContextOverflow`] if there are more than it was made for; [`Error::Unsupported`] if it was cancelled, or
-/// the model shows no hidden states.
+/// [`Error::ContextOverflow`] if there are more than it was made for; [`Error::Unsupported`] if it was cancelled, for
+/// [`Pooling::Cls`], or if the model shows no hidden states.
 pub fn embed(
     model: &dyn CausalLm,
     tokens: &[u32],
@@ -50,6 +74,12 @@ pub fn embed(
     if tokens.is_empty() {
         return Err(Error::argument("tokens", "are none: there is nothing to embed"));
     }
+    if pooling == Pooling::Cls {
+        return Err(Error::Unsupported {
+            what: "cls pooling of a decoder".to_owned(),
+            hint: "its first token has seen nothing of the text; take mean or last".to_owned(),
+        });
+    }
     let context = model.context_length();
     if tokens.len() > context {
         return Err(Error::ContextOverflow { prompt: tokens.len(), context });
@@ -58,15 +88,12 @@ pub fn embed(
     let mut sum: Vec<f64> = Vec::new();
     let mut done = 0;
     for chunk in tokens.chunks(CHUNK) {
-        if cancel.is_cancelled() {
-            let hint = "it was cancelled".to_owned();
-            return Err(Error::Unsupported { what: "the rest of an embedding".to_owned(), hint });
-        }
+        cancel.check("the rest of an embedding")?;
         done += chunk.len();
         let logits = match pooling {
             Pooling::Mean => LogitsRows::All,
             Pooling::Last if done == tokens.len() => LogitsRows::Last,
-            Pooling::Last => LogitsRows::None,
+            Pooling::Last | Pooling::Cls => LogitsRows::None,
         };
         let states = model.hidden(&mut [Segment { tokens: chunk, cache: &mut cache, logits }])?;
         for row in states.to_vec2::<f32>()? {
@@ -74,8 +101,5 @@ pub fn embed(
             sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x));
         }
     }
-    // The scale takes the number of tokens with it.
-    let length = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
-    Ok(sum.into_iter().map(|x| (x * scale) as f32).collect())
+    Ok(normalized(&sum))
 }

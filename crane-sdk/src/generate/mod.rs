@@ -53,6 +53,7 @@ mod window;
 pub use batch::step_together;
 pub use cancel::CancelToken;
 pub use config::GenerationConfig;
+pub(crate) use embedding::pooled;
 pub use embedding::{Pooling, embed};
 pub use generation::Generation;
 pub use output::{FinishReason, Output, Piece, PieceLogprobs, Step};

@@ -191,14 +191,11 @@ fn load_checkpoint(
     let weights = Weights::new(checkpoint, naming, options)?;
     room(Footprint::of(checkpoint, options))?;
     let decoder = Decoder::load(spec, &weights)?;
-    let elements = |of: fn(&str) -> bool| {
-        let tensors = checkpoint.tensors().iter().filter(|(name, _)| of(name));
-        tensors.map(|(_, info)| info.elements()).sum()
-    };
     let info = ModelInfo {
         architecture: architecture.name,
-        parameters: elements(|_| true),
-        layer_parameters: elements(|name| name.starts_with("blk.") || name.contains("layers.")),
+        parameters: weights.elements(|_| true),
+        layer_parameters: weights
+            .elements(|name| name.starts_with("blk.") || name.contains("layers.")),
         weight_bytes: weights.held_bytes(),
         weight_types: weights.held_types(),
         context_length: decoder.context_length(),

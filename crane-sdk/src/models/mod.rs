@@ -1,6 +1,7 @@
 //! Which network: what a causal language model is, and one small file for each architecture.
 
 mod config;
+mod encoder;
 mod footprint;
 pub mod hibari;
 mod llama;
@@ -18,6 +19,7 @@ use crate::Result;
 use crate::nn::KvCache;
 
 pub use config::{Config, Sliding};
+pub use encoder::TextEncoder;
 pub use footprint::Footprint;
 pub(crate) use load::measure;
 pub use load::{LoadOptions, LoadedModel, ModelInfo, Room, load, load_decoder, load_within};

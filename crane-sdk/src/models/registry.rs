@@ -1,7 +1,7 @@
 //! Which architectures there are, by the names that checkpoints use.
 
 use super::Config;
-use super::{llama, mistral, qwen2, qwen3};
+use super::{TextEncoder, llama, mistral, qwen2, qwen3};
 use crate::nn::DecoderSpec;
 use crate::{Error, Result};
 
@@ -45,9 +45,14 @@ pub fn find(config: &Config) -> Result<&'static Architecture> {
         .find(|architecture| names.iter().any(|name| known(architecture).contains(&name.as_str())));
     found.ok_or_else(|| {
         let known: Vec<&str> = registry().iter().flat_map(known).copied().collect();
-        Error::Unsupported {
-            what: format!("architecture {}", names.join(", ")),
-            hint: format!("these are: {}", known.join(", ")),
-        }
+        let hint = match TextEncoder::family(config) {
+            Ok(Some(_)) => {
+                "it writes nothing, it makes vectors of texts: `crane embed`, /v1/embeddings \
+                         or pipeline::Embedder"
+                    .to_owned()
+            }
+            _ => format!("these are: {}", known.join(", ")),
+        };
+        Error::Unsupported { what: format!("architecture {}", names.join(", ")), hint }
     })
 }

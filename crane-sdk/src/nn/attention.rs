@@ -8,7 +8,7 @@ use super::rope::{Angles, to_heads};
 use super::views::with_slice;
 use super::{KvCache, LayerCache, Linear, RmsNorm};
 use crate::Result;
-use crate::kernels::attention::{Heads, Job, attend};
+use crate::kernels::attention::{self, Heads, Job, attend};
 #[cfg(feature = "cuda")]
 use crate::kernels::cuda;
 
@@ -112,7 +112,8 @@ impl Attention {
             jobs.push(Job { row, queries, position, cache });
         }
         let Self { heads, kv_heads, head_dim, window, .. } = *self;
-        let shape = Heads { heads, kv_heads, head_dim, window };
+        let sight = window.map_or(attention::Sight::Causal, attention::Sight::Window);
+        let shape = Heads { heads, kv_heads, head_dim, sight };
         let y = with_slice::<f32, _>(q, |q| attend(q, Some(angles.table()), &jobs, &shape))?;
         let y = y.ok_or_else(|| no_room(layer))?;
         Ok(Tensor::from_vec(y, q.shape(), q.device())?)

@@ -11,7 +11,7 @@ pub mod norm;
 pub mod rope;
 pub(crate) mod slices;
 pub mod spec;
-mod views;
+pub(crate) mod views;
 
 pub use attention::Attention;
 pub use decoder::Decoder;

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, Storage, Tensor, WithDType};
 use crate::Result;
 
 /// Calls `body` with the elements of a CPU tensor in row-major order.
-pub(super) fn with_slice<T: WithDType, R>(
+pub(crate) fn with_slice<T: WithDType, R>(
     tensor: &Tensor,
     body: impl FnOnce(&[T]) -> R,
 ) -> Result<R> {

@@ -23,10 +23,12 @@ mod ask;
 mod auto_model;
 mod auto_tokenizer;
 mod chat;
+mod embedder;
 mod hibari_speech;
 mod orpheus_speech;
 mod prompt;
 mod reply;
+mod sentence_config;
 mod sentences;
 mod spark_speech;
 mod speech_footprint;
@@ -39,10 +41,13 @@ mod text_to_speech;
 pub use auto_model::{AutoModelBuilder, AutoModelForCausalLM};
 pub use auto_tokenizer::AutoTokenizer;
 pub use chat::Chat;
+pub use embedder::Embedder;
 pub use prompt::Prompt;
 pub use reply::Reply;
 pub use speech_footprint::SpeechFootprint;
-pub use task::{PipelineTask, Task, TextGenerationTask, TextToSpeechTask, pipeline};
+pub use task::{
+    FeatureExtractionTask, PipelineTask, Task, TextGenerationTask, TextToSpeechTask, pipeline,
+};
 pub use text_generation::TextGeneration;
 pub use text_streamer::TextStreamer;
 pub use text_to_speech::{Recording, Said, Speech, TextToSpeech, Voice};

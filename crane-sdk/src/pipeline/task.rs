@@ -1,6 +1,6 @@
 //! Tasks by name, each with the pipeline that does it.
 
-use super::{AutoModelForCausalLM, AutoTokenizer, TextGeneration, TextToSpeech};
+use super::{AutoModelForCausalLM, AutoTokenizer, Embedder, TextGeneration, TextToSpeech};
 use crate::Result;
 use crate::generate::GenerationConfig;
 use crate::source::Source;
@@ -16,6 +16,8 @@ pub struct Task;
 impl Task {
     /// Text or messages in, text out.
     pub const TextGeneration: TextGenerationTask = TextGenerationTask;
+    /// Text in, a vector out.
+    pub const FeatureExtraction: FeatureExtractionTask = FeatureExtractionTask;
     /// Text in, sound out.
     pub const TextToSpeech: TextToSpeechTask = TextToSpeechTask;
 }
@@ -43,6 +45,18 @@ impl PipelineTask for TextGenerationTask {
         let tokenizer = AutoTokenizer::from_source(source)?;
         let config = GenerationConfig::from_source(source, &tokenizer)?;
         TextGeneration::new(&AutoModelForCausalLM::from_source(source)?, tokenizer, config)
+    }
+}
+
+/// The task of [`Task::FeatureExtraction`].
+#[derive(Debug, Clone, Copy)]
+pub struct FeatureExtractionTask;
+
+impl PipelineTask for FeatureExtractionTask {
+    type Pipeline = Embedder;
+
+    fn load(self, source: &dyn Source) -> Result<Embedder> {
+        Embedder::from_source(source)
     }
 }
 

@@ -163,6 +163,17 @@ impl<'a> Weights<'a> {
         Ok(Some(convert::to_f32(&self.checkpoint.read(NAME)?, dtype, NAME)?))
     }
 
+    /// Whether the checkpoint has a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.checkpoint.tensors().get(&self.naming.stored(name)).is_some()
+    }
+
+    /// Notes that the model knows the tensors that the checkpoint has under such names, and does not need them.
+    pub fn ignore_those(&self, is_known: impl Fn(&str) -> bool) {
+        let names = self.checkpoint.tensors().iter().map(|(name, _)| name);
+        self.taken.borrow_mut().extend(names.filter(|name| is_known(name)).map(str::to_owned));
+    }
+
     /// Notes that the model knows a tensor and does not need it.
     pub fn ignore(&self, name: &str) {
         self.taken.borrow_mut().insert(self.naming.stored(name));
@@ -192,6 +203,12 @@ impl<'a> Weights<'a> {
                 left.count()
             ),
         })
+    }
+
+    /// Elements of the checkpoint's tensors under such names.
+    pub fn elements(&self, of: impl Fn(&str) -> bool) -> usize {
+        let tensors = self.checkpoint.tensors().iter().filter(|(name, _)| of(name));
+        tensors.map(|(_, info)| info.elements()).sum()
     }
 
     /// Bytes of all tensors taken so far, as they are held.

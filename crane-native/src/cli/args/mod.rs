@@ -8,9 +8,11 @@ mod speaking;
 mod speech;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
+use crane_sdk::generate::Pooling;
 
 pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
 pub(super) use model::{LoadArgs, ModelArgs, NumberType, QuantType};
@@ -49,6 +51,8 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     /// Read a text aloud: text in, a sound file or PCM out
     Tts(TtsArgs),
+    /// Turn texts into vectors whose distance says how far apart their meanings are
+    Embed(EmbedArgs),
     /// Download a model into the cache
     Pull(PullArgs),
     /// List the models on this machine
@@ -233,6 +237,47 @@ pub(super) struct TokenizeArgs {
     pub add_special: bool,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+/// `crane embed`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "crane embed [OPTIONS] [MODEL] TEXT|-\n       crane embed [OPTIONS] --lines [MODEL] < LINES"
+)]
+pub(super) struct EmbedArgs {
+    /// The text, or a model and a text; `-` reads the text from stdin
+    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
+    pub words: Vec<String>,
+    /// Each line of stdin is a text; each line of stdout is its vector
+    #[arg(long)]
+    pub lines: bool,
+    /// Which hidden states make the vector: mean, last or cls [default: as the model's authors say]
+    #[arg(long, value_name = "POOLING")]
+    pub pooling: Option<PoolingChoice>,
+    /// Cut texts that are too long, which are refused else
+    #[arg(long)]
+    pub truncate: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub load: LoadArgs,
+}
+
+/// How hidden states become one vector.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PoolingChoice(pub Pooling);
+
+impl FromStr for PoolingChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mean" => Ok(Self(Pooling::Mean)),
+            "last" => Ok(Self(Pooling::Last)),
+            "cls" => Ok(Self(Pooling::Cls)),
+            _ => Err("it is mean, last or cls".to_owned()),
+        }
+    }
 }
 
 /// `crane perplexity`

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::models::orpheus::Vocabulary;
-use crane_sdk::models::{Config, LoadOptions, find as find_architecture};
+use crane_sdk::models::{Config, LoadOptions, TextEncoder, find as find_architecture};
 use crane_sdk::pipeline::TextToSpeech;
 use crane_sdk::source::{Gguf, Source, model_gguf};
 use crane_sdk::text::{ChatTemplate, Tokenizer};
@@ -17,7 +17,9 @@ use crate::cli::output::Console;
 use crate::memory;
 use crate::resolve::{Resolved, check_path, resolve};
 use crate::server::engine::{Engine, Limits};
-use crate::server::{Card, Kind, LoadError, Loaded, Loader, Metrics, Plan, TextModel, VoiceModel};
+use crate::server::{
+    Card, EmbeddingModel, Kind, LoadError, Loaded, Loader, Metrics, Plan, TextModel, VoiceModel,
+};
 
 /// What a slot holds where nothing says how much and the model would take more.
 const DEFAULT_CONTEXT: usize = 8192;
@@ -112,6 +114,11 @@ impl Found {
     ) -> Result<Self> {
         let source = model.source.as_ref();
         let names = vec![name];
+        if may_write && TextEncoder::is_one(source).map_err(|error| model.explain(error))? {
+            let kind = Kind::Embedding { queue: args.queue };
+            let defaults = GenerationConfig::default();
+            return Ok(Self { model, names, kind, defaults, tokenizer: None });
+        }
         let speaks = source.contains("voices.json")? || source.contains("BiCodec/config.yaml")?;
         let text = match may_write && !speaks {
             true => Some(open::text(console, &model)?),
@@ -216,6 +223,7 @@ impl Loading<'_> {
         match kind {
             Kind::Text { limits } => self.writer(limits, tokenizer, metrics),
             Kind::Voice { queue } => self.voice(queue),
+            Kind::Embedding { .. } => self.embedder(),
         }
     }
 
@@ -257,6 +265,12 @@ impl Loading<'_> {
             .map_err(|error| model.explain(error))?;
         console.note(format_args!("{name} speaks: {}", tts.voices().join(", ")));
         Ok(Loaded::Voice(Arc::new(VoiceModel::new(tts, queue))))
+    }
+
+    fn embedder(&self) -> Result<Loaded> {
+        let Self { console, args, model, name, promised } = *self;
+        let embedder = open::embedder(console, model, args, promised)?;
+        Ok(Loaded::Embedding(Arc::new(EmbeddingModel { name: name.to_owned(), embedder })))
     }
 }
 

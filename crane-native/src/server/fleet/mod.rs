@@ -15,7 +15,7 @@ use crane_sdk::generate::GenerationConfig;
 
 use super::engine::Limits;
 use super::metrics::{Metrics, Work};
-use super::models::{Loaded, TextModel, VoiceModel};
+use super::models::{EmbeddingModel, Loaded, TextModel, VoiceModel};
 use super::wire::ApiError;
 pub use roster::{Keeping, State};
 pub use shelf::{Kept, LoadError, Loader};
@@ -45,6 +45,11 @@ pub enum Kind {
         /// Texts that may wait for their turn.
         queue: usize,
     },
+    /// It makes vectors of texts.
+    Embedding {
+        /// Requests that may wait for it to be loaded.
+        queue: usize,
+    },
 }
 
 impl Card {
@@ -57,11 +62,19 @@ impl Card {
         matches!(self.kind, Kind::Text { .. })
     }
 
+    fn is_voice(&self) -> bool {
+        matches!(self.kind, Kind::Voice { .. })
+    }
+
+    fn is_embedding(&self) -> bool {
+        matches!(self.kind, Kind::Embedding { .. })
+    }
+
     /// How many may wait for the model to be loaded.
     fn most(&self) -> usize {
         match self.kind {
             Kind::Text { limits, .. } => limits.parallel + limits.queue,
-            Kind::Voice { queue } => queue + 1,
+            Kind::Voice { queue } | Kind::Embedding { queue } => queue + 1,
         }
     }
 }
@@ -99,6 +112,14 @@ pub type TextLease = InUse<TextModel>;
 
 /// A model that speaks, in use.
 pub type VoiceLease = InUse<VoiceModel>;
+
+/// A model that makes vectors of texts, in use.
+pub enum EmbeddingLease {
+    /// One that does nothing else.
+    Encoder(InUse<EmbeddingModel>),
+    /// One that writes, too.
+    Text(TextLease),
+}
 
 impl<M> Deref for InUse<M> {
     type Target = M;
@@ -221,7 +242,7 @@ impl Fleet {
     /// 404 for a name that no such model has, 400 if there are several and none is named.
     pub fn text(&self, name: Option<&str>) -> Result<Choice<'_>, ApiError> {
         self.choose(name, Card::is_text, "writes").map_err(|there| match there {
-            None => no_model("no model writes here: there are only voices"),
+            None => no_model("no model writes here"),
             Some(reason) => reason,
         })
     }
@@ -231,8 +252,25 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::text`].
     pub fn voice(&self, name: Option<&str>) -> Result<Choice<'_>, ApiError> {
-        self.choose(name, |card| !card.is_text(), "speaks").map_err(|there| match there {
+        self.choose(name, Card::is_voice, "speaks").map_err(|there| match there {
             None => no_model("no model speaks here; start the server with --speech hibari"),
+            Some(reason) => reason,
+        })
+    }
+
+    /// The model that makes vectors of texts and is called so. If no name is given it is the only one that does nothing else, or
+    /// the only one that writes.
+    ///
+    /// # Errors
+    /// As [`Fleet::text`].
+    pub fn embedding(&self, name: Option<&str>) -> Result<Choice<'_>, ApiError> {
+        let specialists = self.cards.iter().filter(|card| card.is_embedding()).count();
+        let is_meant = |card: &Card| match (name, specialists) {
+            (None, 1..) => card.is_embedding(),
+            _ => card.is_embedding() || card.is_text(),
+        };
+        self.choose(name, is_meant, "embeds").map_err(|there| match there {
+            None => no_model("no model makes vectors of texts here; there are only voices"),
             Some(reason) => reason,
         })
     }
@@ -285,6 +323,24 @@ impl Fleet {
         match lease.model() {
             Some(Loaded::Text(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
             _ => Err(no_model("the model does not write")),
+        }
+    }
+
+    /// A model that makes vectors of texts, as soon as it is in memory.
+    ///
+    /// # Errors
+    /// As [`Fleet::lease_text`].
+    pub async fn lease_embedding(&self, choice: Choice<'_>) -> Result<EmbeddingLease, ApiError> {
+        if choice.card.is_text() {
+            return self.lease_text(choice).await.map(EmbeddingLease::Text);
+        }
+        let lease = self.shelf.lease(choice.index, choice.card.most()).await?;
+        match lease.model() {
+            Some(Loaded::Embedding(model)) => {
+                let model = model.clone();
+                Ok(EmbeddingLease::Encoder(InUse { model, _lease: lease }))
+            }
+            _ => Err(no_model("the model makes no vectors")),
         }
     }
 

@@ -279,7 +279,12 @@ pub(super) fn body(path: &str) -> Vec<Field> {
         }
         "/v1/embeddings" => vec![
             required("input", texts(), "the texts"),
-            field("pooling", json!({ "enum": ["mean", "last"] }), "of which hidden states"),
+            field(
+                "pooling",
+                json!({ "enum": ["mean", "last", "cls"] }),
+                "of which hidden states; without it as the model's authors say, of models that write their mean",
+            ),
+            field("truncate", boolean(), "cut texts that are too long, which are refused else"),
             field(
                 "encoding_format",
                 json!({ "enum": ["float", "base64"] }),

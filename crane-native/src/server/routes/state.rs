@@ -38,6 +38,7 @@ fn object(app: &App, name: &str, standing: &Standing<'_>) -> Value {
             object["context"] = limits.context.into();
         }
         Kind::Voice { .. } => object["kind"] = "speech".into(),
+        Kind::Embedding { .. } => object["kind"] = "embedding".into(),
     }
     object
 }

@@ -15,12 +15,19 @@ const MOST: usize = 2048;
 pub struct EmbeddingRequest {
     /// The texts.
     pub inputs: Vec<PromptInput>,
-    /// How a text's hidden states become one vector.
-    pub pooling: Pooling,
+    /// How a text's hidden states become one vector, if not as the model's authors say.
+    pub pooling: Option<Pooling>,
+    /// Whether texts that are too long are cut.
+    pub truncate: bool,
     /// Whether vectors are written in base 64: little-endian f32.
     pub base64: bool,
     /// How many numbers a vector must have.
     pub dimensions: Option<u64>,
+}
+
+/// The number that is written with the fewest digits that still mean `x`: widened as it is, it would have twice as many.
+fn short(x: f32) -> f64 {
+    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
 }
 
 impl EmbeddingRequest {
@@ -43,18 +50,21 @@ impl EmbeddingRequest {
             }
         };
         let pooling = match fields.string("pooling")?.as_deref() {
-            None | Some("mean") => Pooling::Mean,
-            Some("last") => Pooling::Last,
+            None => None,
+            Some("mean") => Some(Pooling::Mean),
+            Some("last") => Some(Pooling::Last),
+            Some("cls") => Some(Pooling::Cls),
             Some(other) => {
-                let reason = format_args!("is {other:?}; it is mean or last");
+                let reason = format_args!("is {other:?}; it is mean, last or cls");
                 return Err(ApiError::value("pooling", reason));
             }
         };
+        let truncate = fields.boolean("truncate")?.unwrap_or(false);
         let dimensions = fields.integer("dimensions", 1..=u64::MAX)?;
         // Embeddings take no slot and wait for no turn.
         fields.string("user")?;
         let unknown = fields.finish(lenient)?;
-        Ok((Self { inputs, pooling, base64, dimensions }, unknown))
+        Ok((Self { inputs, pooling, truncate, base64, dimensions }, unknown))
     }
 
     /// Refuses vectors of another width than was asked for: a model's are whole or nothing.
@@ -79,7 +89,7 @@ impl EmbeddingRequest {
                     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
                     Value::from(base64::engine::general_purpose::STANDARD.encode(bytes))
                 }
-                false => json!(vector),
+                false => vector.iter().map(|&x| Value::from(short(x))).collect(),
             };
             json!({ "object": "embedding", "index": index, "embedding": embedding })
         };

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::Server;
 use super::{CHAT, chat, said, tools};
+use crate::fixture;
 use crate::reference::weights;
 use crate::support::Home;
 
@@ -328,6 +329,57 @@ fn texts_become_vectors() {
         None,
         Some("context_length_exceeded"),
     );
+}
+
+#[test]
+fn an_encoder_embeds_beside_a_model_that_writes() {
+    let models = ["qwen2_tied", "bert"].map(fixture::model);
+    let server = Server::several(&models, &["--ctx", "128", "--preload", "--alias", "near=bert"]);
+    let listed = server.get("/v1/models").ok();
+    assert_eq!(listed["data"][1]["kind"], "embedding");
+    let golden = std::fs::read_to_string(fixture::folder("bert").join("golden.json")).unwrap();
+    let golden: Value = serde_json::from_str(&golden).unwrap();
+    let ask = |fields: Value| {
+        let mut body = json!({ "input": golden[0]["text"] });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        server.post("/v1/embeddings", body)
+    };
+    let numbers = |value: &Value| serde_json::from_value::<Vec<f32>>(value.clone()).unwrap();
+    let off = |found: &[f32], expected: &[f32]| {
+        assert_eq!(found.len(), expected.len());
+        found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    // Nobody need name the only one that does nothing else.
+    for fields in [json!({}), json!({ "model": "bert" }), json!({ "model": "near" })] {
+        let answer = ask(fields).ok();
+        assert_eq!(
+            (&answer["model"], &answer["usage"]["prompt_tokens"]),
+            (&json!("bert"), &json!(8))
+        );
+        let found = numbers(&answer["data"][0]["embedding"]);
+        assert!(off(&found, &numbers(&golden[0]["mean"])) <= 1e-6);
+    }
+    let first = numbers(&ask(json!({ "pooling": "cls" })).ok()["data"][0]["embedding"]);
+    let expected = numbers(&golden[0]["first"]);
+    let length = expected.iter().map(|x| x * x).sum::<f32>().sqrt();
+    assert!(off(&first, &expected.iter().map(|x| x / length).collect::<Vec<_>>()) <= 2e-6);
+    let other = ask(json!({ "model": "qwen2_tied" })).ok();
+    assert_eq!(other["model"], "qwen2_tied");
+    ask(json!({ "model": "qwen2_tied", "pooling": "cls" })).refused(
+        400,
+        Some("pooling"),
+        Some("invalid_value"),
+    );
+    let long = json!({ "model": "bert", "input": "fox ".repeat(200) });
+    ask(long.clone()).refused(400, None, Some("context_length_exceeded"));
+    let mut cut = long;
+    cut["truncate"] = true.into();
+    assert_eq!(ask(cut).ok()["usage"]["prompt_tokens"], 80);
+    // It writes nothing.
+    let mut body = super::chat("Hello", &json!({}));
+    body["model"] = "bert".into();
+    let told = server.post(super::CHAT, body).refused(404, Some("model"), Some("model_not_found"));
+    assert!(told.contains("qwen2_tied"), "{told}");
 }
 
 #[test]

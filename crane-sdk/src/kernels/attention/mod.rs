@@ -1,4 +1,4 @@
-//! Attention over the key/value cache in one pass: grouped queries, causal, with or without a window.
+//! Attention over the key/value cache in one pass: grouped queries, each seeing what came before it, a window of that, or everything.
 
 mod blocks;
 mod sets;
@@ -27,8 +27,19 @@ pub struct Heads {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// A query sees itself and the `window - 1` tokens before it.
-    pub window: Option<usize>,
+    /// What a query sees.
+    pub sight: Sight,
+}
+
+/// Which tokens a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// Itself and all before it.
+    Causal,
+    /// Itself and so many less one before it.
+    Window(usize),
+    /// Every token of its job, those behind it too: an encoder's.
+    All,
 }
 
 /// The new tokens of one sequence: rows of a batch, and the cache that holds their keys and values already.
@@ -154,7 +165,7 @@ fn run_part(
     room: &mut [f32],
     mut put: impl FnMut(usize, &[f32]),
 ) {
-    let Heads { heads: count, kv_heads, head_dim, window } = *heads;
+    let Heads { heads: count, kv_heads, head_dim, sight } = *heads;
     let layout = *job.cache.layout();
     let rows = part.queries * part.group;
     let room = &mut room[..part.room(job, head_dim)];
@@ -189,7 +200,11 @@ fn run_part(
         queries: part.queries,
         group: part.group,
         position: job.position + part.query,
-        window: window.unwrap_or(usize::MAX).max(1),
+        window: match sight {
+            Sight::Window(tokens) => tokens.max(1),
+            Sight::Causal | Sight::All => usize::MAX,
+        },
+        behind: (sight == Sight::All).then_some(job.position + job.queries),
         q: queries.as_ptr(),
         scores: scores.as_mut_ptr(),
         weights: weights.as_mut_ptr(),

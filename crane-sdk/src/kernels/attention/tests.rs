@@ -28,7 +28,7 @@ fn filled(kind: KvType, heads: &Heads, tokens: usize, seed: u32) -> KvBlocks {
 
 /// The formula in f64 over what the cache holds.
 fn by_definition(q: &[f32], job: &Job<'_>, heads: &Heads) -> Vec<f64> {
-    let Heads { heads: count, kv_heads, head_dim, window } = *heads;
+    let Heads { heads: count, kv_heads, head_dim, sight } = *heads;
     let tokens = job.position + job.queries;
     let (keys, values) = job.cache.read(tokens);
     let mut out = vec![0f64; q.len()];
@@ -38,7 +38,11 @@ fn by_definition(q: &[f32], job: &Job<'_>, heads: &Heads) -> Vec<f64> {
             let at = ((job.row + query) * count + head) * head_dim;
             let q = &q[at..at + head_dim];
             let row = |token: usize| (head / (count / kv_heads) * tokens + token) * head_dim;
-            let visible = end.saturating_sub(window.unwrap_or(end))..end;
+            let visible = match sight {
+                Sight::Causal => 0..end,
+                Sight::Window(window) => end.saturating_sub(window)..end,
+                Sight::All => 0..tokens,
+            };
             let weights: Vec<f64> = visible
                 .clone()
                 .map(|token| {
@@ -83,11 +87,13 @@ proptest! {
         half in 1usize..50,
         before in prop_oneof![0usize..150, Just(63), Just(64)],
         queries in prop_oneof![1usize..6, 30usize..140],
-        window in proptest::option::of(1usize..150),
+        sight in prop_oneof![
+            Just(Sight::Causal), (1usize..150).prop_map(Sight::Window), Just(Sight::All),
+        ],
         seed in any::<u32>(),
     ) {
         let kind = KvType::ALL[kind];
-        let heads = Heads { heads: kv_heads * group, kv_heads, head_dim: 2 * half, window };
+        let heads = Heads { heads: kv_heads * group, kv_heads, head_dim: 2 * half, sight };
         let cache = filled(kind, &heads, before + queries, seed);
         let job = Job { row: 0, queries, position: before, cache: &cache };
         let width = heads.heads * heads.head_dim;
@@ -100,8 +106,9 @@ proptest! {
         for set in sets::sets() {
             prop_assert_eq!(&with_set(set, &q, &job, &heads), &found, "{}", set.name);
         }
-        // A query alone gives the same bits.
-        for query in [0, queries / 2, queries - 1] {
+        // A query alone gives the same bits; one that sees all is never alone.
+        let alone = if sight == Sight::All { [].as_slice() } else { &[0, queries / 2, queries - 1] };
+        for &query in alone {
             let alone = Job { row: 0, queries: 1, position: before + query, cache: &cache };
             let q = &q[query * width..(query + 1) * width];
             let alone = attend(q, None, &[alone], &heads).unwrap();
@@ -115,7 +122,7 @@ proptest! {
         tokens in 1usize..150, seed in any::<u32>(),
     ) {
         let kind = KvType::ALL[kind];
-        let heads = Heads { heads: kv_heads, kv_heads, head_dim, window: None };
+        let heads = Heads { heads: kv_heads, kv_heads, head_dim, sight: Sight::Causal };
         let cache = filled(kind, &heads, tokens, seed);
         let allowed = match kind {
             KvType::F32 => 0.0,
@@ -137,7 +144,7 @@ proptest! {
 
 #[test]
 fn sequences_of_a_batch_do_not_see_each_other() {
-    let heads = Heads { heads: 6, kv_heads: 2, head_dim: 32, window: None };
+    let heads = Heads { heads: 6, kv_heads: 2, head_dim: 32, sight: Sight::Causal };
     let width = heads.heads * heads.head_dim;
     let lengths = [(70, 1), (3, 40), (200, 2)];
     let caches: Vec<KvBlocks> = (1u32..)
@@ -162,7 +169,7 @@ fn sequences_of_a_batch_do_not_see_each_other() {
 
 #[test]
 fn the_largest_scores_do_not_overflow() {
-    let heads = Heads { heads: 1, kv_heads: 1, head_dim: 2, window: None };
+    let heads = Heads { heads: 1, kv_heads: 1, head_dim: 2, sight: Sight::Causal };
     for kind in KvType::ALL {
         let mut cache = KvBlocks::new(kind, 1, 2);
         cache.reserve(3);
@@ -176,7 +183,7 @@ fn the_largest_scores_do_not_overflow() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 8, window: None };
+    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 8, sight: Sight::Causal };
     let mut cache = KvBlocks::new(KvType::F32, 2, 8);
     cache.reserve(10);
     assert_eq!(cache.room(), BLOCK);

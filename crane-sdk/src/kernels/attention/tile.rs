@@ -25,6 +25,8 @@ pub(super) struct Tile {
     pub position: usize,
     /// A query sees itself and the `window - 1` tokens before it.
     pub window: usize,
+    /// The number of tokens that every query sees to the last; else each sees none behind itself.
+    pub behind: Option<usize>,
     /// Rotated and scaled queries, `[rows, head_dim]`.
     pub q: *const f32,
     /// Room for scores, `[rows, BLOCK]`, and as much for weights.
@@ -43,6 +45,11 @@ impl Tile {
     fn first(&self, query: usize) -> usize {
         (self.position + query + 1).saturating_sub(self.window)
     }
+
+    /// The first token that query `query` does not see any more.
+    fn end(&self, query: usize) -> usize {
+        self.behind.unwrap_or(self.position + query + 1)
+    }
 }
 
 /// Runs a tile: `sums` and `out` are complete afterwards.
@@ -51,12 +58,15 @@ impl Tile {
 /// The processor must have the instructions of `V`; the tile's pointers must be good.
 #[inline(always)]
 pub(super) unsafe fn attend<V: Vector, E: Element>(tile: &Tile) {
-    let last = tile.position + tile.queries - 1;
+    let last = tile.end(tile.queries - 1) - 1;
     let mut block = tile.first(0) / BLOCK;
     while block <= last / BLOCK {
         let begin = block * BLOCK;
         // Queries that see some of the block.
-        let from = begin.saturating_sub(tile.position);
+        let from = match tile.behind {
+            Some(_) => 0,
+            None => begin.saturating_sub(tile.position),
+        };
         let mut to = tile.queries;
         while to > from && tile.first(to - 1) >= begin + BLOCK {
             to -= 1;
@@ -76,7 +86,7 @@ unsafe fn attend_block<V: Vector, E: Element>(tile: &Tile, block: usize, from: u
     let first_row = from * tile.group;
     // Tokens of the block that any of these queries sees.
     let low = tile.first(from).max(begin) - begin;
-    let high = (tile.position + to).min(begin + BLOCK) - begin;
+    let high = tile.end(to - 1).min(begin + BLOCK) - begin;
     // SAFETY: as the caller says; `low..high` holds tokens that were written.
     unsafe {
         let start = *tile.blocks.add(block);
@@ -96,7 +106,7 @@ unsafe fn attend_block<V: Vector, E: Element>(tile: &Tile, block: usize, from: u
         while row < rows {
             let query = from + row / tile.group;
             let seen = tile.first(query).max(begin) - begin;
-            let end = (tile.position + query + 1).min(begin + BLOCK) - begin;
+            let end = tile.end(query).min(begin + BLOCK) - begin;
             let s = scores.add(row * BLOCK);
             let mut token = 0;
             while token < BLOCK {

@@ -25,7 +25,6 @@ pub(super) struct NormRow {
 #[inline(always)]
 pub(super) unsafe fn norm<V: Vector>(row: &NormRow) {
     let width = row.width;
-    let whole = width / SUMS * SUMS;
     // SAFETY: every index is below the width.
     unsafe {
         let mut x = row.x;
@@ -42,6 +41,91 @@ pub(super) unsafe fn norm<V: Vector>(row: &NormRow) {
             }
             x = row.sum;
         }
+        let total = total::<V, true>(x, width);
+        let scale = 1.0 / (total / width as f32 + row.eps).sqrt();
+        let wide = V::splat(scale);
+        let mut i = 0;
+        while i + V::LANES <= width {
+            let scaled = V::mul(V::read(x.add(i)), wide);
+            V::write(row.out.add(i), V::mul(scaled, V::read(row.weight.add(i))));
+            i += V::LANES;
+        }
+        while i < width {
+            *row.out.add(i) = *x.add(i) * scale * *row.weight.add(i);
+            i += 1;
+        }
+    }
+}
+
+/// A row to be normalised to mean 0. The pointers are good for `width` floats.
+pub(super) struct CentredRow {
+    pub x: *const f32,
+    /// What is added to `x` first; null if nothing is.
+    pub added: *const f32,
+    pub weight: *const f32,
+    pub bias: *const f32,
+    pub out: *mut f32,
+    pub width: usize,
+    pub eps: f32,
+}
+
+/// (x − mean) · w / sqrt(variance + ε) + b, in two passes: the variance is that of what was centred.
+///
+/// # Safety
+/// The processor must have the instructions of `V`; the row's pointers must be good.
+#[inline(always)]
+pub(super) unsafe fn layer_norm<V: Vector>(row: &CentredRow) {
+    let (width, out) = (row.width, row.out);
+    // SAFETY: every index is below the width.
+    unsafe {
+        let mut i = 0;
+        while i + V::LANES <= width {
+            let mut x = V::read(row.x.add(i));
+            if !row.added.is_null() {
+                x = V::add(x, V::read(row.added.add(i)));
+            }
+            V::write(out.add(i), x);
+            i += V::LANES;
+        }
+        while i < width {
+            let added = if row.added.is_null() { 0.0 } else { *row.added.add(i) };
+            *out.add(i) = *row.x.add(i) + added;
+            i += 1;
+        }
+        let mean = total::<V, false>(out, width) / width as f32;
+        let wide = V::splat(mean);
+        let mut i = 0;
+        while i + V::LANES <= width {
+            V::write(out.add(i), V::sub(V::read(out.add(i)), wide));
+            i += V::LANES;
+        }
+        while i < width {
+            *out.add(i) -= mean;
+            i += 1;
+        }
+        let square = total::<V, true>(out, width);
+        let scale = 1.0 / (square / width as f32 + row.eps).sqrt();
+        let wide = V::splat(scale);
+        let mut i = 0;
+        while i + V::LANES <= width {
+            let scaled = V::mul(V::read(out.add(i)), wide);
+            let weighted = V::mul(scaled, V::read(row.weight.add(i)));
+            V::write(out.add(i), V::add(weighted, V::read(row.bias.add(i))));
+            i += V::LANES;
+        }
+        while i < width {
+            *out.add(i) = *out.add(i) * scale * *row.weight.add(i) + *row.bias.add(i);
+            i += 1;
+        }
+    }
+}
+
+/// The sum of a row, or of its squares, in the same order on every instruction set.
+#[inline(always)]
+unsafe fn total<V: Vector, const SQUARES: bool>(x: *const f32, width: usize) -> f32 {
+    let whole = width / SUMS * SUMS;
+    // SAFETY: every index is below the width.
+    unsafe {
         let mut sums = [0f32; SUMS];
         let mut first = 0;
         while first < SUMS {
@@ -49,7 +133,7 @@ pub(super) unsafe fn norm<V: Vector>(row: &NormRow) {
             let mut i = first;
             while i < whole {
                 let x = V::read(x.add(i));
-                sum = V::add(sum, V::mul(x, x));
+                sum = V::add(sum, if SQUARES { V::mul(x, x) } else { x });
                 i += SUMS;
             }
             V::write(sums.as_mut_ptr().add(first), sum);
@@ -67,21 +151,11 @@ pub(super) unsafe fn norm<V: Vector>(row: &NormRow) {
         let mut total = sums[0];
         let mut i = whole;
         while i < width {
-            total += *x.add(i) * *x.add(i);
+            let x = *x.add(i);
+            total += if SQUARES { x * x } else { x };
             i += 1;
         }
-        let scale = 1.0 / (total / width as f32 + row.eps).sqrt();
-        let wide = V::splat(scale);
-        let mut i = 0;
-        while i + V::LANES <= width {
-            let scaled = V::mul(V::read(x.add(i)), wide);
-            V::write(row.out.add(i), V::mul(scaled, V::read(row.weight.add(i))));
-            i += V::LANES;
-        }
-        while i < width {
-            *row.out.add(i) = *x.add(i) * scale * *row.weight.add(i);
-            i += 1;
-        }
+        total
     }
 }
 

@@ -5,7 +5,7 @@ mod sets;
 
 use super::shared::Shared;
 use super::threads::parallel_for;
-use loops::{DepthwiseRows, NormRow, SnakeRows};
+use loops::{CentredRow, DepthwiseRows, NormRow, SnakeRows};
 use sets::Set;
 
 /// RMSNorm of each row: x · w / sqrt(mean(x²) + ε), `x` and the result `[rows, weight.len()]`.
@@ -53,6 +53,54 @@ fn norm_with(
         }
     });
     (sum, out)
+}
+
+/// Layer normalisation (Ba et al. 2016) of each row: (x − mean) · w / sqrt(variance + ε) + b, `x` and the result
+/// `[rows, weight.len()]`. With `added`, of as many numbers as `x`, it is that of their sum. Empty unless the lengths go together.
+pub fn layer_norm(
+    x: &[f32],
+    added: Option<&[f32]>,
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+) -> Vec<f32> {
+    layer_norm_with(sets::fastest(), x, added, weight, bias, eps)
+}
+
+fn layer_norm_with(
+    set: &Set,
+    x: &[f32],
+    added: Option<&[f32]>,
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+) -> Vec<f32> {
+    let width = weight.len();
+    let fits = added.is_none_or(|added| added.len() == x.len()) && bias.len() == width;
+    if !fits || width == 0 || !x.len().is_multiple_of(width) {
+        return Vec::new();
+    }
+    let mut out = vec![0f32; x.len()];
+    let outs = Shared::new(&mut out);
+    parallel_for(x.len() / width, 8 * width, |rows| {
+        for row in rows {
+            let at = row * width;
+            // SAFETY: the row lies in every slice, as the lengths say; each row is given to one thread, and the set is one
+            // that the processor runs.
+            unsafe {
+                (set.layer_norm)(&CentredRow {
+                    x: x[at..at + width].as_ptr(),
+                    added: added.map_or(std::ptr::null(), |added| added[at..at + width].as_ptr()),
+                    weight: weight.as_ptr(),
+                    bias: bias.as_ptr(),
+                    out: outs.start().wrapping_add(at),
+                    width,
+                    eps,
+                });
+            }
+        }
+    });
+    out
 }
 
 /// Angles of the rotary embedding for a list of positions.
@@ -243,6 +291,22 @@ mod tests {
                     prop_assert!((f64::from(*found) - expected).abs() <= 1e-5 * expected.abs() + 1e-6);
                 }
             }
+            let bias = numbers(width);
+            let centred = layer_norm(&x, Some(&y), &weight, &bias, eps);
+            prop_assert_eq!(&layer_norm(&sum, None, &weight, &bias, eps), &centred);
+            for (sum, centred) in sum.chunks(width).zip(centred.chunks(width)) {
+                let mean = sum.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
+                let square: f64 = sum.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum();
+                let scale = 1.0 / (square / width as f64 + f64::from(eps)).sqrt();
+                let parts = sum.iter().zip(&weight).zip(&bias).zip(centred);
+                for (((x, weight), bias), found) in parts {
+                    let scaled = (f64::from(*x) - mean) * scale * f64::from(*weight);
+                    let off = (f64::from(*found) - scaled - f64::from(*bias)).abs();
+                    // Where all numbers are nearly one, what is left of them is the rounding of their mean.
+                    prop_assert!(off <= 1e-5 * scaled.abs() + 2e-6 * (1.0 + scale), "{off} of {scaled}");
+                }
+            }
+            prop_assert!(layer_norm(&x, Some(&[]), &weight, &bias, eps).is_empty());
             let gated = silu_mul(&x, &y);
             for ((x, y), found) in x.iter().zip(&y).zip(&gated) {
                 let (x, y) = (f64::from(*x), f64::from(*y));
@@ -287,6 +351,8 @@ mod tests {
                 prop_assert_eq!(&found, &curved, "{}", set.name);
                 let found = norm_with(set, &x, Some(&y), &weight, eps);
                 prop_assert_eq!((&found.0, &found.1), (&sum, &normed), "{}", set.name);
+                let found = layer_norm_with(set, &x, Some(&y), &weight, &bias, eps);
+                prop_assert_eq!(&found, &centred, "{}", set.name);
                 prop_assert_eq!(&silu_mul_with(set, &x, &y), &gated, "{}", set.name);
             }
         }

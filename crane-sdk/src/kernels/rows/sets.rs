@@ -1,7 +1,7 @@
 //! The loops of [`super::loops`] compiled for each instruction set, and the choice among them.
 
 use super::super::isa;
-use super::loops::{self, DepthwiseRows, NormRow, SnakeRows};
+use super::loops::{self, CentredRow, DepthwiseRows, NormRow, SnakeRows};
 
 /// The loops of one instruction set.
 #[derive(Clone, Copy)]
@@ -11,6 +11,8 @@ pub(super) struct Set {
     pub name: &'static str,
     /// As [`loops::norm`].
     pub norm: unsafe fn(&NormRow),
+    /// As [`loops::layer_norm`].
+    pub layer_norm: unsafe fn(&CentredRow),
     /// As [`loops::silu_mul`].
     pub silu_mul: unsafe fn(*const f32, *const f32, *mut f32, usize),
     /// As [`loops::gelu`].
@@ -34,6 +36,14 @@ macro_rules! set {
             pub(super) unsafe fn norm(row: &NormRow) {
                 // SAFETY: as the caller says.
                 unsafe { loops::norm::<$vector>(row) }
+            }
+
+            /// # Safety
+            /// As [`loops::layer_norm`] says.
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn layer_norm(row: &CentredRow) {
+                // SAFETY: as the caller says.
+                unsafe { loops::layer_norm::<$vector>(row) }
             }
 
             /// # Safety
@@ -77,6 +87,7 @@ macro_rules! set {
         const $set: Set = Set {
             name: $name,
             norm: $module::norm,
+            layer_norm: $module::layer_norm,
             silu_mul: $module::silu_mul,
             gelu: $module::gelu,
             snake: $module::snake,

@@ -163,6 +163,22 @@ impl Config {
         }
     }
 
+    /// Refuses a `config.json` that has another word here than the only one that is run; an absent one is that.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    pub(super) fn demand(&self, key: &str, only: &str) -> Result<()> {
+        match self {
+            Config::Json(json) if !json[key].is_null() && json[key] != only => {
+                Err(Error::Unsupported {
+                    what: format!("{key} {} (in {})", json[key], self.file()),
+                    hint: format!("only {only} is run"),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The spec of a plain Llama-like decoder: what every family shares, no biases, full attention.
     ///
     /// # Errors
@@ -226,9 +242,7 @@ impl Config {
         };
         match self {
             Config::Json(json) => {
-                if !json["quantization_config"].is_null() {
-                    return Err(self.quantised(&json["quantization_config"]));
-                }
+                self.check_unquantised()?;
                 for key in ["hidden_act", "hidden_activation"] {
                     if let Some(name) =
                         json[key].as_str().filter(|name| !matches!(*name, "silu" | "swish"))
@@ -260,14 +274,19 @@ impl Config {
         Ok(())
     }
 
-    /// The refusal of weights that another library has quantised.
-    fn quantised(&self, how: &Json) -> Error {
+    /// Refuses weights that another library has quantised.
+    pub(super) fn check_unquantised(&self) -> Result<()> {
+        let Config::Json(json) = self else { return Ok(()) };
+        let how = &json["quantization_config"];
+        if how.is_null() {
+            return Ok(());
+        }
         let name = how["quant_method"].as_str().unwrap_or("without a quant_method");
-        Error::Unsupported {
+        Err(Error::Unsupported {
             what: format!("quantization_config {name} (in {})", self.file()),
             hint: "take the model's original weights, with --quant if need be, or a GGUF file"
                 .to_owned(),
-        }
+        })
     }
 
     fn mismatch(&self, key: &str, expected: &str, found: &Json) -> Error {

@@ -1,12 +1,11 @@
 //! Layer normalisation (Ba et al. 2016): rows of mean 0 and variance 1, scaled and shifted.
 
 use crate::Result;
+use crate::kernels::rows::layer_norm;
 use crate::source::OnnxCheckpoint;
 
 /// PyTorch's own choice of ε.
 const EPSILON: f32 = 1e-5;
-/// Partial sums that are taken side by side.
-const SUMS: usize = 8;
 
 /// (x − mean) / sqrt(variance + ε) · w + b.
 #[derive(Debug)]
@@ -30,27 +29,11 @@ impl LayerNorm {
 
     /// Normalises each row of `[rows, width]`.
     pub(crate) fn forward(&self, x: &[f32]) -> Vec<f32> {
-        let width = self.weight.len();
-        let mut out = x.to_vec();
-        for row in out.chunks_exact_mut(width) {
-            let mean = sum(row, |x| x) / width as f32;
-            row.iter_mut().for_each(|x| *x -= mean);
-            let scale = 1.0 / (sum(row, |x| x * x) / width as f32 + self.epsilon).sqrt();
-            for ((x, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
-                *x = *x * scale * weight + bias;
-            }
-        }
-        out
+        layer_norm(x, None, &self.weight, &self.bias, self.epsilon)
     }
-}
 
-fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let (blocks, rest) = row.as_chunks::<SUMS>();
-    let mut sums = [0f32; SUMS];
-    for block in blocks {
-        for (sum, x) in sums.iter_mut().zip(block) {
-            *sum += of(*x);
-        }
+    /// As [`LayerNorm::forward`], of x + y.
+    pub(crate) fn forward_sum(&self, x: &[f32], y: &[f32]) -> Vec<f32> {
+        layer_norm(x, Some(y), &self.weight, &self.bias, self.epsilon)
     }
-    sums.iter().sum::<f32>() + rest.iter().map(|x| of(*x)).sum::<f32>()
 }

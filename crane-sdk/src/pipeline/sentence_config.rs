@@ -1,0 +1,109 @@
+//! How the authors of an embedding model want texts to become vectors: the files of sentence-transformers.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::generate::Pooling;
+use crate::source::Source;
+use crate::{Error, Result};
+
+const MODULES: &str = "modules.json";
+
+/// A step of `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// What `config.json` of the pooling says; several may be true, and then their vectors are put side by side.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PoolingConfig {
+    pooling_mode_cls_token: bool,
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+    pooling_mode_max_tokens: bool,
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    pooling_mode_weightedmean_tokens: bool,
+}
+
+#[derive(Deserialize)]
+struct SentenceBertConfig {
+    max_seq_length: Option<usize>,
+}
+
+/// What was found; without any of the files it is what sentence-transformers makes of a plain encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct SentenceConfig {
+    pub pooling: Option<Pooling>,
+    /// The longest text, in tokens.
+    pub max_tokens: Option<usize>,
+}
+
+fn read<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Result<Option<T>> {
+    if !source.contains(name)? {
+        return Ok(None);
+    }
+    let blob = source.open(name)?;
+    let value = serde_json::from_slice(&blob.read_all()?);
+    value.map(Some).map_err(|error| Error::invalid_file(name, error))
+}
+
+impl SentenceConfig {
+    /// Reads `modules.json`, the pooling's `config.json` and `sentence_bert_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`] if one is damaged or misses another, [`Error::Unsupported`] for a step that is not done here.
+    pub(super) fn read(source: &dyn Source) -> Result<Self> {
+        let mut this = Self::default();
+        if let Some(SentenceBertConfig { max_seq_length }) =
+            read(source, "sentence_bert_config.json")?
+        {
+            this.max_tokens = max_seq_length.filter(|&most| most > 0);
+        }
+        for Module { path, kind } in read::<Vec<Module>>(source, MODULES)?.unwrap_or_default() {
+            // Its package has moved within the library.
+            match kind.rsplit('.').next().unwrap_or_default() {
+                "Transformer" | "Normalize" => {}
+                "Pooling" => {
+                    let name = format!("{path}/config.json");
+                    let Some(config) = read::<PoolingConfig>(source, &name)? else {
+                        let reason = format_args!("it names {name}, which is not there");
+                        return Err(Error::invalid_file(MODULES, reason));
+                    };
+                    this.pooling = Some(config.pooling(&name)?);
+                }
+                _ => {
+                    return Err(Error::Unsupported {
+                        what: format!("the step {kind} of {MODULES}"),
+                        hint: "Transformer, Pooling and Normalize are done".to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(this)
+    }
+}
+
+impl PoolingConfig {
+    fn pooling(&self, name: &str) -> Result<Pooling> {
+        let other = self.pooling_mode_max_tokens
+            || self.pooling_mode_mean_sqrt_len_tokens
+            || self.pooling_mode_weightedmean_tokens;
+        match (
+            self.pooling_mode_cls_token,
+            self.pooling_mode_mean_tokens,
+            self.pooling_mode_lasttoken,
+        ) {
+            (true, false, false) if !other => Ok(Pooling::Cls),
+            (false, true, false) if !other => Ok(Pooling::Mean),
+            (false, false, true) if !other => Ok(Pooling::Last),
+            _ => Err(Error::Unsupported {
+                what: format!("the pooling of {name}"),
+                hint: "one of cls_token, mean_tokens and lasttoken alone is done".to_owned(),
+            }),
+        }
+    }
+}
