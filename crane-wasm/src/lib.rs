@@ -4,6 +4,7 @@
 //! them the face that a page uses.
 
 mod checksum;
+mod embedder;
 mod failure;
 mod files;
 mod generation;
@@ -17,6 +18,7 @@ mod task;
 mod threads;
 
 pub use checksum::Checksum;
+pub use embedder::Embedder;
 pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;

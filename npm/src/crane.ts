@@ -1,6 +1,7 @@
 /** The engine: one worker with one WebAssembly instance. */
 import { capabilitiesOf } from "./capabilities.js";
 import { Channel } from "./channel.js";
+import { Embedder } from "./embedder.js";
 import { CraneError } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
@@ -10,7 +11,7 @@ import { spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
 import { fastestTier, moduleOf, ownThreads, sharing } from "./tiers.js";
 import { Tts } from "./tts.js";
-import type { Capabilities, LoadOptions, ModelSource, PullOptions, SpeechLoadOptions, StoredModel } from "./types.js";
+import type { Capabilities, EmbedderLoadOptions, LoadOptions, ModelSource, PullOptions, SpeechLoadOptions, StoredModel } from "./types.js";
 
 /** Where models come from and stay, and where the package's parts are, if not beside its module. */
 export interface CraneOptions {
@@ -171,6 +172,19 @@ export class Crane {
     const { place, label } = source === "hibari" ? hibariAt(this.#hibariUrl) : await placeOf(source);
     const { model, info } = await this.#channel.call("loadSpeech", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
     return new Tts(this.#channel, model, info);
+  }
+
+  /**
+   * Loads a model that makes vectors of texts, from wherever `load` takes files: an encoder of the BERT, RoBERTa or XLM-RoBERTa
+   * family, as sentence-transformers stores them, or a language model. Without the files of sentence-transformers (`modules.json`,
+   * `1_Pooling/config.json`, `sentence_bert_config.json`) the mean of the last hidden states is taken.
+   */
+  async loadEmbedder(source: ModelSource, options: EmbedderLoadOptions = {}): Promise<Embedder> {
+    checkOptions("loadEmbedder", options, TABLES.loadEmbedder);
+    const { quantize, store = true, signal, onProgress } = options;
+    const { place, label } = await placeOf(source);
+    const { model, info } = await this.#channel.call("loadEmbedder", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+    return new Embedder(this.#channel, model, info);
   }
 
   /** The size of the engine's memory; it grows with models and never shrinks before `dispose`. */

@@ -2,7 +2,7 @@
 import { CraneError } from "./errors.js";
 import { grammarOf } from "./form.js";
 import type { GenerationRequest } from "./protocol.js";
-import type { AskOptions, ChatMessage, ChatParams, FormOptions, GenerateOptions, LoadOptions, PlayOptions, PullOptions, SamplingOptions, SpeakOptions, SpeechLoadOptions } from "./types.js";
+import type { AskOptions, ChatMessage, ChatParams, EmbedderLoadOptions, EmbedOptions, FormOptions, GenerateOptions, LoadOptions, PlayOptions, PullOptions, SamplingOptions, SpeakOptions, SpeechLoadOptions } from "./types.js";
 
 type Check = (name: string, value: unknown) => void;
 
@@ -139,6 +139,8 @@ export const TABLES = {
     onProgress: callback,
   } satisfies Record<keyof LoadOptions, Check>,
   loadSpeech: { quantize: oneOf("q8_0", "q4_0", "q4_k", "q5_k", "q6_k"), store: boolean, signal, onProgress: callback } satisfies Record<keyof SpeechLoadOptions, Check>,
+  loadEmbedder: { quantize: oneOf("q8_0", "q4_0", "q4_k", "q5_k", "q6_k"), store: boolean, signal, onProgress: callback } satisfies Record<keyof EmbedderLoadOptions, Check>,
+  embed: { pooling: oneOf("mean", "last", "cls"), truncate: boolean, signal } satisfies Record<keyof EmbedOptions, Check>,
   speak: { voice: text, speed: number(0.5, 2), seed: number(0, Number.MAX_SAFE_INTEGER, true), signal } satisfies Record<keyof SpeakOptions, Check>,
   play: { onSamples: callback, onTime: callback } satisfies Record<keyof PlayOptions, Check>,
   verify: { signal, onProgress: callback },
@@ -201,6 +203,14 @@ export function checkGenerate(options: GenerateOptions | undefined): { request: 
 /** Checks the options of `tts.speak`. */
 export function checkSpeak(options: SpeakOptions | undefined): SpeakOptions {
   return checkOptions("speak", options, TABLES.speak) as SpeakOptions;
+}
+
+/** Checks what `embedder.embed` is given. */
+export function checkEmbed(input: unknown, options: EmbedOptions | undefined): { texts: string[]; how: Omit<EmbedOptions, "signal">; signal: AbortSignal | undefined } {
+  const { signal: stopper, ...how } = checkOptions("embed", options, TABLES.embed);
+  const texts: unknown[] = Array.isArray(input) ? input : [input];
+  texts.forEach((each, index) => text(Array.isArray(input) ? `texts[${index}]` : "text", each));
+  return { texts: texts as string[], how, signal: stopper as AbortSignal | undefined };
 }
 
 /** Checks a text that is there, or is still being written. */

@@ -8,7 +8,7 @@
 import type { ErrorMessage } from "./errors.js";
 import type { HubId } from "./hub_id.js";
 import type { Sharing } from "./tiers.js";
-import type { Capabilities, ChatMessage, FinishReason, ModelInfo, Progress, Quantization, SpeechInfo, StoredModel, Timings, Usage } from "./types.js";
+import type { Capabilities, ChatMessage, EmbedderInfo, EmbedOptions, FinishReason, ModelInfo, Progress, Quantization, SpeechInfo, StoredModel, Timings, Usage } from "./types.js";
 
 /** How many pieces a generation may be ahead of its reader. */
 export const WINDOW = 32;
@@ -85,6 +85,8 @@ export interface Calls {
     result: { model: number; info: ModelInfo };
   };
   loadSpeech: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: Progress; result: { model: number; info: SpeechInfo } };
+  loadEmbedder: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: Progress; result: { model: number; info: EmbedderInfo } };
+  embed: { params: { model: number; texts: string[] } & Omit<EmbedOptions, "signal">; event: never; result: Float32Array[] };
   speak: { params: { model: number; text: string; voice?: string; speed?: number; seed?: number }; event: Float32Array; result: null };
   list: { params: Record<string, never>; event: never; result: StoredModel[] };
   remove: { params: { id: string }; event: never; result: boolean };

@@ -75,6 +75,40 @@ export interface LoadOptions {
 /** Options of `crane.loadSpeech` and `crane.load("hibari")`. */
 export type SpeechLoadOptions = Omit<LoadOptions, "context">;
 
+/** Options of `crane.loadEmbedder`. */
+export type EmbedderLoadOptions = Omit<LoadOptions, "context">;
+
+/** How a text's hidden states become one vector: their mean, the last token's, or the first one's, which stands for the text. */
+export type Pooling = "mean" | "last" | "cls";
+
+/** What was loaded of a model that makes vectors. */
+export interface EmbedderInfo {
+  /** The checkpoint's architecture, such as `BERT`. */
+  architecture: string;
+  /** The number of weights. */
+  parameters: number;
+  /** The weights' size in memory. */
+  weightBytes: number;
+  /** Numbers of a vector. */
+  dimensions: number;
+  /** The most tokens of a text. */
+  maxTokens: number;
+  /** How vectors are made if `pooling` does not say it: as the model's authors do. */
+  pooling: Pooling;
+  /** The instructions that products with quantised weights use: "SIMD128" or "relaxed SIMD". */
+  instructionSet: string;
+}
+
+/** Options of `embedder.embed`. */
+export interface EmbedOptions {
+  /** Another way to make a vector than the model's authors chose. */
+  pooling?: Pooling;
+  /** Cuts texts that are too long, which are refused else. */
+  truncate?: boolean;
+  /** Stops the work. */
+  signal?: AbortSignal;
+}
+
 /** Bytes that a speech model takes of WebAssembly's memory, known from the heads of its files. */
 export interface SpeechMemory {
   /** Weights of the language model, quantised if that was asked for; 0 for hibari. */

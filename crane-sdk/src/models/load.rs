@@ -65,8 +65,10 @@ pub struct ModelInfo {
     pub weight_types: Vec<(String, usize)>,
     /// The longest sequence the model was made for.
     pub context_length: usize,
-    /// Rows of the output head.
+    /// Rows of the output head (of an encoder: of the table of tokens).
     pub vocab_size: usize,
+    /// Numbers of a token's hidden state.
+    pub hidden_size: usize,
 }
 
 /// A model and what is known of it.
@@ -190,6 +192,7 @@ fn load_checkpoint(
     };
     let weights = Weights::new(checkpoint, naming, options)?;
     room(Footprint::of(checkpoint, options))?;
+    let hidden_size = spec.hidden_size;
     let decoder = Decoder::load(spec, &weights)?;
     let info = ModelInfo {
         architecture: architecture.name,
@@ -200,6 +203,7 @@ fn load_checkpoint(
         weight_types: weights.held_types(),
         context_length: decoder.context_length(),
         vocab_size: decoder.vocab_size(),
+        hidden_size,
     };
     Ok((decoder, info))
 }

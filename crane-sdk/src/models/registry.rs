@@ -47,8 +47,8 @@ pub fn find(config: &Config) -> Result<&'static Architecture> {
         let known: Vec<&str> = registry().iter().flat_map(known).copied().collect();
         let hint = match TextEncoder::family(config) {
             Ok(Some(_)) => {
-                "it writes nothing, it makes vectors of texts: `crane embed`, /v1/embeddings \
-                         or pipeline::Embedder"
+                "it writes nothing, it makes vectors of texts: take `crane embed`, /v1/embeddings, \
+                 pipeline::Embedder, or in a page crane.loadEmbedder"
                     .to_owned()
             }
             _ => format!("these are: {}", known.join(", ")),

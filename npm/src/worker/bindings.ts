@@ -4,7 +4,7 @@ import * as threaded from "../../wasm/crane_wasm_threads.js";
 import { suspendable } from "./suspension.js";
 
 /** What a build exports; they differ in their start alone. */
-export type Bindings = Pick<typeof single, "Checksum" | "FileSet" | "Model" | "Speaker" | "reportPanics" | "taskResult">;
+export type Bindings = Pick<typeof single, "Checksum" | "Embedder" | "FileSet" | "Model" | "Speaker" | "reportPanics" | "taskResult">;
 
 let chosen: Bindings = single;
 

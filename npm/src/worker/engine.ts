@@ -1,8 +1,8 @@
 /** The worker's side of every call: the WebAssembly instance and the models in it. */
 import { CraneError, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type Place, type ToPage, type ToWorker } from "../protocol.js";
-import type { ModelInfo, Progress, Quantization, SpeechInfo, SpeechMemory } from "../types.js";
-import type { FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
+import type { EmbedderInfo, ModelInfo, Progress, Quantization, SpeechInfo, SpeechMemory } from "../types.js";
+import type { Embedder, FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
 import { bindings, runTask, startAlone } from "./bindings.js";
 import { Models } from "./models.js";
 import { moduleSource } from "./module_source.js";
@@ -27,12 +27,16 @@ type Handlers = { [N in CallName]: (params: Calls[N]["params"], context: Context
 /** What `Model.step` returns. */
 type Step = ({ done: false } & Piece) | ({ done: true } & Piece & GenerationEnd);
 
+/** Texts that become vectors before messages are let in. */
+const TEXTS = 16;
+
 /** Takes requests, one generation a model at a time. */
 export class Engine {
   readonly #send: (message: ToPage) => void;
   readonly #calls = new Map<number, { context: Context; abort: AbortController }>();
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
   readonly #speakers = new Map<number, Speaker>();
+  readonly #embedders = new Map<number, Embedder>();
   /** Bytes of what is loaded. */
   readonly #held = new Map<number, number>();
   #nextModel = 1;
@@ -143,6 +147,32 @@ export class Engine {
       return { model: number, info: { ...(made.speaker.info() as Omit<SpeechInfo, "memory">), memory: made.memory } };
     },
 
+    loadEmbedder: async ({ place, label, quantize, store }, context) => {
+      const embedder = await this.#build(place, label, { quantize, store }, context, async (files) =>
+        bindings().Embedder.load(fileSet(label, files), quantize === undefined ? {} : { quantize }),
+      );
+      const number = this.#nextModel++;
+      this.#embedders.set(number, embedder);
+      const info = embedder.info() as EmbedderInfo;
+      this.#held.set(number, info.weightBytes);
+      return { model: number, info };
+    },
+
+    embed: async ({ model: number, texts, ...options }, context) => {
+      const vectors: Float32Array[] = [];
+      while (vectors.length < texts.length) {
+        await nextTask();
+        if (context.signal.aborted) throw new CraneError("aborted", "the work was aborted");
+        const embedder = this.#embedders.get(number);
+        if (!embedder) throw new CraneError("disposed", "the model was disposed");
+        const some = texts.slice(vectors.length, vectors.length + TEXTS);
+        const flat = embedder.embed(some, options, vectors.length);
+        const width = flat.length / some.length;
+        for (let index = 0; index < some.length; index++) vectors.push(flat.slice(index * width, (index + 1) * width));
+      }
+      return vectors;
+    },
+
     speak: async ({ model: number, text, ...options }, context) => {
       const speaker = this.#speakers.get(number);
       if (!speaker) throw new CraneError("disposed", "the voice was disposed");
@@ -199,11 +229,12 @@ export class Engine {
     memory: async () => ({ wasmBytes: this.#memory() }),
 
     unload: async ({ model: number }) => {
-      const speaker = this.#speakers.get(number);
-      if (speaker) {
+      const other = this.#speakers.get(number) ?? this.#embedders.get(number);
+      if (other) {
         this.#speakers.delete(number);
+        this.#embedders.delete(number);
         this.#held.delete(number);
-        speaker.free();
+        other.free();
         return null;
       }
       const { model, turn } = this.#entry(number);

@@ -30,7 +30,9 @@ export function planFiles({ repo, file: wanted }: HubId, files: string[]): Plan 
       hint: "choose a repository that holds a model's weights in one of these formats",
     });
   }
-  const side = top.filter(isSide).concat(files.filter((file) => file.startsWith("additional_chat_templates/")));
+  // Templates of a model with several, and how an embedding model's states become one vector.
+  const inFolders = files.filter((file) => file.startsWith("additional_chat_templates/") || file.endsWith("_Pooling/config.json"));
+  const side = top.filter(isSide).concat(inFolders);
   const single = weights.find((file) => file === "model.safetensors");
   const index = top.find((file) => file.endsWith(".safetensors.index.json"));
   if (single === undefined && index !== undefined) return { files: side, index };

@@ -128,6 +128,7 @@ impl TextEncoder {
             weight_types: weights.held_types(),
             context_length: spec.context_length(),
             vocab_size: spec.vocab,
+            hidden_size: spec.hidden,
         };
         let kv_type = weights.kv_type();
         Ok(Self { spec, tokens, positions, segment, norm, layers, kv_type, info })
