@@ -202,3 +202,27 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(encoder.forward(&[]).unwrap().is_empty());
     assert!(!TextEncoder::is_one(&fixture("qwen2_tied")).unwrap());
 }
+
+#[test]
+fn a_gguf_file_is_the_same_model() {
+    let gguf = || {
+        MemorySource::new("gguf").with("model.gguf", read("bert", "gguf/bert.f32.gguf").unwrap())
+    };
+    assert!(TextEncoder::is_one(&gguf()).unwrap());
+    let embedder = Embedder::from_source(&gguf()).unwrap();
+    assert_eq!((embedder.pooling(), embedder.max_tokens()), (Pooling::Mean, 96));
+    let plain = Embedder::from_source(&fixture("bert")).unwrap();
+    assert_eq!(embedder.info().weight_bytes, plain.info().weight_bytes);
+    for case in cases("bert") {
+        let ids = embedder.tokenizer().encode(&case.text, true).unwrap();
+        assert_eq!(ids, case.ids, "{:?}", case.text);
+        let found = embedder.embed(&[&case.text]).unwrap();
+        assert_eq!(found, plain.embed(&[&case.text]).unwrap(), "{:?}", case.text);
+        assert_eq!(
+            embedder.tokenizer().decode(&ids, true).unwrap(),
+            plain.tokenizer().decode(&ids, true).unwrap()
+        );
+    }
+    let refused = crane_sdk::models::load(&gguf(), &LoadOptions::default()).unwrap_err();
+    assert!(refused.to_string().contains("crane embed"), "{refused}");
+}

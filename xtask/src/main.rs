@@ -66,6 +66,9 @@ enum Command {
     Bench(Box<bench::Options>),
     /// Time the npm package beside wllama in headless Chromium, in turns
     BenchWeb(bench::web::Options),
+    /// Time vectors of texts beside llama.cpp ($LLAMA_BENCH, beside which llama-embedding lies) and sentence-transformers
+    /// ($TORCH_PYTHON), in turns
+    BenchEmbed(bench::embed::Options),
     /// Measure what speech should reach: natively, in headless Chromium, and by a recogniser
     BenchSpeech(bench::speech::Options),
     /// Write the tables of README and docs: models from the registry, speeds from docs/bench
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
         Command::BenchWeb(options) => bench::web::run(&options).map(done),
+        Command::BenchEmbed(options) => bench::embed::run(&options).map(done),
         Command::BenchSpeech(options) => bench::speech::run(&options).map(done),
         Command::Models { check } => {
             let tables = models::run(check).and_then(|()| bench::write_report(check));

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::generate::Pooling;
-use crate::source::Source;
+use crate::source::{Gguf, Metadata, Source, model_gguf};
 use crate::{Error, Result};
 
 const MODULES: &str = "modules.json";
@@ -52,12 +52,16 @@ fn read<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Result<Option<T
 }
 
 impl SentenceConfig {
-    /// Reads `modules.json`, the pooling's `config.json` and `sentence_bert_config.json`.
+    /// Reads `modules.json`, the pooling's `config.json` and `sentence_bert_config.json`, or what a GGUF file says.
     ///
     /// # Errors
     /// [`Error::InvalidFile`] if one is damaged or misses another, [`Error::Unsupported`] for a step that is not done here.
     pub(super) fn read(source: &dyn Source) -> Result<Self> {
         let mut this = Self::default();
+        if let Some(name) = model_gguf(source)? {
+            this.pooling = gguf_pooling(Gguf::open(source, &name)?.metadata())?;
+            return Ok(this);
+        }
         if let Some(SentenceBertConfig { max_seq_length }) =
             read(source, "sentence_bert_config.json")?
         {
@@ -84,6 +88,22 @@ impl SentenceConfig {
             }
         }
         Ok(this)
+    }
+}
+
+/// What a GGUF file says, as llama.cpp numbers it.
+fn gguf_pooling(metadata: &Metadata) -> Result<Option<Pooling>> {
+    let key = format!("{}.pooling_type", metadata.str("general.architecture")?);
+    match metadata.opt_u64(&key)? {
+        // None is said of models whose states are wanted one by one.
+        None | Some(0) => Ok(None),
+        Some(1) => Ok(Some(Pooling::Mean)),
+        Some(2) => Ok(Some(Pooling::Cls)),
+        Some(3) => Ok(Some(Pooling::Last)),
+        Some(other) => Err(Error::Unsupported {
+            what: format!("{key} {other} (in {})", metadata.label()),
+            hint: "1 (mean), 2 (cls) and 3 (last) are done".to_owned(),
+        }),
     }
 }
 

@@ -9,6 +9,7 @@ use super::from_json::surround;
 use super::pre_tokenizer::PreTokenizer;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::{Parts, library_error};
+use super::word_pieces;
 use crate::source::Metadata;
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ const SCORES: &str = "tokenizer.ggml.scores";
 
 /// What `tokenizer.ggml.token_type` says of a token (GGUF specification).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Normal,
     Unknown,
     Control,
@@ -28,9 +29,9 @@ enum Kind {
     Byte,
 }
 
-struct Vocabulary<'a> {
-    meta: &'a Metadata,
-    tokens: &'a [String],
+pub(super) struct Vocabulary<'a> {
+    pub(super) meta: &'a Metadata,
+    pub(super) tokens: &'a [String],
     kinds: Vec<Kind>,
 }
 
@@ -41,11 +42,12 @@ pub(super) fn read(meta: &Metadata) -> Result<Parts> {
     match model {
         "gpt2" => byte_level(&vocabulary),
         "llama" => sentence_piece(&vocabulary),
+        "bert" => word_pieces::read(&vocabulary),
         _ => Err(Error::Unsupported {
             what: format!("the tokenizer kind {model:?} (tokenizer.ggml.model)"),
             hint:
-                "byte-level BPE (gpt2) and SentencePiece BPE (llama) are read from GGUF; put the \
-                   model's tokenizer.json beside the file for another kind"
+                "byte-level BPE (gpt2), SentencePiece BPE (llama) and word pieces (bert) are read from \
+                   GGUF; put the model's tokenizer.json beside the file for another kind"
                     .to_owned(),
         }),
     }
@@ -166,7 +168,7 @@ impl<'a> Vocabulary<'a> {
         Ok(Self { meta, tokens, kinds })
     }
 
-    fn entries(&self) -> impl Iterator<Item = (usize, &'a str, Kind)> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = (usize, &'a str, Kind)> {
         let tokens = self.tokens.iter().map(String::as_str);
         tokens.zip(&self.kinds).enumerate().map(|(id, (token, &kind))| (id, token, kind))
     }
@@ -197,7 +199,7 @@ impl<'a> Vocabulary<'a> {
 
     /// Tokens that are found in a text before anything else: control tokens can be hidden when
     /// decoding, user-defined ones are text.
-    fn added(&self) -> Vec<AddedToken> {
+    pub(super) fn added(&self) -> Vec<AddedToken> {
         self.entries()
             .filter(|(_, token, _)| !token.is_empty())
             .filter_map(|(_, token, kind)| match kind {
@@ -227,6 +229,10 @@ impl<'a> Vocabulary<'a> {
 }
 
 impl Kind {
+    pub(super) fn is_normal(self) -> bool {
+        self == Kind::Normal
+    }
+
     fn from_number(number: i64) -> Self {
         match number {
             2 => Kind::Unknown,

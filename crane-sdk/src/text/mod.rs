@@ -13,6 +13,7 @@ mod stream;
 mod template;
 mod tokenizer;
 pub mod tools;
+mod word_pieces;
 
 pub use message::{Content, Message};
 pub(crate) use overlap::overlap;

@@ -18,7 +18,29 @@ pub enum Naming {
         /// Key heads.
         kv_heads: usize,
     },
+    /// As ggml does for encoders of the BERT family.
+    GgufEncoder,
 }
+
+/// Hugging Face names of an encoder and their GGUF twins.
+const ENCODER_NAMES: [(&str, &str); 4] = [
+    ("embeddings.word_embeddings", "token_embd"),
+    ("embeddings.position_embeddings", "position_embd"),
+    ("embeddings.token_type_embeddings", "token_types"),
+    ("embeddings.LayerNorm", "token_embd_norm"),
+];
+
+/// The same of the parts of its layers.
+const ENCODER_PARTS: [(&str, &str); 8] = [
+    ("attention.self.query", "attn_q"),
+    ("attention.self.key", "attn_k"),
+    ("attention.self.value", "attn_v"),
+    ("attention.output.dense", "attn_output"),
+    ("attention.output.LayerNorm", "attn_output_norm"),
+    ("intermediate.dense", "ffn_up"),
+    ("output.dense", "ffn_down"),
+    ("output.LayerNorm", "layer_output_norm"),
+];
 
 /// Hugging Face parts of a layer's names and their GGUF twins.
 const LAYER_PARTS: [(&str, &str); 11] = [
@@ -38,8 +60,10 @@ const LAYER_PARTS: [(&str, &str); 11] = [
 impl Naming {
     /// The checkpoint's name for a tensor that transformers calls `name`.
     pub fn stored(&self, name: &str) -> String {
-        if *self == Naming::HuggingFace {
-            return name.to_owned();
+        match self {
+            Naming::HuggingFace => return name.to_owned(),
+            Naming::GgufEncoder => return encoder_twin(name).unwrap_or_else(|| name.to_owned()),
+            Naming::Gguf | Naming::GgufPermuted { .. } => {}
         }
         match name {
             "model.embed_tokens.weight" => return "token_embd.weight".to_owned(),
@@ -98,6 +122,19 @@ impl Naming {
         }
         Ok(Cow::Owned(ordered))
     }
+}
+
+/// What ggml calls an encoder's tensor.
+fn encoder_twin(name: &str) -> Option<String> {
+    let (module, kind) = name.rsplit_once('.')?;
+    let of = |names: &[(&str, &'static str)], module: &str| {
+        names.iter().find(|(known, _)| *known == module).map(|(_, twin)| *twin)
+    };
+    if let Some(twin) = of(&ENCODER_NAMES, module) {
+        return Some(format!("{twin}.{kind}"));
+    }
+    let (index, part) = module.strip_prefix("encoder.layer.")?.split_once('.')?;
+    Some(format!("blk.{index}.{}.{kind}", of(&ENCODER_PARTS, part)?))
 }
 
 /// Whether a tensor can be derived from the config, so that models may leave it unread.

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: Crane beside its peers, in turns, so that a noisy machine is noisy for all.
 
 mod contenders;
+pub mod embed;
 mod limits;
 mod report;
 pub mod speech;

@@ -180,7 +180,7 @@ fn records() -> Result<Vec<(String, Record)>> {
 
 fn full(records: &[(String, Record)]) -> String {
     let mut text = String::from(
-        "# Measurements\n\nTokens a second, medians of alternating runs on one machine; in brackets how many times as \
+        "# Measurements\n\nTokens (of `texts`: texts) a second, medians of alternating runs on one machine; in brackets how many times as \
          fast Crane is in the same test.\nMachines here are shared, so ratios count and absolute numbers do not. Written \
          by `cargo xtask bench` from the JSON files beside this page, which hold every sample.\nWhat was measured of speech stands in \
          `docs/speech.md`.\n",

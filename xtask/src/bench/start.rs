@@ -63,7 +63,7 @@ pub(super) fn measure(options: &Options, threads: usize) -> Result<Vec<Start>> {
 }
 
 /// Runs a program to its end: milliseconds, and the most bytes that it held.
-fn once(command: &mut Command) -> Result<(f64, u64)> {
+pub(super) fn once(command: &mut Command) -> Result<(f64, u64)> {
     let begun = Instant::now();
     let child = command
         .stdout(Stdio::null())

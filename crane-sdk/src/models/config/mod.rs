@@ -14,7 +14,7 @@ pub use windows::Sliding;
 const FILE: &str = "config.json";
 
 /// Hugging Face names and what GGUF calls them behind `general.architecture`.
-const GGUF_KEYS: [(&str, &str); 11] = [
+const GGUF_KEYS: [(&str, &str); 12] = [
     ("hidden_size", "embedding_length"),
     ("intermediate_size", "feed_forward_length"),
     ("num_hidden_layers", "block_count"),
@@ -23,6 +23,7 @@ const GGUF_KEYS: [(&str, &str); 11] = [
     ("head_dim", "attention.key_length"),
     ("max_position_embeddings", "context_length"),
     ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
+    ("layer_norm_eps", "attention.layer_norm_epsilon"),
     ("rope_theta", "rope.freq_base"),
     ("vocab_size", "vocab_size"),
     ("sliding_window", "attention.sliding_window"),
@@ -225,7 +226,7 @@ impl Config {
         })
     }
 
-    fn vocab_size(&self) -> Result<usize> {
+    pub(super) fn vocab_size(&self) -> Result<usize> {
         if let Some(size) = self.opt_usize("vocab_size")? {
             return Ok(size);
         }

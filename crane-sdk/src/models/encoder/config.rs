@@ -9,6 +9,8 @@ struct Family {
     name: &'static str,
     /// Names in `architectures`.
     architectures: &'static [&'static str],
+    /// The name in GGUF's `general.architecture`, whose converter cuts the table of positions to begin with the first one.
+    gguf: Option<&'static str>,
     /// What its tensors' names may begin with.
     prefix: &'static str,
     /// Positions are counted from behind the padding token's id.
@@ -19,18 +21,21 @@ const FAMILIES: [Family; 3] = [
     Family {
         name: "BERT",
         architectures: &["BertModel", "BertForMaskedLM"],
+        gguf: Some("bert"),
         prefix: "bert.",
         after_padding: false,
     },
     Family {
         name: "RoBERTa",
         architectures: &["RobertaModel", "RobertaForMaskedLM"],
+        gguf: None,
         prefix: "roberta.",
         after_padding: true,
     },
     Family {
         name: "XLM-RoBERTa",
         architectures: &["XLMRobertaModel", "XLMRobertaForMaskedLM"],
+        gguf: None,
         prefix: "roberta.",
         after_padding: true,
     },
@@ -64,12 +69,11 @@ pub(super) struct EncoderSpec {
 }
 
 fn family(config: &Config) -> Result<Option<&'static Family>> {
-    if let Config::Gguf { .. } = config {
-        return Ok(None);
-    }
     let names = config.architectures()?;
-    let known =
-        |family: &&Family| names.iter().any(|name| family.architectures.contains(&name.as_str()));
+    let known = |family: &&Family| match config {
+        Config::Json(_) => names.iter().any(|name| family.architectures.contains(&name.as_str())),
+        Config::Gguf { .. } => names.iter().any(|name| Some(name.as_str()) == family.gguf),
+    };
     Ok(FAMILIES.iter().find(known))
 }
 
@@ -120,10 +124,16 @@ impl EncoderSpec {
             intermediate: config.usize("intermediate_size")?,
             layers: config.usize("num_hidden_layers")?,
             heads: config.usize("num_attention_heads")?,
-            vocab: config.usize("vocab_size")?,
+            vocab: config.vocab_size()?,
             positions: config.usize("max_position_embeddings")?,
             first_position,
-            segments: config.opt_usize("type_vocab_size")?.unwrap_or(2),
+            segments: match config {
+                Config::Json(_) => config.opt_usize("type_vocab_size")?.unwrap_or(2),
+                Config::Gguf { metadata, .. } => {
+                    let count = metadata.opt_u64("tokenizer.ggml.token_type_count")?;
+                    count.map_or(2, |count| usize::try_from(count).unwrap_or(usize::MAX))
+                }
+            },
             eps: config.opt_f64("layer_norm_eps")?.unwrap_or(1e-12) as f32,
         };
         spec.check(config.file())?;

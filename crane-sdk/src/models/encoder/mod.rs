@@ -12,7 +12,7 @@ use crate::kernels::attention::{KvBlocks, KvType};
 use crate::nn::Embedding;
 use crate::nn::slices::LayerNorm;
 use crate::nn::views::with_slice;
-use crate::source::{SafetensorsCheckpoint, Source, model_gguf};
+use crate::source::{Checkpoint, Gguf, SafetensorsCheckpoint, Source, model_gguf};
 use crate::weights::{Naming, Weights};
 use crate::{Error, Result};
 
@@ -49,15 +49,17 @@ impl std::fmt::Debug for TextEncoder {
 }
 
 impl TextEncoder {
-    /// Whether a source's `config.json` describes an encoder that is known here.
+    /// Whether a source's `config.json` or GGUF file describes an encoder that is known here.
     ///
     /// # Errors
     /// [`Error::Io`] if the source cannot be read, [`Error::InvalidFile`] if the config is damaged.
     pub fn is_one(source: &dyn Source) -> Result<bool> {
-        if model_gguf(source)?.is_some() || !source.contains("config.json")? {
-            return Ok(false);
-        }
-        Ok(Self::family(&Config::from_source(source)?)?.is_some())
+        let config = match model_gguf(source)? {
+            Some(name) => Config::from_gguf(&Gguf::open(source, &name)?),
+            None if source.contains("config.json")? => Config::from_source(source)?,
+            None => return Ok(false),
+        };
+        Ok(Self::family(&config)?.is_some())
     }
 
     /// The family of the encoder that a config describes (`BERT`), if it is one that is known here.
@@ -68,7 +70,7 @@ impl TextEncoder {
         config::name(config)
     }
 
-    /// Loads `config.json` and the safetensors of a source, on the CPU.
+    /// Loads `config.json` and the safetensors of a source, or its GGUF file, on the CPU.
     ///
     /// # Errors
     /// [`Error::NotFound`] if a file is missing, [`Error::InvalidFile`] if one is damaged, [`Error::Unsupported`] for another
@@ -90,11 +92,25 @@ impl TextEncoder {
         if !options.device.is_cpu() {
             return Err(Error::argument("device", "encoders run on the CPU"));
         }
-        let config = Config::from_source(source)?;
-        let spec = EncoderSpec::read(&config)?;
+        if let Some(name) = model_gguf(source)? {
+            let gguf = Gguf::open(source, &name)?;
+            let spec = EncoderSpec::read(&Config::from_gguf(&gguf))?;
+            return Self::of(spec, &gguf, Naming::GgufEncoder, options, room);
+        }
+        let spec = EncoderSpec::read(&Config::from_source(source)?)?;
         let checkpoint = SafetensorsCheckpoint::open(source)?;
-        let weights = Weights::new(&checkpoint, Naming::HuggingFace, options)?;
-        room(Footprint::of(&checkpoint, options))?;
+        Self::of(spec, &checkpoint, Naming::HuggingFace, options, room)
+    }
+
+    fn of(
+        spec: EncoderSpec,
+        checkpoint: &dyn Checkpoint,
+        naming: Naming,
+        options: &LoadOptions,
+        room: &mut Room<'_>,
+    ) -> Result<Self> {
+        let weights = Weights::new(checkpoint, naming, options)?;
+        room(Footprint::of(checkpoint, options))?;
         Self::read(spec, &weights)
     }
 
@@ -123,7 +139,8 @@ impl TextEncoder {
         let info = ModelInfo {
             architecture: spec.family,
             parameters: weights.elements(|_| true),
-            layer_parameters: weights.elements(|name| name.contains("encoder.layer.")),
+            layer_parameters: weights
+                .elements(|name| name.starts_with("blk.") || name.contains("encoder.layer.")),
             weight_bytes: weights.held_bytes(),
             weight_types: weights.held_types(),
             context_length: spec.context_length(),
