@@ -65,7 +65,7 @@ const SHARED_MEMORY: [&str; 9] = [
 
 /// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
 /// be small, since a page fetches them before it can do anything.
-const COLD: [&str; 30] = [
+const COLD: [&str; 32] = [
     "aho-corasick",
     "candle-core",
     "candle-nn",
@@ -80,6 +80,7 @@ const COLD: [&str; 30] = [
     "hashbrown",
     "indexmap",
     "jiff",
+    "jiff-core",
     "llguidance",
     "minijinja",
     "minijinja-contrib",
@@ -92,6 +93,7 @@ const COLD: [&str; 30] = [
     "safetensors",
     "serde",
     "serde-wasm-bindgen",
+    "serde_core",
     "serde_json",
     "tokenizers",
     "toktrie",

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use super::kv_cache::no_room;
 use super::masks::{Masks, Sight};
 use super::rope::{Angles, to_heads};
-use super::views::with_slice;
+use super::views::{is_host, with_slice};
 use super::{KvCache, LayerCache, Linear, RmsNorm};
 use crate::Result;
 use crate::kernels::attention::{self, Heads, Job, attend};
@@ -75,7 +75,7 @@ impl Attention {
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
         }
-        let y = if x.device().is_cpu() {
+        let y = if is_host(x.device()) {
             self.on_cpu(layer, [&q, &k, &v], angles, runs)?
         } else {
             self.on_device(layer, [&q, &k, &v], angles, runs)?

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::views::with_slice;
+use super::views::{is_host, with_slice};
 use crate::kernels::attention::{BLOCK, Block, KvBlocks, KvType};
 use crate::{Error, Result};
 
@@ -76,7 +76,7 @@ impl KvCache {
         if capacity == 0 {
             return Err(Error::argument("context", "must hold at least one token"));
         }
-        let layers = if device.is_cpu() {
+        let layers = if is_host(device) {
             Layers::Host((0..layers).map(|_| KvBlocks::new(kind, kv_heads, head_dim)).collect())
         } else if kind == KvType::F32 {
             Layers::Device { layers: vec![None; layers], device: device.clone(), allocated: 0 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{DType, Module, Tensor};
+use candle_core::quantized::QTensor;
+use candle_core::{DType, Tensor};
 
-use super::views::with_slice;
+use super::views::{is_host, with_slice};
 use crate::Result;
 use crate::kernels::dense::{self, DenseMatrix};
 use crate::kernels::quant::{ShardedMatrix, sharded_matmul};
@@ -32,7 +32,7 @@ impl Matrix {
         match self {
             Matrix::Packed(weights) => to_array(packed(&[(weights, None)], x)?).map(|[y]| y),
             Matrix::Dense(weights) => to_array(dense(&[(weights, None)], x)?).map(|[y]| y),
-            Matrix::Blocks(weights) => Ok(QMatMul::QTensor(weights.clone()).forward(x)?),
+            Matrix::Blocks(weights) => Ok(x.apply_op1_no_bwd(weights.as_ref())?),
             Matrix::Tensor(weights) => on_device(&x.to_dtype(weights.dtype())?, weights),
         }
     }
@@ -109,6 +109,11 @@ fn to_array<const N: usize>(tensors: Vec<Tensor>) -> Result<[Tensor; N]> {
 
 /// x · weightᵀ in f32; `x` is of the weights' type.
 fn on_device(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    if is_host(x.device()) {
+        // The kernels here take every type that such weights can have.
+        let message = format!("weights {weights:?} are not packed for this processor");
+        return Err(candle_core::Error::Msg(message).into());
+    }
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() && x.dtype() != DType::F32 {
         return Ok(crate::kernels::cuda::product(x, weights)?);

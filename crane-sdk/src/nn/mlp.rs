@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::Linear;
-use super::views::with_slice;
+use super::views::{is_host, with_slice};
 use crate::Result;
 use crate::kernels::rows::silu_mul;
 
@@ -25,7 +25,7 @@ impl Mlp {
     /// [`crate::Error::Tensor`] if the shapes do not go together.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [gate, up] = Linear::forward_all([&self.gate, &self.up], x)?; // [tokens, intermediate] each
-        let gated = if x.device().is_cpu() {
+        let gated = if is_host(x.device()) {
             let y = with_slice::<f32, _>(&gate, |gate| {
                 with_slice::<f32, _>(&up, |up| silu_mul(gate, up))
             })??;

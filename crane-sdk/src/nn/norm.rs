@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::views::with_slice;
+use super::views::{is_host, with_slice};
 use crate::Result;
 use crate::kernels::rows::{add_rms_norm, rms_norm};
 
@@ -24,7 +24,7 @@ impl RmsNorm {
     /// # Errors
     /// [`crate::Error::Tensor`] if the last dimension is not a multiple of the width.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if x.device().is_cpu() {
+        if is_host(x.device()) {
             let y = with_slice::<f32, _>(x, |x| {
                 with_slice::<f32, _>(&self.weight, |weight| rms_norm(x, weight, self.eps))
             })??;
@@ -44,7 +44,7 @@ impl RmsNorm {
         if x.device().is_cuda() && x.shape() == y.shape() {
             return Ok(crate::kernels::cuda::add_rms_norm(x, y, &self.weight, self.eps)?);
         }
-        if !x.device().is_cpu() || x.shape() != y.shape() {
+        if !is_host(x.device()) || x.shape() != y.shape() {
             let sum = (x + y)?;
             let normed = self.forward(&sum)?;
             return Ok((sum, normed));

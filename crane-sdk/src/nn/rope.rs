@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use candle_core::{Device, Tensor};
 
 use super::spec::RopeScaling;
+use super::views::is_host;
 use crate::kernels::rows::RotaryTable;
 use crate::{Error, Result};
 
@@ -56,7 +57,7 @@ impl Rope {
     pub fn angles(&self, positions: &[usize], device: &Device) -> Result<Angles> {
         let table = RotaryTable::new(positions, &self.inv_freq);
         let mut on_device = None;
-        if !device.is_cpu() {
+        if !is_host(device) {
             let shape = (positions.len(), table.half);
             let cos = Tensor::from_slice(&table.cos, shape, device)?;
             on_device = Some((cos, Tensor::from_slice(&table.sin, shape, device)?));

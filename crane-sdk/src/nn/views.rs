@@ -1,8 +1,14 @@
-//! The elements of a candle tensor as a slice, for kernels that work beside candle's operations.
+//! Where a candle tensor lies, and its elements as a slice, for kernels that work beside candle's operations.
 
-use candle_core::{CpuStorage, Storage, Tensor, WithDType};
+use candle_core::{CpuStorage, Device, Storage, Tensor, WithDType};
 
 use crate::Result;
+
+/// Whether a device is the processor. In WebAssembly there is no other: the compiler knows, and leaves out what only a GPU needs.
+#[inline]
+pub(super) fn is_host(device: &Device) -> bool {
+    cfg!(target_arch = "wasm32") || device.is_cpu()
+}
 
 /// Calls `body` with the elements of a CPU tensor in row-major order.
 pub(crate) fn with_slice<T: WithDType, R>(
