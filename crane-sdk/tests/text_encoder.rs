@@ -126,6 +126,11 @@ fn pooling_is_that_of_its_config() {
     });
     let refused = Embedder::from_source(&both).unwrap_err().to_string();
     assert!(refused.contains("1_Pooling/config.json"), "{refused}");
+    let prompts = json!({ "prompts": { "q": "query: " }, "default_prompt_name": "q" });
+    let prompts = serde_json::to_vec(&prompts).unwrap();
+    let prompted = fixture("bert").with("config_sentence_transformers.json", prompts);
+    let refused = Embedder::from_source(&prompted).unwrap_err().to_string();
+    assert!(refused.contains("default_prompt_name \"q\""), "{refused}");
     let dense = changed("modules.json", |modules| {
         modules[2]["type"] = json!("sentence_transformers.models.Dense");
     });

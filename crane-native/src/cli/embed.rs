@@ -36,7 +36,8 @@ pub(super) fn embed(console: Console, args: EmbedArgs) -> Result {
     }
     let text = words::text(words.text, "text")?;
     let embedder = load(console, &args, words.model)?;
-    let vectors = vectors(&args, &embedder, &[text])?;
+    let tokens = tokens(&args, &embedder, &text, "the text")?;
+    let vectors = vectors(&args, &embedder, &[tokens])?;
     vectors.iter().try_for_each(|vector| output::line(written(vector)?))
 }
 
@@ -51,22 +52,21 @@ fn find(console: Console, args: &EmbedArgs, position: Option<String>) -> Result<
     Ok(resolve(&name, &hub, &open::Fetching::new(console))?)
 }
 
-fn vectors(args: &EmbedArgs, embedder: &Embedder, texts: &[String]) -> Result<Vec<Vec<f32>>> {
-    let mut tokens = Vec::with_capacity(texts.len());
-    for text in texts {
-        let ids = embedder.tokenizer().encode(text, true)?;
-        let most = embedder.max_tokens();
-        if ids.len() > most && !args.truncate {
-            return Err(Failure::Usage(format!(
-                "the text {:?} has {} tokens and the model takes {most}; --truncate cuts it",
-                beginning(text),
-                ids.len()
-            )));
-        }
-        tokens.push(embedder.shortened(ids));
+/// The tokens of a text, cut if that was asked for; `place` is where it stands, for messages.
+fn tokens(args: &EmbedArgs, embedder: &Embedder, text: &str, place: &str) -> Result<Vec<u32>> {
+    let ids = embedder.tokenizer().encode(text, true)?;
+    let (count, most) = (ids.len(), embedder.max_tokens());
+    if count > most && !args.truncate {
+        return Err(Failure::Usage(format!(
+            "{place} has {count} tokens and the model takes {most}; --truncate cuts it"
+        )));
     }
+    Ok(embedder.shortened(ids))
+}
+
+fn vectors(args: &EmbedArgs, embedder: &Embedder, tokens: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
     let pooling = args.pooling.map_or(embedder.pooling(), |choice| choice.0);
-    Ok(embedder.embed_tokens(&tokens, pooling, &CancelToken::new())?)
+    Ok(embedder.embed_tokens(tokens, pooling, &CancelToken::new())?)
 }
 
 /// The shortest decimals that are these numbers, as a JSON list.
@@ -74,40 +74,50 @@ fn written(vector: &[f32]) -> Result<String> {
     serde_json::to_string(vector).map_err(|error| Failure::Other(error.to_string()))
 }
 
-/// As much of a text as tells it apart.
-fn beginning(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
-/// Answers lines as they come, so that a program can hold the pipe open and ask on.
+/// Answers lines as they come, so that a program can hold the pipe open and ask on. Those before one that is refused are answered.
 fn lines(args: &EmbedArgs, embedder: &Embedder) -> Result {
     let mut input = BufReader::with_capacity(1 << 20, io::stdin().lock());
     let mut output = BufWriter::new(io::stdout().lock());
+    let mut number = 0usize;
     loop {
         let mut texts = Vec::new();
         let ended = loop {
-            let mut line = String::new();
+            let mut line = Vec::new();
             let read = input
-                .read_line(&mut line)
+                .read_until(b'\n', &mut line)
                 .map_err(|error| Failure::Other(format!("cannot read stdin: {error}")))?;
             if read == 0 {
-                break true;
+                break Some(Ok(()));
             }
-            let text = line.strip_suffix('\n').unwrap_or(&line);
-            texts.push(text.strip_suffix('\r').unwrap_or(text).to_owned());
+            number += 1;
+            match read_line(args, embedder, &line, number) {
+                Ok(tokens) => texts.push(tokens),
+                Err(refused) => break Some(Err(refused)),
+            }
             if texts.len() == TOGETHER || !input.buffer().contains(&b'\n') {
-                break false;
+                break None;
             }
         };
         for vector in vectors(args, embedder, &texts)? {
             writeln!(output, "{}", written(&vector)?).map_err(Failure::stdout)?;
         }
         output.flush().map_err(Failure::stdout)?;
-        if ended {
-            return Ok(());
+        if let Some(ended) = ended {
+            return ended;
         }
     }
+}
+
+fn read_line(
+    args: &EmbedArgs,
+    embedder: &Embedder,
+    line: &[u8],
+    number: usize,
+) -> Result<Vec<u32>> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let place = format!("line {number} of stdin");
+    let text = std::str::from_utf8(line)
+        .map_err(|error| Failure::Usage(format!("{place} is not UTF-8 text: {error}")))?;
+    tokens(args, embedder, text, &place)
 }

@@ -62,6 +62,16 @@ fn long_texts_are_refused_or_cut() {
     assert!(refused.stderr.contains("102 tokens"), "{}", refused.stderr);
     assert!(refused.stderr.contains("--truncate"), "{}", refused.stderr);
     home.run(["embed", &model, "--truncate", &long]).ok();
+    // Lines before one that is refused are answered, and the error names it.
+    let bad: [(&[u8], &str); 2] = [(long.as_bytes(), "102 tokens"), (b"\xff", "UTF-8")];
+    for (line, reason) in bad {
+        let stdin = [b"fox\ndog\n", line, b"\nfox\n"].concat();
+        let outcome = home.run_with(["embed", "--lines", &model], stdin);
+        assert_eq!(outcome.code, Some(2));
+        assert_eq!(outcome.stdout.lines().count(), 2);
+        assert!(outcome.stderr.contains("line 3"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(reason), "{}", outcome.stderr);
+    }
     let refused = home.run(["embed", &model, "--pooling", "max", "fox"]);
     assert!(refused.stderr.contains("mean, last or cls"), "{}", refused.stderr);
     assert_eq!(home.run(["embed", &model, ""]).code, Some(2));

@@ -91,19 +91,19 @@ impl Home {
     pub fn run_with<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
-        stdin: &str,
+        stdin: impl AsRef<[u8]>,
     ) -> Outcome {
         run_program(self.crane(arguments), stdin)
     }
 }
 
 /// Runs a program with `stdin`.
-pub fn run_program(mut program: Command, stdin: &str) -> Outcome {
+pub fn run_program(mut program: Command, stdin: impl AsRef<[u8]>) -> Outcome {
     let mut child = program.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
-    let text = stdin.to_owned();
+    let text = stdin.as_ref().to_owned();
     // A child that exits without reading closes the pipe; that is its right.
-    thread::spawn(move || drop(pipe.write_all(text.as_bytes())));
+    thread::spawn(move || drop(pipe.write_all(&text)));
     finish(child)
 }
 

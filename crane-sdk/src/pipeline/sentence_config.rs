@@ -8,6 +8,13 @@ use crate::source::{Gguf, Metadata, Source, model_gguf};
 use crate::{Error, Result};
 
 const MODULES: &str = "modules.json";
+const PROMPTS: &str = "config_sentence_transformers.json";
+
+/// What of `config_sentence_transformers.json` changes vectors where nobody asks for it.
+#[derive(Deserialize)]
+struct Prompts {
+    default_prompt_name: Option<String>,
+}
 
 /// A step of `modules.json`.
 #[derive(Deserialize)]
@@ -66,6 +73,13 @@ impl SentenceConfig {
             read(source, "sentence_bert_config.json")?
         {
             this.max_tokens = max_seq_length.filter(|&most| most > 0);
+        }
+        let named = read::<Prompts>(source, PROMPTS)?.and_then(|file| file.default_prompt_name);
+        if let Some(name) = named {
+            return Err(Error::Unsupported {
+                what: format!("default_prompt_name {name:?} of {PROMPTS}"),
+                hint: "take it out of the file, and write the prompt before each text".to_owned(),
+            });
         }
         for Module { path, kind } in read::<Vec<Module>>(source, MODULES)?.unwrap_or_default() {
             // Its package has moved within the library.

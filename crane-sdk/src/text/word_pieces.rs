@@ -45,12 +45,18 @@ pub(super) fn read(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     let lowercase = meta.opt_bool("tokenizer.ggml.normalizer.lowercase")?.unwrap_or(true);
     let named = |roles: [&str; 2], usual: &str| {
         let token = roles.into_iter().find_map(|role| special.get(role)).unwrap_or(usual);
-        let id = vocabulary.tokens.iter().position(|known| known == token)?;
-        Some((token.to_owned(), u32::try_from(id).ok()?))
+        let id = vocabulary.tokens.iter().position(|known| known == token);
+        match id.and_then(|id| u32::try_from(id).ok()) {
+            Some(id) => Ok((token.to_owned(), id)),
+            None => {
+                let reason =
+                    format_args!("the token {token:?} around texts is not in its vocabulary");
+                Err(Error::invalid_file(meta.label(), reason))
+            }
+        }
     };
-    let around =
-        [named(["cls_token", "bos_token"], "[CLS]"), named(["sep_token", "eos_token"], "[SEP]")];
-    let [first, last] = around;
+    let first = Some(named(["cls_token", "bos_token"], "[CLS]")?);
+    let last = Some(named(["sep_token", "eos_token"], "[SEP]")?);
     let decoder = json!({"type": "WordPiece", "prefix": GOES_ON, "cleanup": true});
     Ok(Parts {
         model: ModelWrapper::WordPiece(model),
