@@ -1,5 +1,6 @@
 //! What was run, how it went and how long it took: one sum at the end, whatever failed on the way.
 
+use std::collections::VecDeque;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,12 @@ struct Step {
     tally: Tally,
     took: Duration,
     problem: Option<String>,
+    /// The last lines of a suite that failed: most runners name the failed tests there.
+    last: Vec<String>,
 }
+
+/// How many lines of a failed suite the summary repeats: logs are often cut to their end.
+const LAST_LINES: usize = 20;
 
 impl Report {
     /// Runs a command that either holds or does not: one test, passed or failed.
@@ -41,6 +47,7 @@ impl Report {
             tally: Tally { failed: 1, ..Tally::default() },
             took: start.elapsed(),
             problem: Some(format!("{error:#}")),
+            last: Vec::new(),
         });
     }
 
@@ -56,7 +63,13 @@ impl Report {
         if let Some(problem) = &problem {
             println!("{name}: {problem}");
         }
-        self.steps.push(Step { name: name.to_owned(), tally, took: start.elapsed(), problem });
+        self.steps.push(Step {
+            name: name.to_owned(),
+            tally,
+            took: start.elapsed(),
+            problem,
+            last: Vec::new(),
+        });
     }
 
     /// Runs a test runner and adds what it counts. A runner that cannot be made or started, that
@@ -66,7 +79,15 @@ impl Report {
         println!("\n=== {name}");
         let start = Instant::now();
         let mut tally = Tally::default();
-        let problem = match run_suite(runner, &mut tally) {
+        let mut last = VecDeque::new();
+        let read = |line: &str| {
+            tally.read_line(line);
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line.to_owned());
+        };
+        let problem = match run_suite(runner, read) {
             Err(error) => Some(format!("{error:#}")),
             Ok(()) if tally.is_empty() => Some("it ran no test".to_owned()),
             Ok(()) => None,
@@ -74,7 +95,9 @@ impl Report {
         if problem.is_some() && tally.failed == 0 {
             tally.failed = 1;
         }
-        self.steps.push(Step { name: name.to_owned(), tally, took: start.elapsed(), problem });
+        let took = start.elapsed();
+        let last = if problem.is_some() { last.into() } else { Vec::new() };
+        self.steps.push(Step { name: name.to_owned(), tally, took, problem, last });
     }
 
     /// Prints every step's result and, alone on the last line, the sum; the exit code says the same.
@@ -89,16 +112,19 @@ impl Report {
             if let Some(problem) = &step.problem {
                 println!("FAILED {}: {problem}", step.name);
             }
+            for line in &step.last {
+                println!("    {line}");
+            }
         }
         println!("{sum}");
         if sum.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
-fn run_suite(runner: impl FnOnce() -> Result<Command>, tally: &mut Tally) -> Result<()> {
+fn run_suite(runner: impl FnOnce() -> Result<Command>, read: impl FnMut(&str)) -> Result<()> {
     let mut command = runner()?;
     println!("$ {}", process::spell(&command));
-    if !process::watch(&mut command, |line| tally.read_line(line))? {
+    if !process::watch(&mut command, read)? {
         bail!("{} failed", process::spell(&command));
     }
     Ok(())
