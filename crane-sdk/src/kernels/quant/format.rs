@@ -123,6 +123,12 @@ impl Layout {
         self.head_bytes(rows) + factors
     }
 
+    /// Bytes of a panel for each of its groups: its numbers, and its share of the scales that lie behind all numbers.
+    pub(super) const fn share_bytes(&self, rows: usize) -> usize {
+        let groups = if self.nested { NESTED_GROUPS } else { 1 };
+        self.group_bytes(rows) + self.scale_bytes(rows).div_ceil(groups)
+    }
+
     /// Bytes of a panel of `rows` rows; a multiple of 64, so that no panel shares a cache line.
     pub(super) const fn panel_bytes(&self, rows: usize, width: usize) -> usize {
         let numbers = width / GROUP * self.group_bytes(rows);

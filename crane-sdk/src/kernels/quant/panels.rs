@@ -443,11 +443,11 @@ unsafe fn one_token<L: Lanes, F: Format>(
     // SAFETY: as the caller says.
     unsafe {
         let mut sum = [L::splat(0.0)];
-        let group_bytes = F::LAYOUT.group_bytes(L::LANES);
+        let share = F::LAYOUT.share_bytes(L::LANES);
         each_group!(L, F, 1, weights, work, |index, groups| {
             let at = index * work.tokens + token;
             sum = accumulate::<L, F, 1>(&groups, &work.x, at, sum);
-            ask_ahead::<L>(work, weights.wrapping_add(index * group_bytes), group_bytes);
+            ask_ahead::<L>(work, weights.wrapping_add(index * share), share);
         });
         L::write(out, sum[0]);
     }
@@ -472,12 +472,12 @@ unsafe fn many_tokens<L: Lanes, F: Format, const P: usize>(
             L::write(sums.add(i * L::LANES), zero);
             i += 1;
         }
-        let group_bytes = F::LAYOUT.group_bytes(L::LANES);
+        let share = F::LAYOUT.share_bytes(L::LANES);
         each_group!(L, F, P, weights, work, |index, groups| {
             let mut p = 0;
             while p < P {
                 let panel = weights.wrapping_add(p * work.panel_bytes);
-                ask_ahead::<L>(work, panel.wrapping_add(index * group_bytes), group_bytes);
+                ask_ahead::<L>(work, panel.wrapping_add(index * share), share);
                 p += 1;
             }
             let at = index * work.tokens + first;
