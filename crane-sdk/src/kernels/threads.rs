@@ -1,8 +1,9 @@
 //! Splitting a loop over the processor's cores: a pool of threads that stay.
 //!
-//! A loop's items are handed out from a shared cursor, and the caller takes part. It waits only for
-//! threads that hold items: one that the system has not woken yet finds the cursor at the end and
-//! goes back to sleep, so a busy machine costs speed in proportion and not a time slice for each loop.
+//! Each thread, the caller too, has a share of a loop's items: always the same one, and in order, so that it reads on
+//! where it was. It takes them a few at a time, and when it has none left it takes of the others' in the same way. The
+//! caller waits only for threads that hold items: one that the system has not woken yet finds nothing left and goes back
+//! to sleep, so a busy machine, or one whose cores differ, costs speed in proportion and not a time slice for each loop.
 
 #[cfg_attr(not(target_arch = "wasm32"), path = "threads/system.rs")]
 #[cfg_attr(target_arch = "wasm32", path = "threads/shared_memory.rs")]
@@ -23,6 +24,8 @@ use place::{Word, Workers};
 const LEAST_WORK: usize = 32 * 1024;
 /// Parts that each thread's share is cut into, so that a slow thread leaves little undone.
 const PARTS: usize = 4;
+/// Shares of a loop at most; of more threads than that several begin with the same.
+const MOST_SHARES: usize = 64;
 /// Turns that an idle thread spins for the next loop before it sleeps: about 30 microseconds.
 const SPINS: u32 = 1500;
 
@@ -114,8 +117,8 @@ struct State {
     open: Word,
     /// Threads that look at the job or work on it.
     inside: Word,
-    /// The first item that no thread has taken.
-    cursor: Word,
+    /// The first item of each share that no thread has taken, counted from the share's first.
+    cursors: [Word; MOST_SHARES],
     job: Cell<Option<Job>>,
     /// Not 0 if a thread panicked in the loop.
     panicked: Word,
@@ -129,23 +132,32 @@ unsafe impl Sync for State {}
 struct Job {
     body: *const Body<'static>,
     items: usize,
-    part: usize,
+    shares: usize,
 }
 
 impl Job {
-    /// Takes parts from the cursor until there are none.
+    /// Takes parts of the thread's own share until there are none, then of the others'.
     ///
     /// # Safety
     /// The loop that made the job must not have ended.
-    unsafe fn work(&self, cursor: &Word, thread: usize) {
+    unsafe fn work(&self, cursors: &[Word], thread: usize) {
         // SAFETY: the caller's frame, which owns it, lives as long as the loop.
         let body = unsafe { &*self.body };
-        loop {
-            let start = cursor.add(self.part);
-            if start >= self.items {
-                return;
+        let share = self.items.div_ceil(self.shares);
+        let part = share.div_ceil(PARTS);
+        for turn in 0..self.shares {
+            let number = (thread + turn) % self.shares;
+            let Some(cursor) = cursors.get(number) else { return };
+            let first = number * share;
+            let len = self.items.saturating_sub(first).min(share);
+            // Looking takes nothing from the owner, taking does.
+            while turn == 0 || cursor.load() < len {
+                let start = cursor.add(part);
+                if start >= len {
+                    break;
+                }
+                body(first + start..first + len.min(start + part), thread);
             }
-            body(start..self.items.min(start + self.part), thread);
         }
     }
 }
@@ -154,7 +166,7 @@ fn pool() -> &'static Pool {
     static STATE: State = State {
         open: Word::new(0),
         inside: Word::new(0),
-        cursor: Word::new(0),
+        cursors: [const { Word::new(0) }; MOST_SHARES],
         job: Cell::new(None),
         panicked: Word::new(0),
     };
@@ -176,12 +188,12 @@ impl Pool {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return body(0..items, 0),
         };
-        let part = items.div_ceil((self.workers.count() + 1) * PARTS).max(1);
+        let shares = (self.workers.count() + 1).min(MOST_SHARES);
         // SAFETY: only the lifetime is changed; no thread uses the job after `Closing` has dropped.
         let lasting = unsafe { std::mem::transmute::<*const Body<'_>, *const Body<'static>>(body) };
-        let job = Job { body: lasting, items, part };
+        let job = Job { body: lasting, items, shares };
         self.state.job.set(Some(job));
-        self.state.cursor.store(0);
+        self.state.cursors.iter().take(shares).for_each(|cursor| cursor.store(0));
         // Only the caller counts, so this need not be a word.
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
@@ -190,7 +202,7 @@ impl Pool {
         let closing = Closing(self.state);
         self.workers.wake(&self.state.open);
         // SAFETY: the loop is open until `closing` drops.
-        unsafe { job.work(&self.state.cursor, 0) };
+        unsafe { job.work(&self.state.cursors, 0) };
         drop(closing);
         if self.state.panicked.load() != 0 {
             self.state.panicked.store(0);
@@ -248,7 +260,7 @@ impl State {
             && let Some(job) = self.job.get()
         {
             // SAFETY: the loop was open after this thread counted itself in, so its caller waits.
-            let work = AssertUnwindSafe(|| unsafe { job.work(&self.cursor, thread) });
+            let work = AssertUnwindSafe(|| unsafe { job.work(&self.cursors, thread) });
             if catch_unwind(work).is_err() {
                 self.panicked.store(1);
             }

@@ -229,7 +229,10 @@ pub fn matmul(
     }
     let outs_shared: Vec<Shared<'_, f32>> = outs.iter_mut().map(|out| Shared::new(out)).collect();
     let lanes = matrices.first().map_or(1, |(matrix, _)| matrix.set.rows);
-    parallel_for(total, lanes * x.width() * tokens, |range| {
+    // Several tokens are multiplied with two panels at once.
+    let unit = if tokens > 1 { 2 } else { 1 };
+    parallel_for(total.div_ceil(unit), unit * lanes * x.width() * tokens, |range| {
+        let range = unit * range.start..total.min(unit * range.end);
         for (((matrix, bias), out), &first) in matrices.iter().zip(&outs_shared).zip(&firsts) {
             let lanes = matrix.set.rows;
             let panels = matrix.rows.div_ceil(lanes);

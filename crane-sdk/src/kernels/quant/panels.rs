@@ -6,7 +6,7 @@ use super::lanes::Lanes;
 /// Activation rows that one pass over a panel serves: their sums stay in the L1 cache.
 pub(super) const TOKENS: usize = 64;
 /// How far ahead of its use a weight is asked for, in bytes.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 8192;
 /// What a processor looks ahead in by itself, in bytes.
 const PAGE: usize = 4096;
 /// Lanes of the widest instruction set.
