@@ -12,6 +12,10 @@ use super::stored::{Element, SCALED};
 /// Partial sums of exponentials: the lanes of the widest vectors.
 pub(super) const SUMS: usize = 16;
 
+/// How far ahead of their use the keys and values of a single query are asked for, in bytes: as in products, what is read
+/// once comes from far away.
+const AHEAD: usize = 4096;
+
 /// Queries over a cache. The pointers are good for what the counts say.
 pub(super) struct Tile {
     /// Where the head begins in each block of the cache.
@@ -122,8 +126,26 @@ unsafe fn attend_block<V: Vector, E: Element>(tile: &Tile, block: usize, from: u
             soften::<V>(s, tile.max.add(at), tile.sums.add(at * SUMS), out, tile.layout.padded);
             row += 1;
         }
-        add_values::<V, E>(tile, start, first_row, rows, low, high);
+        let mut ahead = Ahead { wanted: tile.queries == 1, turn: BLOCK, further: 0 };
+        if ahead.wanted && high == BLOCK && tile.end(0) > begin + BLOCK {
+            // What lies behind a head's values is another head: what comes next is the next block's keys.
+            let next = *tile.blocks.add(block + 1);
+            let behind = start.wrapping_add(tile.layout.head);
+            ahead.turn -= (AHEAD / (tile.layout.padded * size_of::<E::Stored>())).min(BLOCK);
+            ahead.further =
+                AHEAD as isize + (next.addr().wrapping_sub(behind.addr())).cast_signed();
+        }
+        add_values::<V, E>(tile, start, first_row, rows, low, high, &ahead);
     }
+}
+
+/// What is asked for while values are read.
+struct Ahead {
+    wanted: bool,
+    /// From which token on that lies in the next block.
+    turn: usize,
+    /// How far away it lies there, in bytes.
+    further: isize,
 }
 
 /// Scores of `R` rows with the tokens `low..high` of a block (and of whole vectors around them); returns `R`.
@@ -139,7 +161,12 @@ unsafe fn score_rows<V: Vector, E: Element, const R: usize>(
     // SAFETY: as the caller says.
     unsafe {
         if V::LANES == 16 {
-            score_columns::<V, E, R, 4>(tile, start, q, low, high, scores);
+            // Of a block that is not full only what was written comes from memory.
+            match high {
+                ..=16 => score_columns::<V, E, R, 1>(tile, start, q, low, high, scores),
+                17..=32 => score_columns::<V, E, R, 2>(tile, start, q, low, high, scores),
+                _ => score_columns::<V, E, R, 4>(tile, start, q, low, high, scores),
+            }
         } else {
             score_columns::<V, E, R, 2>(tile, start, q, low, high, scores);
         }
@@ -162,6 +189,7 @@ unsafe fn score_columns<V: Vector, E: Element, const R: usize, const T: usize>(
     unsafe {
         while token < high {
             let keys = start.cast::<E::Stored>().add(token);
+            let line = step * size_of::<E::Stored>();
             let mut first = 0;
             while first < tile.head_dim {
                 let mut last = tile.head_dim;
@@ -171,6 +199,9 @@ unsafe fn score_columns<V: Vector, E: Element, const R: usize, const T: usize>(
                 let mut sums = [[V::splat(0.0); T]; R];
                 let mut d = first;
                 while d < last {
+                    if tile.queries == 1 {
+                        ask::<V>(keys.add(d * BLOCK).cast::<u8>().wrapping_add(AHEAD), line);
+                    }
                     let mut k = [V::splat(0.0); T];
                     let mut t = 0;
                     while t < T {
@@ -212,6 +243,17 @@ unsafe fn score_columns<V: Vector, E: Element, const R: usize, const T: usize>(
             }
             token += step;
         }
+    }
+}
+
+/// Asks for the lines of `len` bytes.
+#[inline(always)]
+unsafe fn ask<V: Vector>(at: *const u8, len: usize) {
+    let mut line = 0;
+    while line < len {
+        // SAFETY: a prefetch may go anywhere.
+        unsafe { V::prefetch(at.wrapping_add(line)) };
+        line += 64;
     }
 }
 
@@ -270,6 +312,7 @@ unsafe fn add_values<V: Vector, E: Element>(
     rows: usize,
     low: usize,
     high: usize,
+    ahead: &Ahead,
 ) {
     let padded = tile.layout.padded;
     let columns = if E::SCALES { SCALED } else { padded };
@@ -309,6 +352,7 @@ unsafe fn add_values<V: Vector, E: Element>(
                             low,
                             high,
                             out,
+                            ahead,
                         ),
                         2 => weigh_rows::<V, E, 2>(
                             rows - row,
@@ -318,6 +362,7 @@ unsafe fn add_values<V: Vector, E: Element>(
                             low,
                             high,
                             out,
+                            ahead,
                         ),
                         _ => weigh_rows::<V, E, 4>(
                             rows - row,
@@ -327,6 +372,7 @@ unsafe fn add_values<V: Vector, E: Element>(
                             low,
                             high,
                             out,
+                            ahead,
                         ),
                     };
                 }
@@ -348,14 +394,15 @@ unsafe fn weigh_rows<V: Vector, E: Element, const C: usize>(
     low: usize,
     high: usize,
     out: *mut f32,
+    ahead: &Ahead,
 ) -> usize {
     // SAFETY: as the caller says.
     unsafe {
         match rows {
-            1 => weigh::<V, E, 1, C>(values, padded, weights, low, high, out),
-            2 => weigh::<V, E, 2, C>(values, padded, weights, low, high, out),
-            3 => weigh::<V, E, 3, C>(values, padded, weights, low, high, out),
-            _ => weigh::<V, E, 4, C>(values, padded, weights, low, high, out),
+            1 => weigh::<V, E, 1, C>(values, padded, weights, low, high, out, ahead),
+            2 => weigh::<V, E, 2, C>(values, padded, weights, low, high, out, ahead),
+            3 => weigh::<V, E, 3, C>(values, padded, weights, low, high, out, ahead),
+            _ => weigh::<V, E, 4, C>(values, padded, weights, low, high, out, ahead),
         }
     }
 }
@@ -369,6 +416,7 @@ unsafe fn weigh<V: Vector, E: Element, const R: usize, const C: usize>(
     low: usize,
     high: usize,
     out: *mut f32,
+    ahead: &Ahead,
 ) -> usize {
     // SAFETY: as the caller says.
     unsafe {
@@ -384,6 +432,11 @@ unsafe fn weigh<V: Vector, E: Element, const R: usize, const C: usize>(
         }
         let mut token = low;
         while token < high {
+            if ahead.wanted {
+                let from = if token < ahead.turn { AHEAD as isize } else { ahead.further };
+                let at = values.add(token * padded).cast::<u8>().wrapping_offset(from);
+                ask::<V>(at, C * V::LANES * size_of::<E::Stored>());
+            }
             let mut v = [V::splat(0.0); C];
             let mut c = 0;
             while c < C {
