@@ -7,8 +7,8 @@ use super::lanes::Lanes;
 pub(super) const TOKENS: usize = 64;
 /// How far ahead of its use a weight is asked for, in bytes.
 const AHEAD: usize = 8192;
-/// What a processor looks ahead in by itself, in bytes.
-const PAGE: usize = 4096;
+/// The same where only a read can ask: a read that waits holds up what comes after it, so it is nearer.
+const READ_AHEAD: usize = 2048;
 /// Lanes of the widest instruction set.
 pub(super) const MOST_ROWS: usize = 16;
 
@@ -409,17 +409,20 @@ macro_rules! each_group {
     }};
 }
 
-/// Asks for the `len` bytes that come [`AHEAD`] of `at`, or where that takes a read, for the page after it when `at` enters
-/// one: what is read once comes from far away, and the processor by itself does not look beyond a page.
+/// Asks for the `len` bytes that come [`AHEAD`] of `at`, or where that takes a read, [`READ_AHEAD`]: what is read once comes
+/// from far away, and the processor by itself does not look beyond a page. Several tokens give it time enough for reads.
 #[inline(always)]
 unsafe fn ask_ahead<L: Lanes>(work: &Work<'_>, at: *const u8, len: usize) {
     if L::READS_AHEAD {
-        // A read that waits holds up what comes after it: one for each page, so that its place is known.
-        let into = at.addr() % PAGE;
-        let page = at.wrapping_add(PAGE - into);
-        if into < len && page < work.panels.wrapping_add(work.count * work.panel_bytes) {
-            // SAFETY: the byte lies in the panels. Volatile, since nobody uses it.
-            unsafe { page.read_volatile() };
+        let ahead = at.wrapping_add(READ_AHEAD);
+        let end = work.panels.wrapping_add(work.count * work.panel_bytes);
+        if work.tokens == 1 && ahead.wrapping_add(len) < end {
+            let mut line = 0;
+            while line < len {
+                // SAFETY: the byte lies in the panels. Volatile, since nobody uses it.
+                unsafe { ahead.add(line).read_volatile() };
+                line += 64;
+            }
         }
         return;
     }
