@@ -5,34 +5,46 @@
 
 mod app;
 mod auth;
+mod body;
+mod client_address;
+mod connections;
 mod deadline;
 pub mod engine;
 mod fleet;
+mod host;
 mod metrics;
 mod models;
 mod openapi;
+mod origin;
 mod plan;
 mod routes;
 pub mod wire;
 
-use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderValue, Method, header};
-use axum::serve::ListenerExt;
+use axum::Router;
+use axum::http::{Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use app::{App, Warn};
 pub use auth::Keys;
+pub use client_address::ClientAddress;
+pub use connections::Times;
 pub use fleet::{Card, Fleet, Keeping, Kind, LoadError, Loader};
 pub use metrics::{Metrics, ModelMetrics};
 pub use models::{EmbeddingModel, Loaded, TextModel, VoiceModel};
 pub use openapi::openapi;
 pub use plan::Plan;
 pub use routes::ROUTES;
+
+use client_address::TrustedProxies;
+use connections::Listening;
+use host::Hosts;
+use origin::{Gate, Origins};
 
 /// How a server meets the world.
 #[derive(Debug, Clone)]
@@ -45,10 +57,34 @@ pub struct Options {
     pub keys: Vec<String>,
     /// The web origins whose pages may ask; `*` is all.
     pub origins: Vec<String>,
+    /// Further names by which the server may be asked; `*` is all.
+    pub hosts: Vec<String>,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` counts.
+    pub proxies: Vec<String>,
+    /// The most connections at a time.
+    pub connections: usize,
+    /// How long clients may keep the server waiting.
+    pub times: Times,
     /// The most bytes of a request.
     pub most_bytes: usize,
     /// How long replies under way may take to end once the server is told to.
     pub drain: Duration,
+}
+
+impl Options {
+    /// Looks at what can be seen before the server listens.
+    ///
+    /// # Errors
+    /// In words, about the option that is malformed.
+    pub fn check(&self) -> Result<(), String> {
+        self.doors(false).map(|_| ())
+    }
+
+    fn doors(&self, is_local: bool) -> Result<(Gate, TrustedProxies), String> {
+        let hosts = Hosts::new(&self.hosts, &self.host, is_local)?;
+        let origins = Origins::new(&self.origins)?;
+        Ok((Gate { hosts, origins }, TrustedProxies::new(&self.proxies)?))
+    }
 }
 
 /// How long clients have to take in that their replies were given up.
@@ -64,11 +100,8 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), String> {
-    let mut router =
-        routes::router(app.clone(), Arc::new(Keys::new(&options.keys)), options.most_bytes);
-    if !options.origins.is_empty() {
-        router = router.layer(cors(&options.origins)?);
-    }
+    options.check()?;
+    let most = connections::most(options.connections, |text| app.warn(text));
     // Requests wait for the engine, whose threads have the processor.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -76,65 +109,74 @@ pub fn serve(
         .build()
         .map_err(|error| format!("cannot start the server's threads: {error}"))?;
     let (host, port) = (options.host.as_str(), options.port);
-    let drain = options.drain;
     runtime.block_on(async move {
         let refused = |error| format!("cannot listen at {host}:{port}: {error}");
         let listener = TcpListener::bind((host, port)).await.map_err(refused)?;
-        ready(listener.local_addr().map_err(refused)?);
-        // Tokens are small and should not wait for each other.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let address = listener.local_addr().map_err(refused)?;
+        let (gate, proxies) = options.doors(address.ip().to_canonical().is_loopback())?;
+        let proxies = Arc::new(proxies);
+        let routes =
+            routes::router(app.clone(), Arc::new(Keys::new(&options.keys)), options.most_bytes);
+        let router = guarded(routes, gate, proxies.clone());
+        ready(address);
         let (told, mut late) = tokio::sync::watch::channel(false);
-        let stop = {
+        let ending = late.clone();
+        tokio::spawn({
             let app = app.clone();
             async move {
                 stop.await;
                 app.drain();
                 told.send_replace(true);
             }
-        };
+        });
         let keeper = tokio::spawn({
             let app = app.clone();
             async move { app.fleet.keep().await }
         });
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let serving = axum::serve(listener, service).with_graceful_shutdown(stop);
-        let mut serving = std::pin::pin!(serving.into_future());
-        let too_late = async move {
+        let listening = Listening { most, times: options.times, proxies };
+        let serving =
+            connections::serve(listener, router, listening, ending, |text| app.warn(text));
+        let mut serving = std::pin::pin!(serving);
+        let too_late = async {
             // The sender says so before it goes.
             let _ = late.wait_for(|stopped| *stopped).await;
-            tokio::time::sleep(drain).await;
+            tokio::time::sleep(options.drain).await;
         };
-        let ended = tokio::select! {
-            ended = &mut serving => ended,
+        tokio::select! {
+            () = &mut serving => {}
             () = too_late => {
                 app.fleet.abandon();
-                tokio::time::timeout(FAREWELL, &mut serving).await.unwrap_or(Ok(()))
+                let _ = tokio::time::timeout(FAREWELL, &mut serving).await;
             }
-        };
+        }
         keeper.abort();
-        ended.map_err(|error| format!("the server failed: {error}"))
+        Ok::<(), String>(())
     })?;
     // Connections that do not end are cut.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
 }
 
-fn cors(origins: &[String]) -> Result<CorsLayer, String> {
-    let origin = match origins {
-        [any] if any == "*" => AllowOrigin::from(Any),
-        list => {
-            let value = |origin: &String| {
-                HeaderValue::from_str(origin)
-                    .map_err(|_| format!("--cors: {origin:?} is no origin"))
-            };
-            AllowOrigin::list(list.iter().map(value).collect::<Result<Vec<_>, _>>()?)
-        }
+/// The routes behind what is looked at of every request: where it comes from, by which name and by which page it asks.
+fn guarded(routes: Router, gate: Gate, proxies: Arc<TrustedProxies>) -> Router {
+    let origins = gate.origins.clone();
+    let routes = if origins.is_empty() { routes } else { routes.layer(cors(origins)) };
+    routes
+        .layer(from_fn_with_state(Arc::new(gate), origin::check))
+        .layer(from_fn_with_state(proxies, client_address::attach))
+        .layer(from_fn(routes::in_the_callers_words))
+}
+
+fn cors(origins: Origins) -> CorsLayer {
+    let origin = match origins.are_all() {
+        true => AllowOrigin::from(Any),
+        false => AllowOrigin::predicate(move |origin, _| origins.hold(origin)),
     };
-    Ok(CorsLayer::new()
+    CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST])
         // Official clients send headers of their own (x-stainless-…), which a list would have to know.
         .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
         .expose_headers([header::RETRY_AFTER])
-        .max_age(Duration::from_secs(3600)))
+        .max_age(Duration::from_secs(3600))
 }

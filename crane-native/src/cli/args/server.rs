@@ -72,6 +72,42 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Server"
     )]
     pub cors: Vec<String>,
+    /// Let clients ask for the server by this host name, too (`*.example` for all below it, `*` for any); where it
+    /// listens to this machine alone, names other than localhost are refused; repeatable or a comma list
+    #[arg(
+        long,
+        env = "CRANE_ALLOWED_HOSTS",
+        value_name = "HOST",
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
+    pub allowed_hosts: Vec<String>,
+    /// Believe this proxy (an address, or a network such as 10.0.0.0/8) whose clients it tells in X-Forwarded-For;
+    /// repeatable or a comma list
+    #[arg(
+        long,
+        env = "CRANE_TRUSTED_PROXY",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        help_heading = "Server"
+    )]
+    pub trusted_proxy: Vec<String>,
+    /// Connections at a time; where there are more, the one that has been idle for longest is closed
+    #[arg(long, env = "CRANE_MAX_CONNECTIONS", value_name = "N", default_value_t = 1000, value_parser = positive,
+          help_heading = "Server")]
+    pub max_connections: usize,
+    /// Seconds that the head of a request may take to come, and the next bytes of its body
+    #[arg(long, env = "CRANE_READ_TIMEOUT", value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(1..), help_heading = "Server")]
+    pub read_timeout: u32,
+    /// Seconds that a connection may be idle between two requests
+    #[arg(long, env = "CRANE_IDLE_TIMEOUT", value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u32).range(1..), help_heading = "Server")]
+    pub idle_timeout: u32,
+    /// Seconds that a client may take in nothing of an answer; then its connection is cut
+    #[arg(long, env = "CRANE_WRITE_TIMEOUT", value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u32).range(1..), help_heading = "Server")]
+    pub write_timeout: u32,
     /// Load the models before the server listens, as many as --max-loaded lets
     #[arg(long, env = "CRANE_PRELOAD", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub preload: bool,

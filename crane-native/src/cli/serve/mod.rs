@@ -13,7 +13,7 @@ use super::interrupt::Interruptible;
 use super::machine;
 use super::output::{self, Console};
 use crate::memory;
-use crate::server::{App, Fleet, Keeping, Metrics, Options, serve as listen};
+use crate::server::{App, Fleet, Keeping, Metrics, Options, Times, serve as listen};
 
 /// How often Ctrl-C is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -85,14 +85,25 @@ fn options(args: &ServeArgs) -> Result<Options> {
     if keys.iter().any(String::is_empty) {
         return Err(Failure::Usage("--api-key: an empty key is no key".to_owned()));
     }
-    Ok(Options {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let options = Options {
         host: args.host.clone(),
         port: args.port,
         keys,
         origins: args.cors.clone(),
+        hosts: args.allowed_hosts.clone(),
+        proxies: args.trusted_proxy.clone(),
+        connections: args.max_connections,
+        times: Times {
+            read: seconds(args.read_timeout),
+            idle: seconds(args.idle_timeout),
+            write: seconds(args.write_timeout),
+        },
         most_bytes: usize::from(args.max_body) << 20,
         drain: Duration::from_secs(args.drain.into()),
-    })
+    };
+    options.check().map_err(Failure::Usage)?;
+    Ok(options)
 }
 
 /// Ends at Ctrl-C, and where there is one, at SIGTERM.

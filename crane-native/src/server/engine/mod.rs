@@ -9,6 +9,7 @@
 mod queue;
 mod slots;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use std::time::Instant;
 use crane_sdk::generate::{CancelToken, GenerationConfig, Output, Piece, PrefixCache, Session};
 use crane_sdk::models::CausalLm;
 use crane_sdk::text::Tokenizer;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver, channel, unbounded_channel};
 
 use queue::{Job, Shared};
 use slots::Slots;
@@ -61,6 +62,16 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Ticket {
     events: UnboundedReceiver<(usize, Event)>,
+    work: Option<Work>,
+    cancel: CancelToken,
+    shared: Arc<Shared>,
+}
+
+/// The work for a request's replies, apart from what has come of it.
+#[derive(Debug)]
+pub struct Work {
+    /// Closed once no reply waits or is under way.
+    under_way: Receiver<Infallible>,
     cancel: CancelToken,
     shared: Arc<Shared>,
 }
@@ -132,6 +143,7 @@ impl Engine {
             return Err(ApiError::internal("the engine has stopped; restart the server"));
         }
         let (events, receiver) = unbounded_channel();
+        let (reply, under_way) = channel(1);
         let cancel = CancelToken::new();
         let (client, asked): (Arc<str>, _) = (client.into(), Instant::now());
         let job = |(index, (prompt, config))| Job {
@@ -140,6 +152,7 @@ impl Engine {
             config,
             cancel: cancel.clone(),
             events: events.clone(),
+            _under_way: reply.clone(),
             client: client.clone(),
             asked,
         };
@@ -148,7 +161,9 @@ impl Engine {
             self.metrics.refuse();
             ApiError::busy(self.limits.queue, seconds)
         })?;
-        Ok(Ticket { events: receiver, cancel, shared: self.shared.clone() })
+        let shared = self.shared.clone();
+        let work = Work { under_way, cancel: cancel.clone(), shared: shared.clone() };
+        Ok(Ticket { events: receiver, work: Some(work), cancel, shared })
     }
 }
 
@@ -176,12 +191,30 @@ impl Ticket {
         self.shared.wake();
     }
 
+    /// The work itself, for who looks after it while what comes of it is read. There is one.
+    pub fn take_work(&mut self) -> Option<Work> {
+        self.work.take()
+    }
+
     /// As [`Ticket::next`], for streams.
     pub fn poll_next(
         &mut self,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<(usize, Event)>> {
         self.events.poll_recv(context)
+    }
+}
+
+impl Work {
+    /// Ends when no reply waits or is under way any longer, whether what came of them was read or not.
+    pub async fn ended(&mut self) {
+        while self.under_way.recv().await.is_some() {}
+    }
+
+    /// Gives the replies up, as [`Ticket::give_up`] does.
+    pub fn give_up(&self) {
+        self.cancel.cancel();
+        self.shared.wake();
     }
 }
 

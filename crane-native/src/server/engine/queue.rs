@@ -1,12 +1,13 @@
 //! Who waits for a slot, in which order, and how many may.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crane_sdk::generate::{CancelToken, GenerationConfig};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 
 use super::Event;
 
@@ -23,6 +24,8 @@ pub(super) struct Job {
     pub cancel: CancelToken,
     /// Where the reply goes.
     pub events: UnboundedSender<(usize, Event)>,
+    /// Held for as long as the reply is waited for or under way.
+    pub _under_way: Sender<Infallible>,
     /// Who asked.
     pub client: Arc<str>,
     /// When.
@@ -135,6 +138,7 @@ mod tests {
             config: GenerationConfig::default(),
             cancel: CancelToken::new(),
             events: tokio::sync::mpsc::unbounded_channel().0,
+            _under_way: tokio::sync::mpsc::channel(1).0,
             client: client.into(),
             asked: Instant::now(),
         }

@@ -93,6 +93,7 @@ fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
         content["text/event-stream"] = json!({});
     }
     let mut responses = json!({ "200": { "description": "the answer", "content": content } });
+    responses["403"] = refusal("a page of another origin, or a host that is not known");
     let mut operation = json!({ "summary": summary(method, path) });
     if asks_for_a_key && !is_open(path) {
         responses["401"] = refusal("the key is missing or wrong");
@@ -119,6 +120,7 @@ fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
         for (status, what) in [
             ("400", "a field is wrong, or asks for what is not done"),
             ("404", "there is no such model"),
+            ("408", "the body stopped coming"),
             ("413", "the body is too large"),
             ("429", "the queue is full; Retry-After says when to come back"),
             ("503", "the server is ending, or has no memory for the model"),

@@ -9,7 +9,7 @@ mod text;
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -19,6 +19,7 @@ use axum::{Json, Router};
 
 use super::app::App;
 use super::auth::{self, Keys};
+use super::body;
 use super::deadline;
 use super::openapi;
 use super::wire::{ApiError, Fields, anthropic_error};
@@ -43,6 +44,12 @@ pub const ROUTES: [(&str, &str); 18] = [
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/"),
+];
+
+/// Routes whose requests are smaller than `--max-body`, in bytes.
+const SMALLER: &[(&str, usize)] = &[
+    // 4096 characters, each of which may be two escapes of six bytes, and a few words.
+    ("/v1/audio/speech", 128 << 10),
 ];
 
 /// The routes over a server's state. Health needs no key.
@@ -75,13 +82,16 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .merge(open)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(most_bytes))
-        .layer(axum::middleware::from_fn(in_the_callers_words))
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(
+            body::Limits { most: most_bytes, smaller: SMALLER },
+            body::limit,
+        ))
         .with_state(app)
 }
 
 /// Writes refusals as the API that was asked writes them.
-async fn in_the_callers_words(request: Request, next: Next) -> Response {
+pub(super) async fn in_the_callers_words(request: Request, next: Next) -> Response {
     let is_anthropic = request.uri().path().starts_with("/v1/messages");
     let response = next.run(request).await;
     match response.extensions().get::<ApiError>().filter(|_| is_anthropic).cloned() {
@@ -117,17 +127,7 @@ async fn wrong_method(uri: Uri) -> Response {
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let status = rejection.status();
-            let error = ApiError::invalid(rejection.body_text());
-            match status {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    error.with(status, "invalid_request_error", "body_too_large")
-                }
-                _ => error,
-            }
-        })?;
-        Fields::parse(&body)
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Fields::parse(&body::read(request.into_body()).await?)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +11,7 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use crane_sdk::generate::{GenerationConfig, Output};
 use futures_core::Stream;
-use tokio::time::Sleep;
+use tokio::sync::oneshot;
 
 use crate::server::deadline::Deadline;
 use crate::server::engine::{Event, Ticket};
@@ -21,7 +22,7 @@ use crate::server::wire::{ApiError, Asked, Frame, Shape, Teller, Told, Usage};
 pub(super) struct Replies {
     ticket: Ticket,
     /// The model stays for as long as it writes.
-    _model: TextLease,
+    model: Option<TextLease>,
     config: GenerationConfig,
     tellers: Vec<Teller>,
     /// Replies to one prompt.
@@ -47,7 +48,7 @@ impl Replies {
     ) -> Self {
         Self {
             ticket,
-            _model: model,
+            model: Some(model),
             config: asked.config.clone(),
             tellers: (0..count).map(|_| Teller::default()).collect(),
             n: asked.n,
@@ -97,11 +98,44 @@ pub(super) async fn answer(
     }
     let first = replies.ticket.next().await;
     let first = replies.news(first)?;
-    let timer = deadline.timer().map(Box::pin);
+    let late = look_after(&mut replies, deadline);
     let ready = VecDeque::new();
-    let mut chunks = Chunks { replies, shape, ready, ended: false, deadline, timer };
+    let mut chunks = Chunks { replies, shape, ready, ended: false, late: Some(late) };
     chunks.take(Ok(first));
     Ok(Sse::new(chunks).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// Looks after streamed replies however much of them the client has read: when all have ended, the model is given back;
+/// when the time is up, they are given up. The error that is then told comes from the receiver.
+fn look_after(replies: &mut Replies, deadline: Deadline) -> oneshot::Receiver<ApiError> {
+    let (mut teller, late) = oneshot::channel();
+    let (work, mut model) = (replies.ticket.take_work(), replies.model.take());
+    tokio::spawn(async move {
+        let Some(mut work) = work else { return };
+        let time_is_up = async {
+            match deadline.timer() {
+                Some(timer) => timer.await,
+                None => pending().await,
+            }
+        };
+        let ended = async {
+            work.ended().await;
+            drop(model.take());
+            pending::<()>().await;
+        };
+        tokio::select! {
+            // The client has left, or has all.
+            () = teller.closed() => {}
+            () = ended => {}
+            () = time_is_up => {
+                work.give_up();
+                drop(model);
+                // A client that is just leaving need not know.
+                let _ = teller.send(deadline.error());
+            }
+        }
+    });
+    late
 }
 
 async fn whole(mut replies: Replies, mut shape: impl Shape) -> Result<Response, ApiError> {
@@ -130,14 +164,16 @@ struct Chunks<S> {
     shape: S,
     ready: VecDeque<sse::Event>,
     ended: bool,
-    deadline: Deadline,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Tells when the time is up.
+    late: Option<oneshot::Receiver<ApiError>>,
 }
 
 impl<S: Shape> Chunks<S> {
-    /// Whether the time is up; else it is looked at again when it is.
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+    /// What is told if the time is up; else it is looked at again when it is.
+    fn lateness(&mut self, context: &mut Context<'_>) -> Option<ApiError> {
+        let Poll::Ready(told) = Pin::new(self.late.as_mut()?).poll(context) else { return None };
+        self.late = None;
+        told.ok()
     }
 
     fn push(&mut self, frames: impl IntoIterator<Item = Frame>) {
@@ -196,9 +232,7 @@ impl<S: Shape> Stream for Chunks<S> {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if self.is_late(context) {
-                self.replies.ticket.give_up();
-                let error = self.deadline.error();
+            if let Some(error) = self.lateness(context) {
                 self.take(Err(error));
                 continue;
             }

@@ -192,6 +192,7 @@ impl Shape for MessagesShape {
 pub fn anthropic_error(error: &ApiError) -> Value {
     let kind = match error.status {
         StatusCode::UNAUTHORIZED => "authentication_error",
+        StatusCode::FORBIDDEN => "permission_error",
         StatusCode::NOT_FOUND => "not_found_error",
         StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
         StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",

@@ -16,6 +16,8 @@ pub struct ApiError {
     pub status: StatusCode,
     body: Body,
     retry_after: Option<u64>,
+    /// Whether the connection ends with the answer, since what else the client sends is not read.
+    closes: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +32,7 @@ struct Body {
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, message: impl Display) -> Self {
         let body = Body { message: message.to_string(), kind, param: None, code: None };
-        Self { status, body, retry_after: None }
+        Self { status, body, retry_after: None, closes: false }
     }
 
     /// The request as a whole is at fault.
@@ -96,6 +98,31 @@ impl ApiError {
             "server_busy",
         );
         error.retry_after = Some(seconds);
+        error
+    }
+
+    /// A body of more bytes than are taken.
+    pub fn too_large(most: usize) -> Self {
+        let message = format_args!(
+            "the body is larger than {most} bytes, the most that is taken here (--max-body)"
+        );
+        let mut error = Self::invalid(message).with(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "invalid_request_error",
+            "body_too_large",
+        );
+        error.closes = true;
+        error
+    }
+
+    /// A body that does not come.
+    pub fn stalled(what: impl Display) -> Self {
+        let mut error = Self::invalid(what).with(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            "body_timeout",
+        );
+        error.closes = true;
         error
     }
 
@@ -169,6 +196,13 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.json())).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.closes {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         // For those who write it in another API's shape.
         response.extensions_mut().insert(self);

@@ -1,6 +1,9 @@
 //! A server in a child process, and a client that says what came back.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+#[cfg(target_os = "linux")]
+use std::net::SocketAddr;
+use std::net::TcpStream;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -109,9 +112,37 @@ impl Server {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// A connection, on which nothing is said yet.
+    pub fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(self.host()).unwrap();
+        Connection::over(stream)
+    }
+
+    /// A connection that comes from another address of this machine, and whose system takes in but little before it
+    /// is read.
+    #[cfg(target_os = "linux")]
+    pub fn connect_from(&self, address: &str) -> Connection {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_recv_buffer_size(2048).unwrap();
+        socket.bind(&SocketAddr::new(address.parse().unwrap(), 0).into()).unwrap();
+        socket.connect(&self.host().parse::<SocketAddr>().unwrap().into()).unwrap();
+        Connection::over(socket.into())
+    }
+
+    /// Host and port.
+    pub fn host(&self) -> &str {
+        self.address.strip_prefix("http://").unwrap()
+    }
+
     /// Asks the server to end, as an operator does.
     pub fn terminate(&self) {
-        let id = self.child.as_ref().unwrap().id().to_string();
+        let id = self.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
@@ -130,6 +161,82 @@ impl Drop for Server {
             child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
             assert!(!said.contains("panicked") || std::thread::panicking(), "{said}");
         }
+    }
+}
+
+/// A connection whose bytes a test writes itself.
+pub struct Connection {
+    stream: TcpStream,
+}
+
+impl Connection {
+    fn over(stream: TcpStream) -> Self {
+        // Longer than any limit of time that a test sets.
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        Connection { stream }
+    }
+
+    /// Writes these bytes; the server may have had enough.
+    pub fn say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// A request with these lines of the head, which names its host unless they do.
+    pub fn ask(&mut self, line: &str, headers: &[&str], body: &str) -> bool {
+        let mut head = format!("{line} HTTP/1.1\r\n");
+        if !headers.iter().any(|header| header.to_lowercase().starts_with("host:")) {
+            head += &format!("host: {}\r\n", self.stream.peer_addr().unwrap());
+        }
+        headers.iter().for_each(|header| head += &format!("{header}\r\n"));
+        if !body.is_empty() {
+            head += &format!("content-length: {}\r\n", body.len());
+        }
+        self.say(format!("{head}\r\n{body}"))
+    }
+
+    /// Everything up to the end of the connection.
+    pub fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut bytes) {
+            let is_cut = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+            assert!(is_cut, "the server did not end the connection: {error}");
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Everything up to the end of a streamed answer.
+    pub fn rest_of_stream(&mut self) -> String {
+        let (mut bytes, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        while !bytes.ends_with(b"\r\n0\r\n\r\n") {
+            let count = self.stream.read(&mut piece).unwrap();
+            assert!(count > 0, "the stream is cut: {}", String::from_utf8_lossy(&bytes));
+            bytes.extend_from_slice(&piece[..count]);
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// The next answer, whose length its head tells: the status, the head and the body.
+    pub fn answer(&mut self) -> (u16, String, String) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        self.stream.read_exact(&mut body).unwrap();
+        (status, head, String::from_utf8(body).unwrap())
+    }
+
+    /// Whether the server has ended the connection.
+    pub fn is_over(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let read = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !matches!(read, Ok(1..)) && !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 }
 

@@ -1,11 +1,14 @@
 //! `crane serve` as its clients meet it.
 
 mod client;
+mod connections;
 mod dialects;
 mod fields;
 mod forms;
 mod load;
+mod pages;
 mod several;
+mod stalled;
 mod timeout;
 mod tools;
 
@@ -184,6 +187,13 @@ fn mistakes_of_the_operator_are_usage_errors() {
         (&["--api-key-file", &empty], "no key"),
         (&["--max-body", "0"], "--max-body"),
         (&["--timeout", "0"], "--timeout"),
+        (&["--max-connections", "0"], "at least 1"),
+        (&["--read-timeout", "0"], "--read-timeout"),
+        (&["--idle-timeout", "0"], "--idle-timeout"),
+        (&["--write-timeout", "0"], "--write-timeout"),
+        (&["--cors", "https://chat.example/"], "--cors"),
+        (&["--allowed-hosts", "chat.example:80"], "--allowed-hosts"),
+        (&["--trusted-proxy", "10.0.0.0/33"], "--trusted-proxy"),
     ] {
         home.run([&["serve", &model], arguments].concat()).fails(2, &[part]);
     }
