@@ -4,6 +4,7 @@
 
 mod text_models;
 
+use crane_sdk::generate::CancelToken;
 use crane_sdk::source::MemorySource;
 use crane_sdk::text::english::{Accent, English};
 use text_models::{fixture_json, model_file};
@@ -70,4 +71,21 @@ fn a_text_may_say_how_a_word_sounds() {
     let Some(english) = english() else { return };
     assert_eq!(english.phonemes("Say [hibari](/hˈibɑɹi/) now.").unwrap(), "sˈA hˈibɑɹi nˈW.");
     assert_eq!(english.phonemes("中文 ☃").unwrap().trim(), "");
+}
+
+#[test]
+fn reading_ends_when_it_is_cancelled() {
+    let Some(english) = english() else { return };
+    // Hundreds of parts: the whole word takes minutes.
+    let word = "well-".repeat(800);
+    let cancel = CancelToken::new();
+    let error = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| english.phonemes_until(&word, &cancel));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        cancel.cancel();
+        reading.join().unwrap()
+    });
+    assert!(error.is_err_and(|error| error.to_string().contains("cancelled")));
+    assert!(english.clauses_until("Hello.", 400, &cancel).is_err());
+    assert!(english.phonemes_until("Hello.", &CancelToken::new()).is_ok());
 }

@@ -1,14 +1,30 @@
 //! What every request is answered from: the models and the server's settings.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fleet::Fleet;
 use super::wire::{ApiError, Head};
+use super::work::Workers;
 
 /// Where a warning for the one who runs the server goes.
 pub type Warn = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How much of requests is taken before a model sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Requests that may be prepared or wait for it.
+    pub requests: usize,
+    /// The most bytes of a body.
+    pub most_body: usize,
+    /// How long a client may leave sound unread that is made for it.
+    pub stall: Duration,
+}
+
+/// Fields that a warning names.
+const MOST_NAMES: usize = 20;
 
 /// The state of a server.
 pub struct App {
@@ -20,9 +36,11 @@ pub struct App {
     pub created: u64,
     /// How long a request may take.
     pub timeout: Option<Duration>,
+    /// What prepares requests.
+    pub work: Arc<Workers>,
+    /// How long a client may leave sound unread.
+    pub stall: Duration,
     draining: AtomicBool,
-    /// Whose turn it is to have texts embedded.
-    pub embedding: tokio::sync::Mutex<()>,
     warn: Warn,
 }
 
@@ -34,9 +52,20 @@ impl std::fmt::Debug for App {
 
 impl App {
     /// A server's state at its beginning.
-    pub fn new(fleet: Fleet, lenient: bool, timeout: Option<Duration>, warn: Warn) -> Self {
-        let (draining, embedding) = (AtomicBool::new(false), tokio::sync::Mutex::new(()));
-        Self { fleet, lenient, created: now(), timeout, draining, embedding, warn }
+    ///
+    /// # Errors
+    /// The system's words if it gives no threads.
+    pub fn new(
+        fleet: Fleet,
+        lenient: bool,
+        timeout: Option<Duration>,
+        capacity: Capacity,
+        warn: Warn,
+    ) -> Result<Self, String> {
+        let Capacity { requests, most_body, stall } = capacity;
+        let work = Arc::new(Workers::start(requests, most_body)?);
+        let draining = AtomicBool::new(false);
+        Ok(Self { fleet, lenient, created: now(), timeout, work, stall, draining, warn })
     }
 
     /// Whether new requests should go elsewhere.
@@ -56,9 +85,15 @@ impl App {
 
     /// Warns of fields that had no effect.
     pub fn ignored(&self, fields: &[String]) {
-        if !fields.is_empty() {
-            self.warn(&format!("a request has unknown fields: {}", fields.join(", ")));
+        if fields.is_empty() {
+            return;
         }
+        let (told, rest) = fields.split_at(fields.len().min(MOST_NAMES));
+        let more = match rest.len() {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        self.warn(&format!("a request has unknown fields: {}{more}", told.join(", ")));
     }
 }
 

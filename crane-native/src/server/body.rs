@@ -2,14 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_core::Stream as _;
 use hyper::body::{Frame, SizeHint};
 
 use super::connections::Stalled;
@@ -94,21 +96,34 @@ impl HttpBody for Limited {
     }
 }
 
-/// A whole body.
+/// A whole body; `take` is told of the bytes as they come, and may refuse more.
 ///
 /// # Errors
-/// 413 for more bytes than the route takes, 408 where they do not come, 400 where the client fails.
-pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
+/// 413 for more bytes than the route takes, 408 where they do not come, 400 where the client fails; what `take` returns.
+pub(super) async fn read(
+    body: Body,
+    mut take: impl FnMut(usize) -> Result<(), ApiError>,
+) -> Result<Vec<u8>, ApiError> {
+    let mut parts = pin!(body.into_data_stream());
+    let mut whole = Vec::new();
     // The limit is the body's own.
-    to_bytes(body, usize::MAX).await.map_err(|error| {
-        if let Some(TooLarge(most)) = cause(&error) {
-            return ApiError::too_large(*most);
-        }
-        match cause::<Stalled>(&error) {
-            Some(stalled) => ApiError::stalled(stalled),
-            None => ApiError::invalid(format_args!("the body cannot be read: {error}")),
-        }
-    })
+    while let Some(part) = poll_fn(|context| parts.as_mut().poll_next(context)).await {
+        let part = part.map_err(|error| failed(&error))?;
+        take(part.len())?;
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole)
+}
+
+/// What is told of a body that ends before it is whole.
+fn failed(error: &axum::Error) -> ApiError {
+    if let Some(TooLarge(most)) = cause(error) {
+        return ApiError::too_large(*most);
+    }
+    match cause::<Stalled>(error) {
+        Some(stalled) => ApiError::stalled(stalled),
+        None => ApiError::invalid(format_args!("the body cannot be read: {error}")),
+    }
 }
 
 /// The error of this kind behind another.
@@ -132,7 +147,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let read = |left: usize| {
             let body = Body::new(Limited { body: Body::from("12345678"), most: left, left });
-            runtime.block_on(super::read(body))
+            runtime.block_on(super::read(body, |_| Ok(())))
         };
         assert_eq!(read(8).unwrap().len(), 8);
         let error = read(7).unwrap_err();

@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::work::Preparing;
+
 /// Seconds that a first token, a whole reply, and loading a model may take.
 const LONG: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
 /// Seconds between two tokens.
@@ -39,6 +41,8 @@ struct Ending {
 pub struct Metrics {
     registry: Registry,
     late: Family<To, Counter>,
+    preparing_running: Gauge,
+    preparing_waiting: Gauge,
     loaded: Family<Of, Gauge>,
     load: Family<Of, Histogram>,
     slots: Family<Of, Gauge>,
@@ -88,6 +92,8 @@ impl Default for Metrics {
         let mut all = Self {
             registry: Registry::with_prefix("crane"),
             late: Family::default(),
+            preparing_running: Gauge::default(),
+            preparing_waiting: Gauge::default(),
             loaded: Family::default(),
             load: long(),
             slots: Family::default(),
@@ -109,6 +115,12 @@ impl Default for Metrics {
             ("slots", "Replies that can be under way", &all.slots),
             ("replies_running", "Replies under way", &all.running),
             ("replies_waiting", "Replies that wait for a slot or for the model", &all.waiting),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        for (name, help, gauge) in [
+            ("requests_preparing", "Requests that are being prepared", &all.preparing_running),
+            ("requests_unprepared", "Requests that wait to be prepared", &all.preparing_waiting),
         ] {
             registry.register(name, help, gauge.clone());
         }
@@ -169,22 +181,27 @@ impl Metrics {
         self.load.get_or_create(&of).observe(took.as_secs_f64());
     }
 
-    /// All of it as text, with how every model is just now: whether it is loaded and, if it writes, at what work.
+    /// All of it as text, with how many requests are being prepared and how every model is just now: whether it is loaded and, if
+    /// it writes, at what work.
     ///
     /// # Errors
     /// If it cannot be written, which is a mistake of this program.
     pub fn text<'a>(
         &self,
+        preparing: Preparing,
         now: impl IntoIterator<Item = (&'a str, bool, Option<Work>)>,
     ) -> Result<String, std::fmt::Error> {
+        let count = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.preparing_running.set(count(preparing.running));
+        self.preparing_waiting.set(count(preparing.waiting));
         for (model, loaded, work) in now {
             let of = Of { model: model.to_owned() };
             self.loaded.get_or_create(&of).set(i64::from(loaded));
             let Some(Work { slots, running, waiting }) = work else { continue };
-            for (gauge, count) in
+            for (gauge, number) in
                 [(&self.slots, slots), (&self.running, running), (&self.waiting, waiting)]
             {
-                gauge.get_or_create(&of).set(i64::try_from(count).unwrap_or(i64::MAX));
+                gauge.get_or_create(&of).set(count(number));
             }
         }
         let mut text = String::new();

@@ -12,13 +12,17 @@ mod deadline;
 pub mod engine;
 mod fleet;
 mod host;
+mod lengths;
 mod metrics;
 mod models;
 mod openapi;
 mod origin;
 mod plan;
 mod routes;
+mod share;
+mod voice;
 pub mod wire;
+mod work;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,16 +34,18 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use app::{App, Warn};
+pub use app::{App, Capacity, Warn};
 pub use auth::Keys;
 pub use client_address::ClientAddress;
 pub use connections::Times;
 pub use fleet::{Card, Fleet, Keeping, Kind, LoadError, Loader};
+pub use lengths::Lengths;
 pub use metrics::{Metrics, ModelMetrics};
-pub use models::{EmbeddingModel, Loaded, TextModel, VoiceModel};
+pub use models::{EmbeddingModel, Loaded, TextModel};
 pub use openapi::openapi;
 pub use plan::Plan;
 pub use routes::ROUTES;
+pub use voice::VoiceModel;
 
 use client_address::TrustedProxies;
 use connections::Listening;

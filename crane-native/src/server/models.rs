@@ -1,22 +1,21 @@
-//! Models in memory: one that writes, with its words and its engine, one that reads texts aloud, and one that makes vectors of them.
+//! Models in memory: one that writes, with its words and its engine, and one that makes vectors of texts.
 
 use std::sync::{Arc, OnceLock};
 
+use crane_sdk::generate::CancelToken;
 use crane_sdk::grammar::{Compiler, Constraint, Grammar};
 use crane_sdk::models::CausalLm;
-use crane_sdk::pipeline::{Embedder, TextToSpeech};
+use crane_sdk::pipeline::Embedder;
 use crane_sdk::text::tools::CallFormat;
 use crane_sdk::text::{ChatTemplate, Tokenizer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::app::App;
 use super::engine::Engine;
 use super::fleet::Kept;
+use super::lengths::{Lengths, go_on};
 use super::plan::Plan;
+use super::voice::VoiceModel;
 use super::wire::{ApiError, Form, ToolUse};
-
-/// After how many seconds it is worth asking again where many texts wait to be said.
-const SPEAKING_SECONDS: u64 = 2;
 
 /// A model in memory.
 #[derive(Clone)]
@@ -61,6 +60,8 @@ pub struct TextModel {
     pub engine: Engine,
     /// What it takes.
     pub plan: Plan,
+    /// How long its texts may be.
+    pub lengths: Lengths,
     /// Made when the first request wants it.
     pub compiler: OnceLock<Compiler>,
 }
@@ -83,7 +84,13 @@ impl TextModel {
     ///
     /// # Errors
     /// 400 that says what of it cannot be kept.
-    pub fn constraint(&self, app: &App, form: &Form) -> Result<Constraint, ApiError> {
+    pub fn constraint(
+        &self,
+        app: &App,
+        form: &Form,
+        cancel: &CancelToken,
+    ) -> Result<Constraint, ApiError> {
+        go_on(cancel)?;
         let compiler = self.compiler()?;
         let constraint = compiler.compile(&form.grammar).map_err(|error| match error {
             crane_sdk::Error::InvalidArgument { reason, .. } => ApiError::value(form.param, reason),
@@ -94,27 +101,39 @@ impl TextModel {
         Ok(constraint)
     }
 
-    /// How the template writes calls, and what makes the calls of a reply valid ones. It may take a while, too.
+    /// How the template writes calls.
     ///
     /// # Errors
-    /// 400 if the template knows no calls, or a tool's parameters cannot be kept.
-    pub fn calls(
-        &self,
-        template: &ChatTemplate,
-        tools: &ToolUse,
-    ) -> Result<(CallFormat, Constraint), ApiError> {
-        let format = CallFormat::of(template)?.ok_or_else(|| {
+    /// 400 if it knows none.
+    pub fn call_format(&self, template: &ChatTemplate) -> Result<CallFormat, ApiError> {
+        CallFormat::of(template)?.ok_or_else(|| {
             ApiError::unsupported(
                 "tools",
                 "the model's chat template knows no calls of tools, or writes them in a way that cannot be \
                  read back; take a model that is made for tools, or leave them out",
             )
-        })?;
+        })
+    }
+
+    /// What makes the calls of a reply valid ones. It may take a while, too.
+    ///
+    /// # Errors
+    /// 400 if a tool's parameters cannot be kept.
+    pub fn calls(
+        &self,
+        format: &CallFormat,
+        tools: &ToolUse,
+        cancel: &CancelToken,
+    ) -> Result<Constraint, ApiError> {
+        go_on(cancel)?;
         let compiler = self.compiler()?;
         let grammar = format.grammar(&self.tokenizer, &tools.tools, tools.calls)?;
         let constraint = compiler.compile(&grammar).map_err(|error| {
             // Which of them it was.
             for (tool, param) in tools.tools.iter().zip(&tools.params) {
+                if cancel.is_cancelled() {
+                    break;
+                }
                 let alone = tool.schema().map(Grammar::JsonSchema);
                 if let Err(crane_sdk::Error::InvalidArgument { reason, .. }) =
                     alone.and_then(|schema| compiler.compile(&schema))
@@ -124,7 +143,7 @@ impl TextModel {
             }
             ApiError::value("tools", error)
         })?;
-        Ok((format, constraint))
+        Ok(constraint)
     }
 
     fn compiler(&self) -> Result<&Compiler, ApiError> {
@@ -143,36 +162,14 @@ pub struct EmbeddingModel {
     pub name: String,
     /// What makes them.
     pub embedder: Embedder,
+    /// How long its texts may be.
+    pub lengths: Lengths,
 }
 
-/// A model that reads texts aloud.
-#[derive(Debug)]
-pub struct VoiceModel {
-    /// The voices.
-    pub tts: TextToSpeech,
-    /// One text is said at a time.
-    speaking: Arc<Semaphore>,
-    /// So many may wait for that.
-    listening: Semaphore,
-    queue: usize,
-}
-
-impl VoiceModel {
-    /// Voices for whose turn so many texts may wait.
-    pub fn new(tts: TextToSpeech, queue: usize) -> Self {
-        let listening = Semaphore::new(queue.min(Semaphore::MAX_PERMITS - 1) + 1);
-        Self { tts, speaking: Arc::new(Semaphore::new(1)), listening, queue }
-    }
-
-    /// Waits until nothing else is being said.
-    ///
-    /// # Errors
-    /// 429 if too many wait.
-    pub async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let _listening = self
-            .listening
-            .try_acquire()
-            .map_err(|_| ApiError::busy(self.queue, SPEAKING_SECONDS))?;
-        self.speaking.clone().acquire_owned().await.map_err(ApiError::internal)
+impl EmbeddingModel {
+    /// With its name.
+    pub fn new(name: String, embedder: Embedder) -> Self {
+        let lengths = Lengths::new(embedder.max_tokens());
+        Self { name, embedder, lengths }
     }
 }

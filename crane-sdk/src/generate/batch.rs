@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::session::copy_row;
-use super::{Prepared, Session, Step};
+use super::{CancelToken, Prepared, Session, Step};
 use crate::models::LogitsRows;
 use crate::{Error, Result};
 
@@ -57,6 +57,10 @@ pub fn step_together(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>>
     let feeds = |index: usize| matches!(prepared.get(index), Some(Ok(Prepared::Feed)));
 
     let cached: Vec<usize> = sessions.iter().map(|session| session.cached()).collect();
+    let fed = sessions.iter().enumerate().filter(|(index, _)| feeds(*index));
+    let tokens: Vec<CancelToken> =
+        fed.map(|(_, session)| session.sequence.cancel_token()).collect();
+    let first = tokens.first().cloned().unwrap_or_default();
     let mut batch = Vec::new();
     for (index, session) in sessions.iter_mut().enumerate() {
         if feeds(index) {
@@ -65,7 +69,17 @@ pub fn step_together(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>>
     }
     let wanted: Vec<bool> =
         batch.iter().map(|segment| segment.logits == LogitsRows::Last).collect();
-    let forward = if batch.is_empty() { Ok(None) } else { model.forward(&mut batch).map(Some) };
+    // The pass goes on for as long as anybody waits for it: the numbers of the others do not depend on who has left.
+    let mut cancelled = false;
+    let forward = match batch.is_empty() {
+        true => Ok(None),
+        false => model
+            .forward_observed(&mut batch, &mut |_, _| {
+                cancelled = tokens.iter().all(CancelToken::is_cancelled);
+                if cancelled { first.check("the rest of a step") } else { Ok(()) }
+            })
+            .map(Some),
+    };
     drop(batch);
 
     let mut wanted = wanted.into_iter();
@@ -89,15 +103,25 @@ pub fn step_together(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>>
             for (session, cached) in sessions.iter_mut().zip(cached) {
                 session.sequence.rollback(cached);
             }
+            if cancelled {
+                return Ok(sessions.iter_mut().zip(prepared).map(left).collect());
+            }
             return Err(error);
         }
     };
     let steps = sessions.iter_mut().zip(prepared).zip(has_row).map(|((session, prepared), row)| {
         match prepared? {
-            Prepared::Ended(Some(piece)) => Ok(Step::Piece(piece)),
-            Prepared::Ended(None) => Ok(Step::Done),
+            Prepared::Ended(piece) => Ok(piece.map_or(Step::Done, Step::Piece)),
             Prepared::Feed => session.sequence.accept(row.then_some(session.row.as_mut_slice())),
         }
     });
     Ok(steps.collect())
+}
+
+/// A session's step in a pass that was left because all who took part in it were cancelled.
+fn left((session, prepared): (&mut &mut Session, Result<Prepared>)) -> Result<Step> {
+    match prepared? {
+        Prepared::Ended(piece) => Ok(piece.map_or(Step::Done, Step::Piece)),
+        Prepared::Feed => session.sequence.cancelled(),
+    }
 }

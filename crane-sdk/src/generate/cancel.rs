@@ -7,7 +7,8 @@ use crate::{Error, Result};
 
 /// A flag that ends the generations it was given to; clones share it.
 ///
-/// It is looked at before each step: between two tokens, and between two chunks of a long prompt.
+/// It is looked at before each step, between two tokens and between two chunks of a long prompt, and within a step between two
+/// layers.
 ///
 /// ```
 /// use crane_sdk::generate::CancelToken;

@@ -1,5 +1,6 @@
 //! One vector for a text: the hidden states of its tokens, pooled.
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::CancelToken;
@@ -95,7 +96,10 @@ pub fn embed(
             Pooling::Last if done == tokens.len() => LogitsRows::Last,
             Pooling::Last | Pooling::Cls => LogitsRows::None,
         };
-        let states = model.hidden(&mut [Segment { tokens: chunk, cache: &mut cache, logits }])?;
+        let mut batch = [Segment { tokens: chunk, cache: &mut cache, logits }];
+        // Between two layers, too.
+        let mut observe = |_: usize, _: &Tensor| cancel.check("the rest of an embedding");
+        let states = model.hidden_observed(&mut batch, &mut observe)?;
         for row in states.to_vec2::<f32>()? {
             sum.resize(row.len(), 0.0);
             sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x));

@@ -215,6 +215,20 @@ impl Sequence {
         self.cache.truncate(cached);
     }
 
+    /// The token that ends the generation which is under way.
+    pub fn cancel_token(&self) -> CancelToken {
+        self.run.as_ref().map(|run| run.cancel.clone()).unwrap_or_default()
+    }
+
+    /// What a step gives whose forward pass was left because the generation was cancelled; [`Sequence::rollback`] comes first.
+    ///
+    /// # Errors
+    /// As [`Sequence::prepare`].
+    pub fn cancelled(&mut self) -> Result<Step> {
+        let Some(run) = self.run.as_mut() else { return Ok(Step::Done) };
+        Ok(run.end(FinishReason::Cancelled)?.map_or(Step::Done, Step::Piece))
+    }
+
     /// Ends the generation because a step failed.
     pub fn fail(&mut self) {
         if let Some(run) = self.run.as_mut().filter(|run| run.is_running()) {

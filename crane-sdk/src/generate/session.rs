@@ -209,15 +209,23 @@ impl Session {
             Prepared::Feed => {}
         }
         let cached = self.sequence.cached();
+        let cancel = self.sequence.cancel_token();
         let segment = self.sequence.segment();
         let wanted = segment.logits == LogitsRows::Last;
-        let result = self.model.forward(&mut [segment]);
+        let mut cancelled = false;
+        let result = self.model.forward_observed(&mut [segment], &mut |_, _| {
+            cancelled = cancel.is_cancelled();
+            if cancelled { cancel.check("the rest of a step") } else { Ok(()) }
+        });
         let copied = result.and_then(|logits| match wanted {
             true => copy_row(&logits, 0, &mut self.row),
             false => Ok(()),
         });
         if let Err(error) = copied {
             self.sequence.rollback(cached);
+            if cancelled {
+                return self.sequence.cancelled();
+            }
             self.sequence.fail();
             return Err(error);
         }

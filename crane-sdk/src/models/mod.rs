@@ -92,6 +92,19 @@ pub trait CausalLm: Send + Sync {
         })
     }
 
+    /// As [`CausalLm::hidden`], showing `observe` what [`CausalLm::forward_observed`] shows, as far as the model does.
+    ///
+    /// # Errors
+    /// As [`CausalLm::hidden`], and whatever `observe` returns.
+    fn hidden_observed(
+        &self,
+        batch: &mut [Segment<'_>],
+        observe: &mut Observer<'_>,
+    ) -> Result<Tensor> {
+        let _ = observe;
+        self.hidden(batch)
+    }
+
     /// [`CausalLm::forward`], showing `observe` the hidden states on the way: number 0 is the embedding's
     /// output, number l the output of layer l − 1, f32 `[tokens, hidden]`; the last one is what the
     /// output head reads: after the final norm, only the rows that get logits.

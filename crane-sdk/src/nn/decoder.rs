@@ -140,7 +140,15 @@ impl CausalLm for Decoder {
     }
 
     fn hidden(&self, batch: &mut [Segment<'_>]) -> Result<Tensor> {
-        match self.states(batch, &mut |_, _| Ok(()))? {
+        self.hidden_observed(batch, &mut |_, _| Ok(()))
+    }
+
+    fn hidden_observed(
+        &self,
+        batch: &mut [Segment<'_>],
+        observe: &mut Observer<'_>,
+    ) -> Result<Tensor> {
+        match self.states(batch, observe)? {
             Some(states) => Ok(states),
             None => Ok(Tensor::zeros((0, self.spec.hidden_size), DType::F32, &self.device)?),
         }

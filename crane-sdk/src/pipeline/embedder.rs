@@ -145,7 +145,7 @@ impl Embedder {
                 first || tokens <= PASS
             });
             let pass: Vec<&[u32]> = pass.map(Vec::as_slice).collect();
-            let states = encoder.forward(&pass)?;
+            let states = encoder.forward_until(&pass, cancel)?;
             vectors.extend(states.iter().map(|states| pooled(states, encoder.width(), pooling)));
         }
         Ok(vectors)

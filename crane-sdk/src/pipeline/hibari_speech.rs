@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
+use super::text_to_speech::{Chunks, Pieces, SPEECH, SpeechModel, Voice};
+use crate::generate::CancelToken;
 use crate::models::hibari::{Hibari, SAMPLE_RATE, Utterance, check_speed};
 use crate::source::{OnnxCheckpoint, Source};
 use crate::text::english::{Accent, English};
@@ -138,6 +139,7 @@ impl SpeechModel for HibariVoices {
         pieces: Pieces<'a>,
         voice: &Voice,
         whole: bool,
+        cancel: &CancelToken,
     ) -> Result<Chunks<'a>> {
         check_speed(voice.speed)?;
         voice.usual("hibari")?;
@@ -149,6 +151,7 @@ impl SpeechModel for HibariVoices {
             utterance: None,
             speed: voice.speed,
             seed: voice.seed,
+            cancel: cancel.clone(),
         };
         if !whole {
             return Ok(Box::new(speech));
@@ -175,6 +178,7 @@ struct HibariSpeech<'a> {
     utterance: Option<Utterance>,
     speed: f32,
     seed: u64,
+    cancel: CancelToken,
 }
 
 impl HibariSpeech<'_> {
@@ -187,6 +191,7 @@ impl HibariSpeech<'_> {
     fn next_utterance(&mut self) -> Result<Option<Utterance>> {
         loop {
             while let Some(phonemes) = self.pieces.pop_front() {
+                self.cancel.check(SPEECH)?;
                 // Marks alone have no sound.
                 if !English::has_sound(&phonemes) {
                     continue;
@@ -196,7 +201,9 @@ impl HibariSpeech<'_> {
                 return Ok(Some(utterance));
             }
             let Some(sentence) = self.sentences.next() else { return Ok(None) };
-            self.pieces = self.speaker.english.clauses(&sentence, MOST_PHONEMES)?.into();
+            let clauses =
+                self.speaker.english.clauses_until(&sentence, MOST_PHONEMES, &self.cancel);
+            self.pieces = clauses?.into();
         }
     }
 }
@@ -206,9 +213,10 @@ impl Iterator for HibariSpeech<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let samples = match &mut self.utterance {
-                Some(utterance) => utterance.next(),
-                None => None,
+            let samples = match (&mut self.utterance, self.cancel.check(SPEECH)) {
+                (Some(_), Err(cancelled)) => Some(Err(cancelled)),
+                (Some(utterance), Ok(())) => utterance.next(),
+                (None, _) => None,
             };
             if let Some(samples) = samples {
                 if samples.is_err() {

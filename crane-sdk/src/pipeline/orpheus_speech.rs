@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::text_pieces::{Prompts, prompts};
-use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
+use super::text_to_speech::{Chunks, Pieces, SPEECH, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{Codec, CodecStream, Noise, Snac, SnacStream, is_snac};
 use crate::generate::{CancelToken, FinishReason, GenerationConfig, Session, Step};
@@ -100,6 +100,7 @@ impl SpeechModel for OrpheusVoices {
         pieces: Pieces<'a>,
         voice: &Voice,
         whole: bool,
+        cancel: &CancelToken,
     ) -> Result<Chunks<'a>> {
         if voice.speed != 1.0 {
             let reason = "Orpheus cannot be told how fast to speak; leave it at 1";
@@ -113,7 +114,7 @@ impl SpeechModel for OrpheusVoices {
                 Error::argument("voice", format_args!("{name:?} is unknown; here are: {here}"))
             })?;
         let voices = self.clone();
-        let prompts = prompts(pieces, whole, move |piece| {
+        let prompts = prompts(pieces, whole, cancel, move |piece| {
             voices.vocabulary.prompt(&voices.tokenizer, Some(name), piece)
         })?;
         let context = self.model.context().min(MOST_TOKENS);
@@ -124,6 +125,7 @@ impl SpeechModel for OrpheusVoices {
             prompts,
             piece: None,
             seed: voice.seed,
+            cancel: cancel.clone(),
         }))
     }
 }
@@ -135,6 +137,7 @@ struct OrpheusSpeech<'a> {
     prompts: Prompts<'a>,
     piece: Option<Piece>,
     seed: u64,
+    cancel: CancelToken,
 }
 
 /// A piece of text being said.
@@ -150,6 +153,7 @@ impl OrpheusSpeech<'_> {
     /// The next samples; `None` at the end of the text.
     fn advance(&mut self) -> Result<Option<Vec<f32>>> {
         loop {
+            self.cancel.check(SPEECH)?;
             let Some(piece) = &mut self.piece else {
                 let Some(prompt) = self.prompts.next() else { return Ok(None) };
                 self.begin(&prompt?)?;
@@ -183,7 +187,7 @@ impl OrpheusSpeech<'_> {
         };
         let eos_ids = vocabulary.end_ids().to_vec();
         let config = GenerationConfig { sampling, eos_ids, ..GenerationConfig::default() };
-        self.session.begin(prompt, &config, &CancelToken::new())?;
+        self.session.begin(prompt, &config, &self.cancel)?;
         self.piece = Some(Piece {
             frames: Frames::new(*vocabulary),
             sound: codec.clone().begin(Noise::Seed(self.seed)),
@@ -196,6 +200,8 @@ impl OrpheusSpeech<'_> {
     /// The rest of a piece.
     fn end(&mut self) -> Result<Vec<f32>> {
         let output = self.session.finish();
+        // It may have ended because of that.
+        self.cancel.check(SPEECH)?;
         let Some(mut piece) = self.piece.take() else { return Ok(Vec::new()) };
         let spoke_on = output.is_some_and(|output| output.finish_reason == FinishReason::Length);
         if spoke_on || !piece.spoken {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::text_pieces::{Prompts, prompts};
-use super::text_to_speech::{Chunks, Pieces, Recording, SpeechModel, Voice};
+use super::text_to_speech::{Chunks, Pieces, Recording, SPEECH, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{
     BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, CodecStream, SpeakerEncoder,
@@ -105,13 +105,14 @@ impl SpeechModel for SparkVoices {
         pieces: Pieces<'a>,
         voice: &Voice,
         whole: bool,
+        cancel: &CancelToken,
     ) -> Result<Chunks<'a>> {
         let voices = self.clone();
         let (prompts, speaker, known) = match &voice.recording {
             Some(recording) => {
                 let speaker = self.speaker(recording, voice)?;
                 let (tokens, recording) = (speaker.clone(), recording.clone());
-                let prompts = prompts(pieces, whole, move |piece| {
+                let prompts = prompts(pieces, whole, cancel, move |piece| {
                     let said = recording.said.as_ref();
                     let said = said.map(|said| (said.text.as_str(), said.codes.as_slice()));
                     voices.vocabulary.cloned(&voices.tokenizer, piece, &tokens, said)
@@ -121,7 +122,7 @@ impl SpeechModel for SparkVoices {
             }
             None => {
                 let (gender, levels) = self.controls(voice)?;
-                let prompts = prompts(pieces, whole, move |piece| {
+                let prompts = prompts(pieces, whole, cancel, move |piece| {
                     voices.vocabulary.controlled(&voices.tokenizer, piece, gender, levels)
                 })?;
                 (prompts, Vec::new(), None)
@@ -139,6 +140,7 @@ impl SpeechModel for SparkVoices {
             sound: None,
             codes: Vec::new(),
             seed: voice.seed,
+            cancel: cancel.clone(),
         }))
     }
 }
@@ -157,12 +159,14 @@ struct SparkSpeech<'a> {
     sound: Option<BiCodecStream>,
     codes: Vec<u32>,
     seed: u64,
+    cancel: CancelToken,
 }
 
 impl SparkSpeech<'_> {
     /// The next samples; `None` at the end of the text.
     fn advance(&mut self) -> Result<Option<Vec<f32>>> {
         loop {
+            self.cancel.check(SPEECH)?;
             if !self.session.is_running() && !self.begin()? {
                 return Ok(None);
             }
@@ -197,7 +201,7 @@ impl SparkSpeech<'_> {
         };
         let eos_ids = vec![self.voices.vocabulary.end_id()];
         let config = GenerationConfig { sampling, eos_ids, ..GenerationConfig::default() };
-        self.session.begin(&prompt, &config, &CancelToken::new())?;
+        self.session.begin(&prompt, &config, &self.cancel)?;
         self.sound = self.voice.clone().map(BiCodecVoice::begin);
         self.seed = self.seed.wrapping_add(1);
         Ok(true)
@@ -235,6 +239,8 @@ impl SparkSpeech<'_> {
     /// The rest of a piece.
     fn end(&mut self) -> Result<Vec<f32>> {
         let output = self.session.finish();
+        // It may have ended because of that.
+        self.cancel.check(SPEECH)?;
         let spoke_on = output.is_some_and(|output| output.finish_reason == FinishReason::Length);
         let codes = std::mem::take(&mut self.codes);
         match self.sound.take() {

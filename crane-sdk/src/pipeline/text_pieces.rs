@@ -1,6 +1,7 @@
 //! A text in pieces that a language model can say without losing its voice.
 
-use super::text_to_speech::Pieces;
+use super::text_to_speech::{Pieces, SPEECH};
+use crate::generate::CancelToken;
 use crate::text::english;
 use crate::{Error, Result};
 
@@ -21,9 +22,14 @@ pub(super) type Prompts<'a> = Box<dyn Iterator<Item = Result<Vec<u32>>> + Send +
 pub(super) fn prompts<'a>(
     pieces: Pieces<'a>,
     whole: bool,
+    cancel: &CancelToken,
     prompt: impl Fn(&str) -> Result<Vec<u32>> + Send + 'a,
 ) -> Result<Prompts<'a>> {
-    let said = pieces.filter(|piece| has_words(piece)).map(move |piece| prompt(&piece));
+    let cancel = cancel.clone();
+    let said = pieces.filter(|piece| has_words(piece)).map(move |piece| {
+        cancel.check(SPEECH)?;
+        prompt(&piece)
+    });
     if !whole {
         return Ok(Box::new(said));
     }

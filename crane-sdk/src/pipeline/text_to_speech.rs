@@ -10,6 +10,7 @@ use super::orpheus_speech::OrpheusVoices;
 use super::sentences::Sentences;
 use super::spark_speech::SparkVoices;
 use super::text_pieces;
+use crate::generate::CancelToken;
 use crate::models::orpheus::Vocabulary;
 use crate::models::sparktts::Level;
 use crate::models::{LoadOptions, Room};
@@ -74,6 +75,9 @@ impl Voice {
     }
 }
 
+/// What is cancelled here.
+pub(super) const SPEECH: &str = "the rest of a speech";
+
 /// Pieces of sound.
 pub(super) type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<f32>>> + Send + 'a>;
 /// Pieces of text, each of whole sentences.
@@ -98,6 +102,7 @@ pub(super) trait SpeechModel: Debug + Send + Sync {
         pieces: Pieces<'a>,
         voice: &Voice,
         whole: bool,
+        cancel: &CancelToken,
     ) -> Result<Chunks<'a>>;
     /// Letters that are left out. What a language model makes of letters is its own affair: none.
     fn unreadable(&self, _: &str, _: &Voice) -> Result<BTreeSet<char>> {
@@ -190,8 +195,24 @@ impl TextToSpeech {
     /// [`Error::InvalidArgument`] for a voice that is not here, a speed that it cannot take, or a text without anything that
     /// the voice can say.
     pub fn speak(&self, text: &str, voice: &Voice) -> Result<Speech<'static>> {
+        self.speak_until(text, voice, &CancelToken::new())
+    }
+
+    /// As [`TextToSpeech::speak`], until it is cancelled: that is looked at between the words of a text that is read, between two
+    /// steps of a language model, and between two pieces of sound. The next item is then an error, and the last one.
+    ///
+    /// # Errors
+    /// As [`TextToSpeech::speak`]; [`Error::Unsupported`] if it was cancelled.
+    pub fn speak_until(
+        &self,
+        text: &str,
+        voice: &Voice,
+        cancel: &CancelToken,
+    ) -> Result<Speech<'static>> {
+        cancel.check(SPEECH)?;
         let pieces = self.model.pieces(text, voice)?;
-        let chunks = self.model.clone().speak(Box::new(pieces.into_iter()), voice, true)?;
+        let pieces = Box::new(pieces.into_iter());
+        let chunks = self.model.clone().speak(pieces, voice, true, cancel)?;
         Ok(Speech { chunks })
     }
 
@@ -222,7 +243,8 @@ impl TextToSpeech {
         model.sentences("", voice)?;
         let cut = move |text: &str| model.sentences(text, &speaker).unwrap_or_default();
         let sentences = Sentences::new(text.into_iter(), cut);
-        let chunks = self.model.clone().speak(Box::new(sentences), voice, false)?;
+        let cancel = CancelToken::new();
+        let chunks = self.model.clone().speak(Box::new(sentences), voice, false, &cancel)?;
         Ok(Speech { chunks })
     }
 

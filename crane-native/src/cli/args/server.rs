@@ -41,7 +41,8 @@ pub(in crate::cli) struct ServeArgs {
     /// Context of each of them in tokens: prompt and reply together [default: the model's, at most 8192]
     #[arg(short, long, env = "CRANE_CTX", value_name = "N", value_parser = positive, help_heading = "Server")]
     pub ctx: Option<usize>,
-    /// Replies that may wait for a slot; beyond them requests are answered with 429
+    /// Replies that may wait for a slot, and with --parallel requests that may be prepared; beyond them requests are
+    /// answered with 429
     #[arg(
         long,
         env = "CRANE_QUEUE",

@@ -13,7 +13,7 @@ use super::interrupt::Interruptible;
 use super::machine;
 use super::output::{self, Console};
 use crate::memory;
-use crate::server::{App, Fleet, Keeping, Metrics, Options, Times, serve as listen};
+use crate::server::{App, Capacity, Fleet, Keeping, Metrics, Options, Times, serve as listen};
 
 /// How often Ctrl-C is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -55,7 +55,11 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
         ));
     }
     let timeout = args.timeout.map(|seconds| Duration::from_secs(seconds.into()));
-    let app = App::new(fleet, args.lenient, timeout, Box::new(move |text| console.warn(text)));
+    // Requests are prepared before they wait for a slot, and as many may.
+    let requests = args.parallel.saturating_add(args.queue);
+    let capacity = Capacity { requests, most_body: options.most_bytes, stall: options.times.write };
+    let warn = Box::new(move |text: &str| console.warn(text));
+    let app = App::new(fleet, args.lenient, timeout, capacity, warn).map_err(Failure::Other)?;
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);

@@ -18,7 +18,8 @@ use crate::memory;
 use crate::resolve::{Resolved, check_path, resolve};
 use crate::server::engine::{Engine, Limits};
 use crate::server::{
-    Card, EmbeddingModel, Kind, LoadError, Loaded, Loader, Metrics, Plan, TextModel, VoiceModel,
+    Card, EmbeddingModel, Kind, Lengths, LoadError, Loaded, Loader, Metrics, Plan, TextModel,
+    VoiceModel,
 };
 
 /// What a slot holds where nothing says how much and the model would take more.
@@ -252,6 +253,7 @@ impl Loading<'_> {
             model: loaded.model,
             tokenizer,
             template,
+            lengths: Lengths::new(limits.context),
             compiler: Default::default(),
         })))
     }
@@ -264,13 +266,14 @@ impl Loading<'_> {
         let tts = TextToSpeech::load_within(model.source.as_ref(), &options, &mut room)
             .map_err(|error| model.explain(error))?;
         console.note(format_args!("{name} speaks: {}", tts.voices().join(", ")));
-        Ok(Loaded::Voice(Arc::new(VoiceModel::new(tts, queue))))
+        let voice = VoiceModel::new(tts, queue).map_err(Failure::Other)?;
+        Ok(Loaded::Voice(Arc::new(voice)))
     }
 
     fn embedder(&self) -> Result<Loaded> {
         let Self { console, args, model, name, promised } = *self;
         let embedder = open::embedder(console, model, args, promised)?;
-        Ok(Loaded::Embedding(Arc::new(EmbeddingModel { name: name.to_owned(), embedder })))
+        Ok(Loaded::Embedding(Arc::new(EmbeddingModel::new(name.to_owned(), embedder))))
     }
 }
 

@@ -15,8 +15,10 @@ use crane_sdk::generate::GenerationConfig;
 
 use super::engine::Limits;
 use super::metrics::{Metrics, Work};
-use super::models::{EmbeddingModel, Loaded, TextModel, VoiceModel};
+use super::models::{EmbeddingModel, Loaded, TextModel};
+use super::voice::VoiceModel;
 use super::wire::ApiError;
+use super::work::Preparing;
 pub use roster::{Keeping, State};
 pub use shelf::{Kept, LoadError, Loader};
 use shelf::{Lease, Shelf};
@@ -82,7 +84,8 @@ impl Card {
 /// A model that a request has chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
-    index: usize,
+    /// Its number.
+    pub index: usize,
     /// What is known of it.
     pub card: &'a Card,
 }
@@ -121,6 +124,13 @@ pub enum EmbeddingLease {
     Text(TextLease),
 }
 
+impl<M> InUse<M> {
+    /// The model, which others may use as well.
+    pub(super) fn model(&self) -> &Arc<M> {
+        &self.model
+    }
+}
+
 impl<M> Deref for InUse<M> {
     type Target = M;
 
@@ -140,6 +150,8 @@ pub struct Standing<'a> {
     pub work: Work,
     /// Whether its engine lives, if it is loaded.
     pub is_well: bool,
+    /// Whether its voice does not end a text that was given up.
+    pub is_stuck: bool,
 }
 
 impl Standing<'_> {
@@ -208,14 +220,18 @@ impl Fleet {
     /// How each model is.
     pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
         self.cards.iter().enumerate().map(|(index, card)| {
-            let (mut work, mut is_well) = (Work::default(), true);
-            if let Some(Loaded::Text(model)) = self.shelf.glance(index) {
-                let (running, waiting) = model.engine.load();
-                work = Work { slots: model.engine.limits().parallel, running, waiting };
-                is_well = model.engine.is_alive();
+            let (mut work, mut is_well, mut is_stuck) = (Work::default(), true, false);
+            match self.shelf.glance(index) {
+                Some(Loaded::Text(model)) => {
+                    let (running, waiting) = model.engine.load();
+                    work = Work { slots: model.engine.limits().parallel, running, waiting };
+                    is_well = model.engine.is_alive();
+                }
+                Some(Loaded::Voice(model)) => is_stuck = model.is_stuck(),
+                Some(Loaded::Embedding(_)) | None => {}
             }
             work.waiting += self.shelf.waiting(index);
-            Standing { card, state: self.shelf.state(index), work, is_well }
+            Standing { card, state: self.shelf.state(index), work, is_well, is_stuck }
         })
     }
 
@@ -223,12 +239,12 @@ impl Fleet {
     ///
     /// # Errors
     /// 500 if it cannot be written.
-    pub fn metrics(&self) -> Result<String, ApiError> {
+    pub fn metrics(&self, preparing: Preparing) -> Result<String, ApiError> {
         let now = self.standings().map(|standing| {
             let work = standing.card.is_text().then_some(standing.work);
             (standing.card.name(), standing.state == State::Loaded, work)
         });
-        self.metrics.text(now).map_err(ApiError::internal)
+        self.metrics.text(preparing, now).map_err(ApiError::internal)
     }
 
     /// Notes a request to this path that took too long.
@@ -309,17 +325,21 @@ impl Fleet {
         }
     }
 
-    /// A model that writes, as soon as it is in memory.
+    fn card(&self, index: usize) -> Result<&Card, ApiError> {
+        self.cards.get(index).ok_or_else(|| no_model("there is no such model here"))
+    }
+
+    /// A model that writes, as soon as it is in memory; by its number.
     ///
     /// # Errors
     /// 429 if too many wait for it, 500 or 503 if it cannot be loaded.
-    pub async fn lease_text(&self, choice: Choice<'_>) -> Result<TextLease, ApiError> {
-        let lease =
-            self.shelf.lease(choice.index, choice.card.most()).await.inspect_err(|error| {
-                if error.status == StatusCode::TOO_MANY_REQUESTS {
-                    self.metrics.of(choice.card.name()).refuse();
-                }
-            })?;
+    pub async fn lease_text(&self, index: usize) -> Result<TextLease, ApiError> {
+        let card = self.card(index)?;
+        let lease = self.shelf.lease(index, card.most()).await.inspect_err(|error| {
+            if error.status == StatusCode::TOO_MANY_REQUESTS {
+                self.metrics.of(card.name()).refuse();
+            }
+        })?;
         match lease.model() {
             Some(Loaded::Text(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
             _ => Err(no_model("the model does not write")),
@@ -330,11 +350,12 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Fleet::lease_text`].
-    pub async fn lease_embedding(&self, choice: Choice<'_>) -> Result<EmbeddingLease, ApiError> {
-        if choice.card.is_text() {
-            return self.lease_text(choice).await.map(EmbeddingLease::Text);
+    pub async fn lease_embedding(&self, index: usize) -> Result<EmbeddingLease, ApiError> {
+        let card = self.card(index)?;
+        if card.is_text() {
+            return self.lease_text(index).await.map(EmbeddingLease::Text);
         }
-        let lease = self.shelf.lease(choice.index, choice.card.most()).await?;
+        let lease = self.shelf.lease(index, card.most()).await?;
         match lease.model() {
             Some(Loaded::Embedding(model)) => {
                 let model = model.clone();
@@ -348,8 +369,8 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Fleet::lease_text`].
-    pub async fn lease_voice(&self, choice: Choice<'_>) -> Result<VoiceLease, ApiError> {
-        let lease = self.shelf.lease(choice.index, choice.card.most()).await?;
+    pub async fn lease_voice(&self, index: usize) -> Result<VoiceLease, ApiError> {
+        let lease = self.shelf.lease(index, self.card(index)?.most()).await?;
         match lease.model() {
             Some(Loaded::Voice(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
             _ => Err(no_model("the model does not speak")),

@@ -228,7 +228,15 @@ fn health() -> Value {
     let [slots, running, waiting] = work();
     let model = object([("id", string()), ("state", state()), slots, running, waiting]);
     let [slots, running, waiting] = work();
-    object([("status", string()), slots, running, waiting, ("models", list(model))])
+    let preparing = object([("running", count()), ("waiting", count())]);
+    object([
+        ("status", string()),
+        ("preparing", preparing),
+        slots,
+        running,
+        waiting,
+        ("models", list(model)),
+    ])
 }
 
 /// The schema of a route's JSON.

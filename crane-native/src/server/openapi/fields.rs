@@ -101,7 +101,7 @@ fn sampling() -> Vec<Field> {
             "logit_bias",
             json!({
                 "type": "object", "propertyNames": { "pattern": "^[0-9]+$" },
-                "additionalProperties": number(-100.0, 100.0),
+                "additionalProperties": number(-100.0, 100.0), "maxProperties": 10_000,
             }),
             "added to the scores of tokens, by id; -100 forbids one",
         ),
@@ -117,7 +117,7 @@ fn sampling() -> Vec<Field> {
 
 /// What OpenAI's routes take beside.
 fn openai() -> Vec<Field> {
-    let text = json!({ "type": "string", "minLength": 1 });
+    let text = json!({ "type": "string", "minLength": 1, "maxLength": 4096 });
     let stop = json!({ "anyOf": [text, { "type": "array", "items": text, "maxItems": 16 }] });
     let options = json!({
         "type": "object", "additionalProperties": false,
@@ -166,7 +166,11 @@ fn tools() -> Vec<Field> {
 }
 
 fn template() -> Field {
-    field("chat_template_kwargs", object(), "further variables of the chat template")
+    field(
+        "chat_template_kwargs",
+        json!({ "type": "object", "maxProperties": 64 }),
+        "further variables of the chat template",
+    )
 }
 
 /// What somebody said, in parts of these types.
@@ -184,7 +188,7 @@ fn message(roles: &[&str], part: &str) -> Value {
 fn conversation() -> Field {
     let roles = ["system", "developer", "user", "assistant", "tool"];
     let items = message(&roles, "text");
-    let messages = json!({ "type": "array", "items": items, "minItems": 1 });
+    let messages = json!({ "type": "array", "items": items, "minItems": 1, "maxItems": 8192 });
     required("messages", messages, "what was said")
 }
 
@@ -196,7 +200,7 @@ fn anthropic() -> [Field; 3] {
         "properties": { "role": { "enum": ["user", "assistant"] }, "content": content },
         "examples": [{ "role": "user", "content": "Hello" }],
     });
-    let messages = json!({ "type": "array", "items": message, "minItems": 1 });
+    let messages = json!({ "type": "array", "items": message, "minItems": 1, "maxItems": 8192 });
     [
         required("messages", messages, "what was said"),
         field(
@@ -256,7 +260,8 @@ pub(super) fn body(path: &str) -> Vec<Field> {
                 json!({ "anyOf": [string(), list(object())] }),
                 "what a system says",
             ));
-            let stops = json!({ "type": "array", "items": string(), "maxItems": 16 });
+            let stop = json!({ "type": "string", "maxLength": 4096 });
+            let stops = json!({ "type": "array", "items": stop, "maxItems": 16 });
             fields.push(field(
                 "stop_sequences",
                 stops,
@@ -313,7 +318,11 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             ),
         ],
         "/tokenize" => vec![
-            required("content", string(), "the text"),
+            required(
+                "content",
+                string(),
+                "the text: 1 MiB, or 8 bytes for each token of a longer context",
+            ),
             field(
                 "add_special",
                 boolean(),

@@ -2,49 +2,65 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use crane_sdk::generate::{CancelToken, Pooling, embed};
 use crane_sdk::text::Tokenizer;
-use serde_json::Value;
 
-use super::generate::encode;
-use super::text::aside;
+use super::intake::Intake;
 use crate::server::app::App;
 use crate::server::fleet::EmbeddingLease;
-use crate::server::wire::{ApiError, EmbeddingRequest, Fields};
+use crate::server::lengths::{Lengths, encode, go_on};
+use crate::server::wire::{ApiError, EmbeddingRequest, PromptInput};
 
-/// Gives up what was begun when nobody waits for it any more.
-struct GiveUp(CancelToken);
-
-impl Drop for GiveUp {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
+/// Tokens that are evaluated before others have their turn.
+const TURN: usize = 4096;
 
 /// Answers with one vector for each text.
 pub(super) async fn embeddings(
     State(app): State<Arc<App>>,
-    mut fields: Fields,
-) -> Result<Json<Value>, ApiError> {
-    let model = fields.string("model")?;
-    let choice = app.fleet.embedding(model.as_deref())?;
-    let (request, unknown) = EmbeddingRequest::read(fields, app.lenient)?;
-    app.ignored(&unknown);
-    let model = app.fleet.lease_embedding(choice).await?;
-    let cancel = CancelToken::new();
-    let _given_up = GiveUp(cancel.clone());
-    // One request at a time: the threads that compute are the same for all.
-    let _turn = app.embedding.lock().await;
-    aside(move || {
-        let texts = tokens(&model, &request)?;
-        let vectors = vectors(&model, &texts, request.pooling, &cancel)?;
-        vectors.iter().try_for_each(|vector| request.check(vector.len()))?;
-        let tokens = texts.iter().map(Vec::len).sum();
-        Ok(Json(request.answer(model.name(), &vectors, tokens)))
-    })
-    .await
+    intake: Intake,
+) -> Result<Response, ApiError> {
+    let read = intake.read(&app, |app, mut fields| {
+        let model = fields.string("model")?;
+        let choice = app.fleet.embedding(model.as_deref())?;
+        let (request, unknown) = EmbeddingRequest::read(fields, app.lenient)?;
+        app.ignored(&unknown);
+        Ok((choice.index, request))
+    });
+    let (permit, (index, mut request)) = read.await?;
+    let model = Arc::new(permit.outside(app.fleet.lease_embedding(index)).await?);
+    let inputs = std::mem::take(&mut request.inputs);
+    let (pooling, truncate) = (request.pooling, request.truncate);
+    let texts = permit.run({
+        let model = model.clone();
+        move |cancel| tokens(&model, inputs, truncate, cancel)
+    });
+    let mut texts = texts.await?;
+    let count = texts.iter().map(Vec::len).sum();
+    let mut vectors: Vec<Vec<f32>> = Vec::new();
+    while !texts.is_empty() {
+        let rest = texts.split_off(turn(&texts));
+        let (model, texts) = (model.clone(), std::mem::replace(&mut texts, rest));
+        let next = permit.embed(move |cancel| vectors_of(&model, &texts, pooling, cancel)).await?;
+        if let Some(vector) = next.first() {
+            request.check(vector.len())?;
+        }
+        vectors.extend(next);
+    }
+    let answer = permit.run(move |_| request.answer(model.name(), &vectors, count));
+    Ok(([(header::CONTENT_TYPE, "application/json")], answer.await?).into_response())
+}
+
+/// How many of the texts are next: one at least.
+fn turn(texts: &[Vec<u32>]) -> usize {
+    let mut tokens = 0;
+    let fits = texts.iter().take_while(|text| {
+        tokens += text.len();
+        tokens <= TURN
+    });
+    fits.count().max(1)
 }
 
 impl EmbeddingLease {
@@ -59,6 +75,13 @@ impl EmbeddingLease {
         match self {
             EmbeddingLease::Encoder(model) => model.embedder.tokenizer(),
             EmbeddingLease::Text(model) => &model.tokenizer,
+        }
+    }
+
+    fn lengths(&self) -> &Lengths {
+        match self {
+            EmbeddingLease::Encoder(model) => &model.lengths,
+            EmbeddingLease::Text(model) => &model.lengths,
         }
     }
 
@@ -82,18 +105,27 @@ impl EmbeddingLease {
 }
 
 /// The tokens of each text.
-fn tokens(model: &EmbeddingLease, request: &EmbeddingRequest) -> Result<Vec<Vec<u32>>, ApiError> {
+fn tokens(
+    model: &EmbeddingLease,
+    inputs: Vec<PromptInput>,
+    truncate: bool,
+    cancel: &CancelToken,
+) -> Result<Vec<Vec<u32>>, ApiError> {
     let mut texts = Vec::new();
-    for (index, input) in request.inputs.iter().enumerate() {
-        let (ids, _) = encode(model.tokenizer(), input.clone())?;
+    for (index, input) in inputs.into_iter().enumerate() {
+        go_on(cancel)?;
+        let param = format_args!("input[{index}]");
+        let ids = match input {
+            PromptInput::Ids(ids) => ids,
+            PromptInput::Text(text) => {
+                model.lengths().check_bytes(param, &text)?;
+                encode(model.tokenizer(), &text, cancel)?
+            }
+        };
         if ids.is_empty() {
-            let param = format_args!("input[{index}]");
             return Err(ApiError::value(param, "has no tokens"));
         }
-        let ids = match request.truncate {
-            true => model.shortened(ids.to_vec()),
-            false => ids.to_vec(),
-        };
+        let ids = if truncate { model.shortened(ids) } else { ids };
         if ids.len() > model.most() {
             return Err(ApiError::overflow(ids.len(), model.most()));
         }
@@ -102,7 +134,7 @@ fn tokens(model: &EmbeddingLease, request: &EmbeddingRequest) -> Result<Vec<Vec<
     Ok(texts)
 }
 
-fn vectors(
+fn vectors_of(
     model: &EmbeddingLease,
     texts: &[Vec<u32>],
     pooling: Option<Pooling>,

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::{Extension, Json};
-use crane_sdk::text::Tokenizer;
+use crane_sdk::generate::CancelToken;
 use crane_sdk::text::tools::CallFormat;
 use serde_json::{Value, json};
 
+use super::intake::Intake;
 use super::replies::{Replies, answer};
-use super::text::{aside, chosen};
+use super::text::chosen;
 use crate::server::app::{App, client, head};
 use crate::server::deadline::Deadline;
-use crate::server::fleet::TextLease;
+use crate::server::fleet::{Kind, TextLease};
+use crate::server::lengths::{go_on, tokenized};
 use crate::server::wire::{
     ApiError, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape, Conversation,
-    CountRequest, Fields, MessagesRequest, MessagesShape, PromptInput, ResponseRequest,
+    CountRequest, Form, MessagesRequest, MessagesShape, PromptInput, ResponseRequest,
     ResponseShape, Shape, ToolUse,
 };
+use crate::server::work::Permit;
 
 /// A conversation that is ready for the engine.
 struct Ready {
@@ -35,13 +38,19 @@ pub(super) async fn chat(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(deadline): Extension<Deadline>,
-    mut fields: Fields,
+    intake: Intake,
 ) -> Result<Response, ApiError> {
-    let choice = chosen(&app, &mut fields)?;
-    let (request, unknown) = ChatRequest::read(fields, &choice.card.defaults, app.lenient)?;
-    app.ignored(&unknown);
-    let model = app.fleet.lease_text(choice).await?;
-    let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
+    let read = intake.read(&app, |app, mut fields| {
+        let choice = chosen(app, &mut fields)?;
+        let (request, unknown) = ChatRequest::read(fields, &choice.card.defaults, app.lenient)?;
+        app.ignored(&unknown);
+        check_replies(choice.card.kind, 1, &request.asked)?;
+        Ok((choice.index, request))
+    });
+    let (permit, (index, request)) = read.await?;
+    let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let ChatRequest { conversation, tools, asked, .. } = request;
+    let ready = prepare(&app, &permit, model, conversation, tools, asked).await?;
     let Ready { model, prompt, asked, calls } = ready;
     let (head, tokenizer) = (head("chatcmpl-", &model.name)?, model.tokenizer.clone());
     let shape = ChatShape::new(head, tokenizer, &asked, calls.as_ref());
@@ -53,15 +62,21 @@ pub(super) async fn response(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(deadline): Extension<Deadline>,
-    mut fields: Fields,
+    intake: Intake,
 ) -> Result<Response, ApiError> {
-    let choice = chosen(&app, &mut fields)?;
-    let (request, unknown) = ResponseRequest::read(fields, &choice.card.defaults, app.lenient)?;
-    app.ignored(&unknown);
-    let model = app.fleet.lease_text(choice).await?;
-    let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
+    let read = intake.read(&app, |app, mut fields| {
+        let choice = chosen(app, &mut fields)?;
+        let (request, unknown) = ResponseRequest::read(fields, &choice.card.defaults, app.lenient)?;
+        app.ignored(&unknown);
+        check_replies(choice.card.kind, 1, &request.asked)?;
+        Ok((choice.index, request))
+    });
+    let (permit, (index, request)) = read.await?;
+    let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let ResponseRequest { conversation, tools, asked, echo } = request;
+    let ready = prepare(&app, &permit, model, conversation, tools, asked).await?;
     let Ready { model, prompt, asked, calls } = ready;
-    let shape = ResponseShape::new(head("resp_", &model.name)?, request.echo, calls.as_ref());
+    let shape = ResponseShape::new(head("resp_", &model.name)?, echo, calls.as_ref());
     generate(model, (address, deadline), vec![prompt], asked, shape).await
 }
 
@@ -70,13 +85,19 @@ pub(super) async fn messages(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(deadline): Extension<Deadline>,
-    mut fields: Fields,
+    intake: Intake,
 ) -> Result<Response, ApiError> {
-    let choice = chosen(&app, &mut fields)?;
-    let (request, unknown) = MessagesRequest::read(fields, &choice.card.defaults, app.lenient)?;
-    app.ignored(&unknown);
-    let model = app.fleet.lease_text(choice).await?;
-    let ready = prepare(&app, model, request.conversation, request.tools, request.asked).await?;
+    let read = intake.read(&app, |app, mut fields| {
+        let choice = chosen(app, &mut fields)?;
+        let (request, unknown) = MessagesRequest::read(fields, &choice.card.defaults, app.lenient)?;
+        app.ignored(&unknown);
+        check_replies(choice.card.kind, 1, &request.asked)?;
+        Ok((choice.index, request))
+    });
+    let (permit, (index, request)) = read.await?;
+    let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let MessagesRequest { conversation, tools, asked, .. } = request;
+    let ready = prepare(&app, &permit, model, conversation, tools, asked).await?;
     let Ready { model, prompt, asked, calls } = ready;
     let stops = asked.config.stop.clone();
     let shape = MessagesShape::new(head("msg_", &model.name)?, stops, prompt.len(), calls.as_ref());
@@ -86,52 +107,79 @@ pub(super) async fn messages(
 /// `POST /v1/messages/count_tokens`
 pub(super) async fn count(
     State(app): State<Arc<App>>,
-    mut fields: Fields,
+    intake: Intake,
 ) -> Result<Json<Value>, ApiError> {
-    let choice = chosen(&app, &mut fields)?;
-    let (request, unknown) = CountRequest::read(fields, app.lenient)?;
-    app.ignored(&unknown);
-    let model = app.fleet.lease_text(choice).await?;
-    aside(move || {
-        let text = request.conversation.render(model.template()?, true)?;
-        let tokens = model.tokenizer.encode(&text, false)?.len();
+    let read = intake.read(&app, |app, mut fields| {
+        let choice = chosen(app, &mut fields)?;
+        let (request, unknown) = CountRequest::read(fields, app.lenient)?;
+        app.ignored(&unknown);
+        Ok((choice.index, request))
+    });
+    let (permit, (index, request)) = read.await?;
+    let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let count = permit.run(move |cancel| {
+        let text = request.conversation.render(model.template()?, true, cancel)?;
+        model.lengths.check_bytes("messages", &text)?;
+        let tokens = tokenized(&model.tokenizer, &text, false, cancel)?.len();
         Ok(Json(json!({ "input_tokens": tokens })))
-    })
-    .await
+    });
+    count.await
 }
 
 /// Writes the conversation as the model reads it, and compiles the form of the reply.
+///
+/// What is cheap to know comes first: a prompt that does not fit is told before any grammar is compiled.
 async fn prepare(
     app: &Arc<App>,
+    permit: &Permit,
     model: TextLease,
     conversation: Conversation,
     tools: Option<ToolUse>,
     mut asked: Asked,
 ) -> Result<Ready, ApiError> {
     let app = app.clone();
-    aside(move || {
+    let ready = permit.run(move |cancel| {
+        asked.config.validate()?;
         let template = model.template()?;
-        let calls = tools.map(|tools| model.calls(template, &tools)).transpose()?;
-        let text = conversation.render(template, true)?;
+        let calls = tools.as_ref().map(|_| model.call_format(template)).transpose()?;
+        let text = conversation.render(template, true, cancel)?;
         // The template writes the special tokens itself.
-        let prompt = model.tokenizer.encode(&text, false)?.into();
-        let form = asked.form.take();
-        let calls = match calls {
-            Some((format, constraint)) => {
-                asked.config.constraint = Some(constraint);
+        let prompt = model.lengths.prompt(&model.tokenizer, &text, cancel)?.into();
+        match calls.as_ref().zip(tools.as_ref()) {
+            Some((format, tools)) => {
+                asked.config.constraint = Some(model.calls(format, tools, cancel)?);
                 // The mark of a call may be a control token, which text hides.
                 asked.config.skip_special_tokens = false;
-                Some(format)
             }
-            None => {
-                asked.config.constraint =
-                    form.map(|form| model.constraint(&app, &form)).transpose()?;
-                None
-            }
-        };
+            None => constrain(&app, &model, &mut asked, cancel)?,
+        }
         Ok(Ready { model, prompt, asked, calls })
-    })
-    .await
+    });
+    ready.await
+}
+
+/// Compiles the form of the reply, if it must have one.
+fn constrain(
+    app: &App,
+    model: &TextLease,
+    asked: &mut Asked,
+    cancel: &CancelToken,
+) -> Result<(), ApiError> {
+    let compile = |form: Form| model.constraint(app, &form, cancel);
+    asked.config.constraint = asked.form.take().map(compile).transpose()?;
+    Ok(())
+}
+
+/// Refuses more replies than this server generates and keeps waiting together.
+fn check_replies(kind: Kind, prompts: usize, asked: &Asked) -> Result<(), ApiError> {
+    let Kind::Text { limits } = kind else { return Ok(()) };
+    let (count, most) = (prompts.saturating_mul(asked.n), limits.parallel + limits.queue);
+    if count > most {
+        let reason =
+            format_args!("asks for {count} replies, and this server takes {most} at a time");
+        return Err(ApiError::value(if asked.n > 1 { "n" } else { "prompt" }, reason));
+    }
+    Ok(())
 }
 
 /// `POST /v1/completions`
@@ -139,55 +187,47 @@ pub(super) async fn completion(
     State(app): State<Arc<App>>,
     ConnectInfo(address): ConnectInfo<SocketAddr>,
     Extension(deadline): Extension<Deadline>,
-    mut fields: Fields,
+    intake: Intake,
 ) -> Result<Response, ApiError> {
-    let choice = chosen(&app, &mut fields)?;
-    let (request, unknown) = CompletionRequest::read(fields, &choice.card.defaults, app.lenient)?;
-    app.ignored(&unknown);
-    let CompletionRequest { prompts, echo, mut asked } = request;
-    let form = asked.form.take();
-    let model = app.fleet.lease_text(choice).await?;
-    let (model, prompts, constraint) = aside({
-        let app = app.clone();
-        move || {
-            let encode = |prompt| encode(&model.tokenizer, prompt);
-            let prompts = prompts.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-            let constraint = form.map(|form| model.constraint(&app, &form)).transpose()?;
-            Ok((model, prompts, constraint))
-        }
-    })
-    .await?;
-    asked.config.constraint = constraint;
-    let begins = prompts.iter().flat_map(|(_, text)| {
-        std::iter::repeat_n(if echo { text.clone() } else { String::new() }, asked.n)
+    let read = intake.read(&app, |app, mut fields| {
+        let choice = chosen(app, &mut fields)?;
+        let defaults = &choice.card.defaults;
+        let (request, unknown) = CompletionRequest::read(fields, defaults, app.lenient)?;
+        app.ignored(&unknown);
+        check_replies(choice.card.kind, request.prompts.len(), &request.asked)?;
+        Ok((choice.index, request))
     });
-    let tokenizer = model.tokenizer.clone();
-    let shape =
-        CompletionShape::new(head("cmpl-", &model.name)?, tokenizer, &asked, begins.collect());
-    let ids = prompts.into_iter().map(|(ids, _)| ids).collect();
-    generate(model, (address, deadline), ids, asked, shape).await
-}
-
-/// A prompt's tokens, behind the token that begins texts (once), and its text.
-pub(super) fn encode(
-    tokenizer: &Tokenizer,
-    prompt: PromptInput,
-) -> Result<(Arc<[u32]>, String), ApiError> {
-    match prompt {
-        PromptInput::Ids(ids) => {
-            let text = tokenizer.decode(&ids, false)?;
-            Ok((ids.into(), text))
-        }
-        PromptInput::Text(text) => {
-            let begins =
-                |ids: &[u32]| ids.first().is_some_and(|&id| Some(id) == tokenizer.bos_id());
-            let mut ids = tokenizer.encode(&text, false)?;
-            if !begins(&ids) {
-                ids = tokenizer.encode(&text, true)?;
+    let (permit, (index, request)) = read.await?;
+    let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let prepared = permit.run({
+        let app = app.clone();
+        move |cancel| {
+            let CompletionRequest { prompts, echo, mut asked } = request;
+            asked.config.validate()?;
+            let (mut ids, mut begins) = (Vec::new(), Vec::new());
+            for prompt in prompts {
+                go_on(cancel)?;
+                let text = match &prompt {
+                    PromptInput::Text(text) if echo => text.clone(),
+                    _ => String::new(),
+                };
+                let is_ids = matches!(prompt, PromptInput::Ids(_));
+                let prompt = model.lengths.beginning(&model.tokenizer, prompt, cancel)?;
+                let begin = match echo && is_ids {
+                    true => model.tokenizer.decode(&prompt, false)?,
+                    false => text,
+                };
+                begins.extend(std::iter::repeat_n(begin, asked.n));
+                ids.push(Arc::from(prompt));
             }
-            Ok((ids.into(), text))
+            constrain(&app, &model, &mut asked, cancel)?;
+            Ok((model, ids, begins, asked))
         }
-    }
+    });
+    let (model, ids, begins, asked) = prepared.await?;
+    let (head, tokenizer) = (head("cmpl-", &model.name)?, model.tokenizer.clone());
+    let shape = CompletionShape::new(head, tokenizer, &asked, begins);
+    generate(model, (address, deadline), ids, asked, shape).await
 }
 
 /// Hands the prompts to the engine and answers in the endpoint's shape.
@@ -199,18 +239,7 @@ async fn generate(
     shape: impl Shape,
 ) -> Result<Response, ApiError> {
     let engine = &model.engine;
-    let limits = engine.limits();
-    if let Some(prompt) = prompts.iter().find(|prompt| prompt.len() > limits.context) {
-        return Err(ApiError::overflow(prompt.len(), limits.context));
-    }
     let count = prompts.len().saturating_mul(asked.n);
-    let most = limits.parallel + limits.queue;
-    if count > most {
-        let reason =
-            format_args!("asks for {count} replies, and this server takes {most} at a time");
-        return Err(ApiError::value(if asked.n > 1 { "n" } else { "prompt" }, reason));
-    }
-    asked.config.validate()?;
     let prompt_tokens = prompts.iter().map(|prompt| prompt.len()).sum();
     let jobs = prompts.iter().flat_map(|prompt| {
         let configs = (0..asked.n).map(|index| asked.config_of(index));

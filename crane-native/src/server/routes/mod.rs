@@ -2,6 +2,7 @@
 
 mod embeddings;
 mod generate;
+mod intake;
 mod replies;
 mod speech;
 mod state;
@@ -10,7 +11,7 @@ mod text;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::Request;
 use axum::http::{StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -22,7 +23,8 @@ use super::auth::{self, Keys};
 use super::body;
 use super::deadline;
 use super::openapi;
-use super::wire::{ApiError, Fields, anthropic_error};
+use super::wire::{ApiError, anthropic_error};
+use super::work::SMALLER;
 
 /// Every path that is answered, with its method: what the documentation is checked against.
 pub const ROUTES: [(&str, &str); 18] = [
@@ -44,12 +46,6 @@ pub const ROUTES: [(&str, &str); 18] = [
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/"),
-];
-
-/// Routes whose requests are smaller than `--max-body`, in bytes.
-const SMALLER: &[(&str, usize)] = &[
-    // 4096 characters, each of which may be two escapes of six bytes, and a few words.
-    ("/v1/audio/speech", 128 << 10),
 ];
 
 /// The routes over a server's state. Health needs no key.
@@ -82,7 +78,6 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .merge(open)
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn_with_state(
             body::Limits { most: most_bytes, smaller: SMALLER },
             body::limit,
@@ -122,12 +117,4 @@ async fn wrong_method(uri: Uri) -> Response {
         "method_not_allowed",
     );
     ([(header::ALLOW, methods)], error).into_response()
-}
-
-impl<S: Send + Sync> FromRequest<S> for Fields {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        Fields::parse(&body::read(request.into_body()).await?)
-    }
 }

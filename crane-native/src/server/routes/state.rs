@@ -80,8 +80,10 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
             "waiting": work.waiting,
         })
     };
+    let preparing = app.work.preparing();
     let body = json!({
         "status": word,
+        "preparing": { "running": preparing.running, "waiting": preparing.waiting },
         "slots": sum(|standing| standing.work.slots),
         "running": sum(|standing| standing.work.running),
         "waiting": sum(|standing| standing.work.waiting),
@@ -98,11 +100,17 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
     let writes = |standing: &&Standing<'_>| matches!(standing.card.kind, Kind::Text { .. });
     let mut writers = standings.iter().filter(writes).peekable();
     let is_full = writers.peek().is_some() && !writers.any(Standing::has_room);
-    let (status, word) = match (is_well, app.is_draining(), is_full) {
-        (false, _, _) => (StatusCode::SERVICE_UNAVAILABLE, "the engine has stopped"),
-        (_, true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        (_, _, true) => (StatusCode::SERVICE_UNAVAILABLE, "the queue is full"),
-        _ => (StatusCode::OK, "ready"),
+    let is_stuck = standings.iter().any(|standing| standing.is_stuck);
+    let word = match () {
+        () if !is_well => Some("the engine has stopped"),
+        () if is_stuck => Some("a voice does not end a text that was given up; restart the server"),
+        () if app.is_draining() => Some("draining"),
+        () if is_full || app.work.is_full() => Some("the queue is full"),
+        () => None,
+    };
+    let (status, word) = match word {
+        Some(word) => (StatusCode::SERVICE_UNAVAILABLE, word),
+        None => (StatusCode::OK, "ready"),
     };
     (status, Json(json!({ "status": word })))
 }
@@ -110,6 +118,6 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
 /// `GET /metrics`: what is counted and timed, in the format of OpenMetrics.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = app.fleet.metrics()?;
+    let text = app.fleet.metrics(app.work.preparing())?;
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::chat::check_with_tools;
 use super::fields::{Neutral, wrong_type};
+use super::messages::check_count;
 use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 
 /// Fields of Anthropic's API that ask for what is not done here.
@@ -123,6 +124,7 @@ fn conversation(fields: &mut Fields) -> Result<(Conversation, Option<ToolUse>), 
     if list.is_empty() {
         return Err(ApiError::value("messages", "is empty: there is nothing to answer"));
     }
+    check_count("messages", list.len())?;
     for (index, value) in list.into_iter().enumerate() {
         take_message(&mut messages, &format!("messages[{index}]"), value)?;
     }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use crane_sdk::generate::Pooling;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::completion::inputs;
 use super::{ApiError, Fields, PromptInput};
@@ -23,11 +23,6 @@ pub struct EmbeddingRequest {
     pub base64: bool,
     /// How many numbers a vector must have.
     pub dimensions: Option<u64>,
-}
-
-/// The number that is written with the fewest digits that still mean `x`: widened as it is, it would have twice as many.
-fn short(x: f32) -> f64 {
-    x.to_string().parse().unwrap_or_else(|_| f64::from(x))
 }
 
 impl EmbeddingRequest {
@@ -81,23 +76,68 @@ impl EmbeddingRequest {
         }
     }
 
-    /// The answer.
-    pub fn answer(&self, model: &str, vectors: &[Vec<f32>], tokens: usize) -> Value {
-        let item = |(index, vector): (usize, &Vec<f32>)| {
-            let embedding = match self.base64 {
-                true => {
-                    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-                    Value::from(base64::engine::general_purpose::STANDARD.encode(bytes))
-                }
-                false => vector.iter().map(|&x| Value::from(short(x))).collect(),
-            };
-            json!({ "object": "embedding", "index": index, "embedding": embedding })
+    fn item<'a>(&self, index: usize, vector: &'a [f32]) -> Item<'a> {
+        let embedding = match self.base64 {
+            true => {
+                let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+                Embedding::Base64(base64::engine::general_purpose::STANDARD.encode(bytes))
+            }
+            false => Embedding::Numbers(vector),
         };
-        json!({
-            "object": "list",
-            "data": vectors.iter().enumerate().map(item).collect::<Vec<_>>(),
-            "model": model,
-            "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
-        })
+        Item { object: "embedding", index, embedding }
     }
+
+    /// The answer, as JSON.
+    ///
+    /// # Errors
+    /// 500 if it cannot be written.
+    pub fn answer(
+        &self,
+        model: &str,
+        vectors: &[Vec<f32>],
+        tokens: usize,
+    ) -> Result<String, ApiError> {
+        let answer = Answer {
+            object: "list",
+            data: vectors
+                .iter()
+                .enumerate()
+                .map(|(index, vector)| self.item(index, vector))
+                .collect(),
+            model,
+            usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
+        };
+        serde_json::to_string(&answer).map_err(ApiError::internal)
+    }
+}
+
+/// Written as it is: as values of JSON the numbers would take twenty times the memory.
+#[derive(Serialize)]
+struct Answer<'a> {
+    object: &'static str,
+    data: Vec<Item<'a>>,
+    model: &'a str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Item<'a> {
+    object: &'static str,
+    index: usize,
+    embedding: Embedding<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Embedding<'a> {
+    /// Each with the fewest digits that still mean it.
+    Numbers(&'a [f32]),
+    /// Little-endian f32.
+    Base64(String),
+}
+
+#[derive(Serialize)]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
 }

@@ -126,6 +126,21 @@ impl ApiError {
         error
     }
 
+    /// Too many requests are being read and prepared; it is worth trying again after so many seconds.
+    pub fn preparing_too_many(most: usize, seconds: u64) -> Self {
+        let message = format_args!(
+            "the server is busy: as many requests are being read as may be ({most}, --queue and --parallel together), \
+             or they hold as many bytes as they may; try again in {seconds} s"
+        );
+        let mut error = Self::invalid(message).with(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_error",
+            "server_busy",
+        );
+        error.retry_after = Some(seconds);
+        error
+    }
+
     /// The request took longer than it may.
     pub fn late(limit: Duration) -> Self {
         let message = format_args!(
@@ -165,6 +180,29 @@ impl ApiError {
         let message = format_args!(
             "the prompt has {prompt} tokens and this server's context holds {context}; shorten it, or \
              start the server with a larger --ctx"
+        );
+        Self::invalid(message).with(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "context_length_exceeded",
+        )
+    }
+
+    /// A prompt of which its bytes alone say that it does not fit.
+    pub fn overflow_of_bytes(bytes: usize, least: usize, context: usize) -> Self {
+        let mut error = Self::overflow(least, context);
+        error.body.message = format!(
+            "the prompt has {bytes} bytes, which are at least {least} tokens, and this server's context holds \
+             {context}; shorten it, or start the server with a larger --ctx"
+        );
+        error
+    }
+
+    /// A prompt of more bytes than are tokenised.
+    pub fn text_too_long(bytes: usize, most: usize) -> Self {
+        let message = format_args!(
+            "the prompt has {bytes} bytes and this server tokenises at most {most} at a time; shorten it, or start the \
+             server with a larger --ctx"
         );
         Self::invalid(message).with(
             StatusCode::BAD_REQUEST,

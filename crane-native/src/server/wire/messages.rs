@@ -1,13 +1,19 @@
 //! A conversation, and whether the model's template lets the model read all of it.
 
+use crane_sdk::generate::CancelToken;
 use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions};
 use serde_json::{Map, Value};
 
-use super::ApiError;
 use super::fields::{Fields, wrong_type};
+use super::{ApiError, json_values};
+use crate::server::lengths::go_on;
 
 /// The speakers of OpenAI's API.
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+/// The most messages of a conversation.
+const MOST: usize = 8192;
+/// The most variables that a request gives to the template.
+const MOST_EXTRA: usize = 64;
 
 /// What a chat template is given.
 #[derive(Debug)]
@@ -35,6 +41,7 @@ impl Conversation {
         if list.is_empty() {
             return Err(ApiError::value("messages", "is empty: there is nothing to answer"));
         }
+        check_count("messages", list.len())?;
         let read = |(index, value)| message(&format!("messages[{index}]"), value);
         let messages = list.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let extra = fields.object("chat_template_kwargs")?.unwrap_or_default();
@@ -44,12 +51,18 @@ impl Conversation {
     /// Writes the conversation as a prompt.
     ///
     /// # Errors
-    /// The template's own words, or what of the conversation it would leave out.
+    /// The template's own words, or what of the conversation it would leave out; that it was cancelled, which nobody reads.
     pub fn render(
         &self,
         template: &ChatTemplate,
         add_generation_prompt: bool,
+        cancel: &CancelToken,
     ) -> Result<String, ApiError> {
+        if self.extra.len() > MOST_EXTRA {
+            let count = self.extra.len();
+            let reason = format_args!("has {count} variables; at most {MOST_EXTRA} are taken");
+            return Err(ApiError::value("chat_template_kwargs", reason));
+        }
         let known = |name: &str| template.texts().any(|(_, text)| text.contains(name));
         if let Some(name) = self.extra.keys().find(|name| !known(name)) {
             let param = format_args!("chat_template_kwargs.{name}");
@@ -70,7 +83,7 @@ impl Conversation {
         let text = template
             .render(&messages, &options)
             .map_err(|error| ApiError::from(error).renamed("messages", self.param))?;
-        check_rendered(&messages, &text).map_err(|error| match self.param {
+        check_rendered(&messages, &text, cancel).map_err(|error| match self.param {
             "messages" => error,
             // Its items are no messages one for one.
             param => error.about(param),
@@ -84,12 +97,28 @@ impl Conversation {
 ///
 /// # Errors
 /// The place of what is missing.
-fn check_rendered(messages: &[Message], text: &str) -> Result<(), ApiError> {
-    let holds = |part: &str| {
-        let json = serde_json::to_string(part).unwrap_or_default();
-        text.contains(part) || text.contains(json.trim_matches('"'))
+fn check_rendered(messages: &[Message], text: &str, cancel: &CancelToken) -> Result<(), ApiError> {
+    // Templates keep the order, as a rule: what comes next is looked for behind what was found last, so that many messages
+    // take no longer than the text has bytes.
+    let mut place = 0;
+    let mut holds = |part: &str| {
+        let mut find = |part: &str| {
+            let rest = text.get(place..).unwrap_or_default();
+            match rest.find(part) {
+                Some(found) => {
+                    place += found + part.len();
+                    true
+                }
+                None => text.contains(part),
+            }
+        };
+        find(part) || {
+            let json = serde_json::to_string(part).unwrap_or_default();
+            find(json.trim_matches('"'))
+        }
     };
     for (index, message) in messages.iter().enumerate() {
+        go_on(cancel)?;
         let missing = |field: &str| {
             let param = format!("messages[{index}].{field}");
             let reason = format_args!(
@@ -111,6 +140,18 @@ fn check_rendered(messages: &[Message], text: &str) -> Result<(), ApiError> {
         if names.any(|name| !holds(name)) {
             return missing("tool_calls");
         }
+    }
+    Ok(())
+}
+
+/// Refuses a conversation of too many messages, before they are read.
+///
+/// # Errors
+/// The field that holds them.
+pub(super) fn check_count(param: &str, messages: usize) -> Result<(), ApiError> {
+    if messages > MOST {
+        let reason = format_args!("has {messages} messages; at most {MOST} are taken");
+        return Err(ApiError::value(param, reason));
     }
     Ok(())
 }
@@ -240,8 +281,11 @@ fn tool_calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
 pub(super) fn arguments(param: &str, value: Value) -> Result<Value, ApiError> {
     match value.as_str() {
         None => Ok(value),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| ApiError::value(param, format_args!("is not JSON: {error}"))),
+        Some(text) => {
+            json_values(text.as_bytes()).map_err(|error| error.about(param))?;
+            serde_json::from_str(text)
+                .map_err(|error| ApiError::value(param, format_args!("is not JSON: {error}")))
+        }
     }
 }
 
@@ -295,11 +339,48 @@ mod tests {
     }
 
     #[test]
+    fn thousands_of_messages_are_checked_in_one_pass() {
+        let all = ChatTemplate::new(
+            "{% for m in messages %}{{ m.content }}{% endfor %}",
+            crane_sdk::text::SpecialTokens::new(),
+        )
+        .unwrap();
+        let messages: Vec<Value> = (0..MOST)
+            .map(|index| serde_json::json!({ "role": "user", "content": format!("<{index}> {}", "x".repeat(200)) }))
+            .collect();
+        let of =
+            |messages: &[Value]| read(&serde_json::json!({ "messages": messages }).to_string());
+        let text = of(&messages).unwrap().render(&all, true, &CancelToken::new()).unwrap();
+        assert!(text.len() > MOST * 200);
+        let more = [messages.as_slice(), &messages[..1]].concat();
+        assert_eq!(param(of(&more).unwrap_err()), "messages");
+        let cancelled = CancelToken::new();
+        cancelled.cancel();
+        assert_eq!(of(&messages).unwrap().render(&all, true, &cancelled).unwrap_err().status, 500);
+    }
+
+    #[test]
+    fn a_template_may_change_the_order() {
+        let systems_first = "{% for m in messages if m.role == 'system' %}{{ m.content }}{% endfor %}\
+                             {% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}";
+        let template =
+            ChatTemplate::new(systems_first, crane_sdk::text::SpecialTokens::new()).unwrap();
+        let json = r#"{"messages": [{"role": "user", "content": "one"}, {"role": "system", "content": "two"},
+            {"role": "user", "content": "three"}]}"#;
+        let text = read(json).unwrap().render(&template, true, &CancelToken::new()).unwrap();
+        assert_eq!(text, "twoonethree");
+    }
+
+    #[test]
     fn what_a_template_leaves_out_is_refused() {
         let template = "{% for m in messages %}{% if m.role != 'tool' %}{{ m.content }}{% endif %}{% endfor %}";
         let template = ChatTemplate::new(template, crane_sdk::text::SpecialTokens::new()).unwrap();
         let render = |messages: &str| {
-            read(&format!(r#"{{"messages": {messages}}}"#)).unwrap().render(&template, true)
+            read(&format!(r#"{{"messages": {messages}}}"#)).unwrap().render(
+                &template,
+                true,
+                &CancelToken::new(),
+            )
         };
         assert_eq!(render(r#"[{"role": "developer", "content": "x"}]"#).unwrap(), "x");
         let lost = render(r#"[{"role": "tool", "content": "42"}]"#).unwrap_err();
@@ -307,7 +388,7 @@ mod tests {
         let lost = render(r#"[{"role": "user", "content": "x", "name": "Ann"}]"#).unwrap_err();
         assert_eq!(param(lost), "messages[0].name");
         let json = r#"{"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"tone": 1}}"#;
-        let lost = read(json).unwrap().render(&template, true).unwrap_err();
+        let lost = read(json).unwrap().render(&template, true, &CancelToken::new()).unwrap_err();
         assert_eq!(param(lost), "chat_template_kwargs.tone");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::chat::check_with_tools;
 use super::fields::{Neutral, wrong_type};
-use super::messages::{arguments, content};
+use super::messages::{arguments, check_count, content};
 use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 
 /// Fields of OpenAI's API that ask for what is not done here.
@@ -127,6 +127,7 @@ fn input(value: Value) -> Result<Vec<Message>, ApiError> {
         Value::Array(list) => list,
         other => return Err(wrong_type("input", "a string or a list of items", &other)),
     };
+    check_count("input", list.len())?;
     let mut messages = Vec::new();
     for (index, item) in list.into_iter().enumerate() {
         take_item(&mut messages, &format!("input[{index}]"), item)?;

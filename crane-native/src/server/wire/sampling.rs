@@ -10,6 +10,10 @@ use super::{ApiError, Form};
 /// The most replies to one prompt, and stop strings of one request.
 const MOST: u64 = 128;
 const MOST_STOPS: usize = 16;
+/// The longest of them, in bytes: each token of a reply is compared with them.
+const LONGEST_STOP: usize = 4096;
+/// The most tokens with a bias: each of `n` replies has its own.
+const MOST_BIASES: usize = 10_000;
 
 /// What a request asks for besides its prompt.
 #[derive(Debug)]
@@ -79,6 +83,11 @@ impl Asked {
         sampling.penalty_last_n = fields.count("repeat_last_n")?.or(sampling.penalty_last_n);
         sampling.seed = fields.integer("seed", 0..=u64::MAX)?.or(sampling.seed);
         if let Some(biases) = fields.object("logit_bias")? {
+            if biases.len() > MOST_BIASES {
+                let reason =
+                    format_args!("has {} tokens; at most {MOST_BIASES} are taken", biases.len());
+                return Err(ApiError::value("logit_bias", reason));
+            }
             for (id, bias) in biases {
                 let (id, bias) = logit_bias(&id, &bias)?;
                 sampling.logit_bias.insert(id, bias);
@@ -161,6 +170,10 @@ fn stops(name: &str, stop: Value) -> Result<Vec<String>, ApiError> {
         return Err(ApiError::value(name, reason));
     }
     let string = |(index, value)| match value {
+        Value::String(stop) if stop.len() > LONGEST_STOP => {
+            let reason = format_args!("has {} bytes; at most {LONGEST_STOP} are taken", stop.len());
+            Err(ApiError::value(format_args!("{name}[{index}]"), reason))
+        }
         Value::String(stop) if !stop.is_empty() => Ok(stop),
         Value::String(_) => {
             Err(ApiError::value(format_args!("{name}[{index}]"), "is empty, and so is everywhere"))

@@ -11,6 +11,7 @@ mod several;
 mod stalled;
 mod timeout;
 mod tools;
+mod work;
 
 use serde_json::{Value, json};
 

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use self::config::EncoderSpec;
 use self::layer::{Layer, layer_norm};
 use super::{Config, Footprint, LoadOptions, ModelInfo, Room};
+use crate::generate::CancelToken;
 use crate::kernels::attention::{KvBlocks, KvType};
 use crate::nn::Embedding;
 use crate::nn::slices::LayerNorm;
@@ -172,6 +173,14 @@ impl TextEncoder {
     /// [`Error::InvalidArgument`] for a text without tokens or a token that the model does not know,
     /// [`Error::ContextOverflow`] for a text that is too long.
     pub fn forward(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+        self.forward_until(texts, &CancelToken::new())
+    }
+
+    /// As [`TextEncoder::forward`], until it is cancelled, which is looked at before each layer.
+    ///
+    /// # Errors
+    /// As [`TextEncoder::forward`]; [`Error::Unsupported`] if it was cancelled.
+    pub fn forward_until(&self, texts: &[&[u32]], cancel: &CancelToken) -> Result<Vec<Vec<f32>>> {
         let (width, context) = (self.width(), self.context_length());
         for text in texts {
             if text.is_empty() {
@@ -193,6 +202,7 @@ impl TextEncoder {
         };
         let mut rooms: Vec<(usize, KvBlocks)> = texts.iter().map(room).collect();
         for layer in &self.layers {
+            cancel.check("the rest of the embeddings")?;
             x = layer.forward(&x, &mut rooms)?;
         }
         let states = with_slice::<f32, _>(&x, <[f32]>::to_vec)?;

@@ -21,6 +21,7 @@ use std::io::Read as _;
 
 use serde::de::DeserializeOwned;
 
+use crate::generate::CancelToken;
 use crate::source::{OnnxCheckpoint, Source};
 use crate::{Error, Result};
 pub use lexicon::Accent;
@@ -34,6 +35,8 @@ use token::Token;
 use tokenize::WordSplitter;
 use words::WordReader;
 
+/// What is cancelled here.
+const READING: &str = "the rest of a text that is read";
 /// The largest table once unpacked: a hundred times what is published.
 const MAX_TABLE: u64 = 1 << 29;
 
@@ -104,12 +107,21 @@ impl English {
     /// # Errors
     /// [`Error::Tokenizer`] if a pattern fails on the text.
     pub fn phonemes(&self, sentence: &str) -> Result<String> {
+        self.phonemes_until(sentence, &CancelToken::new())
+    }
+
+    /// As [`English::phonemes`], until it is cancelled.
+    ///
+    /// # Errors
+    /// As [`English::phonemes`]; [`Error::Unsupported`] if it was cancelled.
+    pub fn phonemes_until(&self, sentence: &str, cancel: &CancelToken) -> Result<String> {
+        cancel.check(READING)?;
         let text = self.normalize(sentence)?;
         let mut tokens = Vec::new();
         let mut done = 0;
         for link in self.override_link.parts(&text)? {
             let (start, end) = link.range();
-            self.tokens(text.get(done..start).unwrap_or_default(), &mut tokens)?;
+            self.tokens(text.get(done..start).unwrap_or_default(), &mut tokens, cancel)?;
             let target = link.part(2).strip_prefix('/').and_then(|target| target.strip_suffix('/'));
             tokens.push(Token {
                 text: link.part(1).to_owned(),
@@ -121,8 +133,8 @@ impl English {
             });
             done = end;
         }
-        self.tokens(text.get(done..).unwrap_or_default(), &mut tokens)?;
-        self.reader.read(tokens)
+        self.tokens(text.get(done..).unwrap_or_default(), &mut tokens, cancel)?;
+        self.reader.read(tokens, cancel)
     }
 
     /// The phonemes of a sentence in pieces of at most `most` characters, cut after clauses.
@@ -130,7 +142,20 @@ impl English {
     /// # Errors
     /// As [`English::phonemes`].
     pub fn clauses(&self, sentence: &str, most: usize) -> Result<Vec<String>> {
-        Ok(sentences::clauses(&self.phonemes(sentence)?, most))
+        self.clauses_until(sentence, most, &CancelToken::new())
+    }
+
+    /// As [`English::clauses`], until it is cancelled.
+    ///
+    /// # Errors
+    /// As [`English::phonemes_until`].
+    pub fn clauses_until(
+        &self,
+        sentence: &str,
+        most: usize,
+        cancel: &CancelToken,
+    ) -> Result<Vec<String>> {
+        Ok(sentences::clauses(&self.phonemes_until(sentence, cancel)?, most))
     }
 
     /// The phonemes of a word that no dictionary has, as the network reads its letters.
@@ -151,8 +176,8 @@ impl English {
         text.chars().filter(|c| c.is_alphabetic() && !self.reader.knows_letter(*c)).collect()
     }
 
-    fn tokens(&self, text: &str, tokens: &mut Vec<Token>) -> Result<()> {
-        let words = self.splitter.split(text)?;
+    fn tokens(&self, text: &str, tokens: &mut Vec<Token>, cancel: &CancelToken) -> Result<()> {
+        let words = self.splitter.split(text, cancel)?;
         let texts: Vec<&str> = words.iter().map(|(word, _)| word.as_str()).collect();
         for ((text, spaced), tag) in words.iter().zip(self.tagger.tag(&texts)) {
             tokens.push(Token {

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::READING;
 use super::pattern::{Pattern, one_of};
 use crate::Result;
+use crate::generate::CancelToken;
 
 const LETTER: &str = r"[^\W\d_]";
 const LOWER: &str = "a-zß-öø-ÿ";
@@ -66,13 +68,13 @@ impl WordSplitter {
     }
 
     /// The words of a text, each with whether a space follows.
-    pub(super) fn split(&self, text: &str) -> Result<Vec<(String, bool)>> {
+    pub(super) fn split(&self, text: &str, cancel: &CancelToken) -> Result<Vec<(String, bool)>> {
         let mut words = Vec::new();
         let ends_in_space = text.ends_with(char::is_whitespace);
         let mut chunks = text.split_whitespace().peekable();
         while let Some(chunk) = chunks.next() {
             let spaced = chunks.peek().is_some() || ends_in_space;
-            let mut pieces = self.split_chunk(chunk)?;
+            let mut pieces = self.split_chunk(chunk, cancel)?;
             let last = pieces.pop();
             words.extend(pieces.into_iter().map(|piece| (piece, false)));
             words.extend(last.map(|piece| (piece, spaced)));
@@ -80,13 +82,15 @@ impl WordSplitter {
         Ok(words)
     }
 
-    fn split_chunk(&self, chunk: &str) -> Result<Vec<String>> {
+    fn split_chunk(&self, chunk: &str, cancel: &CancelToken) -> Result<Vec<String>> {
+        cancel.check(READING)?;
         if let Some(pieces) = self.special.get(chunk) {
             return Ok(pieces.clone());
         }
         let (mut pieces, mut tail): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         let mut core = chunk;
         while !core.is_empty() && !self.special.contains_key(core) {
+            cancel.check(READING)?;
             let cut = self.prefix.find(core)?.map_or(0, |(_, end)| end);
             let (prefix, after) = core.split_at(cut);
             if cut > 0 && self.special.contains_key(after) {

@@ -1,5 +1,6 @@
 //! Tagged words to phonemes, from the last to the first, since a word may sound otherwise before a vowel.
 
+use super::READING;
 use super::lexicon::Lexicon;
 use super::lexicon::is_currency;
 use super::pattern::Pattern;
@@ -7,6 +8,7 @@ use super::spelling::Speller;
 use super::stress;
 use super::token::{Context, Token};
 use crate::Result;
+use crate::generate::CancelToken;
 
 /// Characters in a word that have no sound.
 const SILENT: &str = "',-._‘’/";
@@ -40,10 +42,11 @@ impl WordReader {
     }
 
     /// The phonemes of a sentence.
-    pub(super) fn read(&self, tokens: Vec<Token>) -> Result<String> {
-        let mut words = self.take_apart(tokens)?;
+    pub(super) fn read(&self, tokens: Vec<Token>, cancel: &CancelToken) -> Result<String> {
+        let mut words = self.take_apart(tokens, cancel)?;
         let mut context = Context::default();
         for word in words.iter_mut().rev() {
+            cancel.check(READING)?;
             match word.as_mut_slice() {
                 [single] => {
                     if single.phonemes.is_none() {
@@ -54,7 +57,7 @@ impl WordReader {
                     }
                     context = follow(context, single.phonemes.as_deref(), single);
                 }
-                parts => context = self.read_parts(parts, context)?,
+                parts => context = self.read_parts(parts, context, cancel)?,
             }
         }
         let mut out = String::new();
@@ -89,12 +92,13 @@ impl WordReader {
     }
 
     /// Words as lists of parts: camel case, digits, hyphens and apostrophes divide them.
-    fn take_apart(&self, tokens: Vec<Token>) -> Result<Vec<Vec<Token>>> {
+    fn take_apart(&self, tokens: Vec<Token>, cancel: &CancelToken) -> Result<Vec<Vec<Token>>> {
         let mut words: Vec<Vec<Token>> = Vec::new();
         // Whether the last word may be continued.
         let mut open = false;
         let mut currency = None;
         for (index, token) in tokens.iter().enumerate() {
+            cancel.check(READING)?;
             let mut parts = if token.is_settled() {
                 vec![token.clone()]
             } else {
@@ -148,9 +152,15 @@ impl WordReader {
     }
 
     /// Reads a word of several parts: the longest runs of parts that the lexicon knows, from the end.
-    fn read_parts(&self, parts: &mut [Token], mut context: Context) -> Result<Context> {
+    fn read_parts(
+        &self,
+        parts: &mut [Token],
+        mut context: Context,
+        cancel: &CancelToken,
+    ) -> Result<Context> {
         let (mut left, mut right) = (0, parts.len());
         while left < right {
+            cancel.check(READING)?;
             let run = parts.get(left..right).unwrap_or_default();
             let merged = (!run.iter().any(Token::is_settled)).then(|| Token::merged(run));
             let found =

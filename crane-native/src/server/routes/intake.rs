@@ -1,0 +1,69 @@
+//! The body of a request: counted as it is read, then parsed in turn with the others.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+
+use crate::server::app::App;
+use crate::server::body;
+use crate::server::client_address::ClientAddress;
+use crate::server::share::Share;
+use crate::server::wire::{ApiError, Fields, json_values};
+use crate::server::work::Permit;
+
+/// Bytes of memory that a value of JSON takes, about.
+const VALUE: usize = 96;
+
+/// A body that was read, of a request that may have it parsed.
+pub(super) struct Intake {
+    body: Vec<u8>,
+    permit: Permit,
+}
+
+impl FromRequest<Arc<App>> for Intake {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let share = share(&request)?;
+        let mut held = app.work.no_bytes(&share);
+        let take = |bytes| if held.add(bytes) { Ok(()) } else { Err(app.work.busy()) };
+        let body = body::read(request.into_body(), take).await?;
+        let permit = app.work.enter(&share, body.len(), held)?;
+        Ok(Self { body, permit })
+    }
+}
+
+impl Intake {
+    /// Parses the body and reads its fields, when it is this request's turn.
+    ///
+    /// # Errors
+    /// That the body is no JSON object, or too much of it; what `read` returns.
+    pub(super) async fn read<T: Send + 'static>(
+        self,
+        app: &Arc<App>,
+        read: impl FnOnce(&App, Fields) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(Permit, T), ApiError> {
+        let Self { body, permit } = self;
+        let (values, body) = match permit.is_large() {
+            true => permit.run(move |_| Ok((json_values(&body)?, body))).await?,
+            false => (json_values(&body)?, body),
+        };
+        permit.hold(values.saturating_mul(VALUE))?;
+        let app = app.clone();
+        let done = permit.run(move |_| {
+            let fields = Fields::parse(&body)?;
+            drop(body);
+            read(&app, fields)
+        });
+        let done = done.await?;
+        Ok((permit, done))
+    }
+}
+
+/// Whose request it is.
+fn share(request: &Request) -> Result<Share, ApiError> {
+    let extensions = request.extensions();
+    let address = extensions.get::<ClientAddress>().map(|address| Share(address.0));
+    let share = extensions.get::<Share>().cloned().or(address);
+    share.ok_or_else(|| ApiError::internal("the request has no address"))
+}
