@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 
 use crane_sdk::Error;
 use crane_sdk::generate::{
-    CancelToken, ContextPolicy, FinishReason, GenerationConfig, Piece, PrefixCache, Session, Step,
-    step_together,
+    CancelToken, ContextPolicy, FinishReason, GenerationConfig, Piece, PrefixCache, PrefixSalt,
+    Session, Step, step_together,
 };
 use crane_sdk::kernels::attention::BLOCK;
 use crane_sdk::sample::{Sampler, SamplingParams};
@@ -209,15 +209,16 @@ fn a_beginning_is_taken_from_another_session() {
     let prompt: Vec<u32> = (0..150).map(|id| id % 50).collect();
     let mut first = session(&model, 200);
     let mut prefixes = PrefixCache::new(first.model().clone());
+    let salt = PrefixSalt::default();
     complete(&mut first, &prompt, &config);
-    assert!(first.leave_prefix(&mut prefixes));
+    assert!(first.leave_prefix(&mut prefixes, &salt));
     assert_eq!(prefixes.pages(), first.cached().div_ceil(BLOCK));
     for tokens in [2, 64, 65, 66, 150] {
         let mut second = session(&model, 200);
         // What it held before is gone, also where it was longer.
         complete(&mut second, &[7; 160], &config);
         let other = [&prompt[..tokens], &[49; 9]].concat();
-        assert_eq!(second.take_prefix(&mut prefixes, &other), tokens);
+        assert_eq!(second.take_prefix(&mut prefixes, &salt, &other), tokens);
         assert_eq!((second.tokens(), second.cached()), (&prompt[..tokens], tokens));
         let generation = second.generate(&other, &config, &CancelToken::new()).unwrap();
         let output = generation.complete().unwrap();
@@ -227,18 +228,71 @@ fn a_beginning_is_taken_from_another_session() {
         );
         // Which has changed nothing for the one who evaluated it first.
         let mut third = session(&model, 200);
-        assert_eq!(third.take_prefix(&mut prefixes, &prompt), 149);
+        assert_eq!(third.take_prefix(&mut prefixes, &salt, &prompt), 149);
         assert_eq!(complete(&mut third, &prompt, &config), naive(&model, &prompt, &config));
     }
     // Nothing is taken of another model, nor what does not fit, nor into a reply under way.
     let other = HistoryModel::new(VOCABULARY);
-    assert_eq!(session(&other, 200).take_prefix(&mut prefixes, &prompt), 0);
-    assert!(!session(&other, 200).leave_prefix(&mut prefixes));
+    assert_eq!(session(&other, 200).take_prefix(&mut prefixes, &salt, &prompt), 0);
+    assert!(!session(&other, 200).leave_prefix(&mut prefixes, &salt));
     let mut small = session(&model, 40);
-    assert_eq!(small.take_prefix(&mut prefixes, &prompt), 0);
+    assert_eq!(small.take_prefix(&mut prefixes, &salt, &prompt), 0);
     small.begin(&[1, 2, 3], &config, &CancelToken::new()).unwrap();
-    assert_eq!(small.take_prefix(&mut prefixes, &prompt[..30]), 0);
+    assert_eq!(small.take_prefix(&mut prefixes, &salt, &prompt[..30]), 0);
     assert_eq!(small.tokens(), [1, 2, 3]);
+}
+
+#[test]
+fn salts_that_differ_share_nothing() {
+    let model = HistoryModel::new(VOCABULARY);
+    let prompt: Vec<u32> = (0..150).map(|id| id % 50).collect();
+    let everybody = PrefixSalt::default();
+    let salts = [
+        everybody.clone(),
+        everybody.with("key", "1"),
+        everybody.with("key", "12"),
+        everybody.with("key", "1").with("user", "2"),
+        everybody.with("user", "1"),
+    ];
+    let mut prefixes = PrefixCache::new(session(&model, 200).model().clone());
+    for (index, salt) in salts.iter().enumerate() {
+        assert_eq!(prefixes.longest(salt, &prompt), 0);
+        let mut own = session(&model, 200);
+        assert_eq!(own.take_prefix(&mut prefixes, salt, &prompt), 0);
+        complete(&mut own, &prompt, &sampled(1));
+        assert!(own.leave_prefix(&mut prefixes, salt));
+        assert_eq!(prefixes.pages(), (index + 1) * 150usize.div_ceil(BLOCK));
+    }
+    for salt in &salts {
+        assert_eq!(session(&model, 200).take_prefix(&mut prefixes, salt, &prompt), 149);
+    }
+    prefixes.trim(0);
+    assert_eq!(prefixes.pages(), 0);
+    assert_eq!(prefixes.longest(&everybody, &prompt), 0);
+}
+
+#[test]
+fn a_reply_goes_on_where_its_cache_was_given_up() {
+    let model = HistoryModel::new(VOCABULARY);
+    let prompt: Vec<u32> = (0..100).map(|id| id % 50).collect();
+    let config = sampled(40);
+    for evicted in [0, 1, 17, 39] {
+        let mut session = session(&model, 200);
+        session.begin(&prompt, &config, &CancelToken::new()).unwrap();
+        let mut pieces = 0;
+        while session.is_running() {
+            if pieces == evicted {
+                session.evict();
+                assert_eq!((session.own_pages(), session.cached()), (0, 0));
+            }
+            if let Step::Piece(_) = session.step().unwrap() {
+                pieces += 1;
+            }
+        }
+        let output = session.finish().unwrap();
+        assert_eq!(output.ids, naive(&model, &prompt, &config));
+        assert_eq!(output.stats.prefill_tokens, 100);
+    }
 }
 
 #[test]
@@ -248,18 +302,19 @@ fn pages_that_a_session_holds_outlive_the_cache_of_prefixes() {
     let prompts: Vec<Vec<u32>> = (0..4).map(|id| vec![id; 100]).collect();
     let mut first = session(&model, 200);
     let mut prefixes = PrefixCache::new(first.model().clone());
+    let salt = PrefixSalt::default();
     for prompt in &prompts {
         complete(&mut first, prompt, &config);
-        assert!(first.leave_prefix(&mut prefixes));
+        assert!(first.leave_prefix(&mut prefixes, &salt));
         first.release();
         assert_eq!((first.cached(), first.own_pages()), (0, 0));
     }
     assert_eq!(prefixes.pages(), 8);
     // The first prompt is used again, so the second is the oldest.
-    assert_eq!(first.take_prefix(&mut prefixes, &prompts[0]), 99);
+    assert_eq!(first.take_prefix(&mut prefixes, &salt, &prompts[0]), 99);
     prefixes.trim(6);
     let longest = |prefixes: &PrefixCache| -> Vec<usize> {
-        prompts.iter().map(|prompt| prefixes.longest(prompt)).collect()
+        prompts.iter().map(|prompt| prefixes.longest(&PrefixSalt::default(), prompt)).collect()
     };
     assert_eq!(longest(&prefixes), [100, 0, 100, 100]);
     // What the session holds would free nothing.

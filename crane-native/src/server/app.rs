@@ -1,11 +1,15 @@
 //! What every request is answered from: the models and the server's settings.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crane_sdk::generate::PrefixSalt;
+use sha2::{Digest, Sha256};
+
+use super::engine::Client;
 use super::fleet::Fleet;
+use super::share::Share;
 use super::wire::{ApiError, Head};
 use super::work::Workers;
 
@@ -26,6 +30,15 @@ pub struct Capacity {
 /// Fields that a warning names.
 const MOST_NAMES: usize = 20;
 
+/// With whom a prompt shares what was evaluated of its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrefixSharing {
+    /// With everybody: one can find out what another asked.
+    All,
+    /// With those of the same key (without keys: of the same address) and the same `user`.
+    Own,
+}
+
 /// The state of a server.
 pub struct App {
     /// What answers.
@@ -40,6 +53,8 @@ pub struct App {
     pub work: Arc<Workers>,
     /// How long a client may leave sound unread.
     pub stall: Duration,
+    /// With whom prompts share what was evaluated.
+    pub sharing: PrefixSharing,
     draining: AtomicBool,
     warn: Warn,
 }
@@ -52,20 +67,37 @@ impl std::fmt::Debug for App {
 
 impl App {
     /// A server's state at its beginning.
-    ///
-    /// # Errors
-    /// The system's words if it gives no threads.
     pub fn new(
         fleet: Fleet,
         lenient: bool,
         timeout: Option<Duration>,
         capacity: Capacity,
+        sharing: PrefixSharing,
         warn: Warn,
     ) -> Result<Self, String> {
         let Capacity { requests, most_body, stall } = capacity;
         let work = Arc::new(Workers::start(requests, most_body)?);
-        let draining = AtomicBool::new(false);
-        Ok(Self { fleet, lenient, created: now(), timeout, work, stall, draining, warn })
+        let (created, draining) = (now(), AtomicBool::new(false));
+        Ok(Self { fleet, lenient, created, timeout, sharing, work, stall, draining, warn })
+    }
+
+    /// The salt of a request's prompts. `cache_salt`, which a request may name, divides further, also where all share.
+    pub fn salt(&self, client: &Client, cache_salt: Option<&str>) -> PrefixSalt {
+        let mut salt = PrefixSalt::default();
+        if self.sharing == PrefixSharing::Own {
+            let (kind, owner) = match client.share {
+                Share::Key(number) => ("key", number.to_string()),
+                Share::Address(address) => ("address", address.to_string()),
+            };
+            salt = salt.with(kind, &owner);
+            if let Some(user) = &client.user {
+                salt = salt.with("user", &digest(user));
+            }
+        }
+        match cache_salt {
+            Some(text) => salt.with("cache_salt", &digest(text)),
+            None => salt,
+        }
     }
 
     /// Whether new requests should go elsewhere.
@@ -108,9 +140,9 @@ pub fn head(prefix: &str, model: &str) -> Result<Head, ApiError> {
     Ok(Head { id: format!("{prefix}{number:032x}"), model: model.to_owned(), created: now() })
 }
 
-/// Who asks, for a fair turn: where from, and the `user` that the request names.
-pub fn client(address: SocketAddr, user: Option<&str>) -> String {
-    format!("{} {}", address.ip(), user.unwrap_or_default())
+/// What stands for a text of any length, so that salts are small.
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn now() -> u64 {

@@ -7,8 +7,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
+use super::share::Share;
 use super::wire::ApiError;
 
 /// The keys that open the server; with none it is open.
@@ -34,25 +35,33 @@ impl Keys {
         self.0.is_empty()
     }
 
-    fn admit(&self, key: Option<&[u8]>) -> bool {
-        let Some(key) = key else { return self.0.is_empty() };
+    /// The number of the key; `None` if it is none of them.
+    fn number(&self, key: &[u8]) -> Option<usize> {
         let digest: [u8; 32] = Sha256::digest(key).into();
         // Every key is looked at, whichever it is.
-        let found =
-            self.0.iter().fold(Choice::from(0), |found, known| found | known.ct_eq(&digest));
-        self.0.is_empty() || bool::from(found)
+        let found = self.0.iter().zip(0u64..).fold(u64::MAX, |found, (known, number)| {
+            u64::conditional_select(&found, &number, known.ct_eq(&digest))
+        });
+        usize::try_from(found).ok().filter(|number| *number < self.0.len())
     }
 }
 
-/// Lets a request through whose `Authorization: Bearer` or `x-api-key` is one of the keys.
-pub async fn check(State(keys): State<Arc<Keys>>, request: Request, next: Next) -> Response {
-    let key = sent(request.headers()).map(<[u8]>::to_vec);
-    if keys.admit(key.as_deref()) {
+/// Lets a request through whose `Authorization: Bearer` or `x-api-key` is one of the keys, and notes whose [`Share`] it
+/// takes.
+pub async fn check(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
+    let key = sent(request.headers());
+    let has_key = key.is_some();
+    let share = match keys.is_empty() {
+        true => Some(Share::of_request(&request)),
+        false => key.and_then(|key| keys.number(key)).map(Share::Key),
+    };
+    if let Some(share) = share {
+        request.extensions_mut().insert(share);
         return next.run(request).await;
     }
-    let message = match key {
-        Some(_) => "the API key is not one of this server's",
-        None => "this server asks for an API key: send Authorization: Bearer KEY",
+    let message = match has_key {
+        true => "the API key is not one of this server's",
+        false => "this server asks for an API key: send Authorization: Bearer KEY",
     };
     ApiError::invalid(message)
         .with(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key")
@@ -76,12 +85,11 @@ mod tests {
     #[test]
     fn only_a_whole_key_opens() {
         let keys = Keys::new(&["one".to_owned(), "two".to_owned()]);
-        for (key, opens) in
-            [("one", true), ("two", true), ("on", false), ("ones", false), ("", false)]
+        for (key, number) in
+            [("one", Some(0)), ("two", Some(1)), ("on", None), ("ones", None), ("", None)]
         {
-            assert_eq!(keys.admit(Some(key.as_bytes())), opens, "{key}");
+            assert_eq!(keys.number(key.as_bytes()), number, "{key}");
         }
-        assert!(!keys.admit(None));
-        assert!(Keys::default().admit(None) && Keys::default().admit(Some(b"any")));
+        assert_eq!(Keys::default().number(b"any"), None);
     }
 }

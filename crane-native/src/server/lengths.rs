@@ -222,7 +222,7 @@ mod tests {
                 "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}}}"#;
         let config = br#"{"bos_token": "<s>"}"#;
         let tokenizer = Tokenizer::from_json(json.as_bytes(), Some(config)).unwrap();
-        for (text, ids) in [("a", &[0, 1] as &[u32]), ("<s>a", &[0, 1]), ("", &[0]), ("<s>", &[0])]
+        for (text, ids) in [("a", [0, 1].as_slice()), ("<s>a", &[0, 1]), ("", &[0]), ("<s>", &[0])]
         {
             assert_eq!(encode(&tokenizer, text, &CancelToken::new()).unwrap(), ids, "{text:?}");
         }

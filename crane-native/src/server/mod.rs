@@ -34,7 +34,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use app::{App, Capacity, Warn};
+pub use app::{App, Capacity, PrefixSharing, Warn};
 pub use auth::Keys;
 pub use client_address::ClientAddress;
 pub use connections::Times;

@@ -58,7 +58,7 @@ pub use embedding::{Pooling, embed};
 pub use generation::Generation;
 pub use output::{FinishReason, Output, Piece, PieceLogprobs, Step};
 pub use perplexity::{Perplexity, perplexity};
-pub use prefix::PrefixCache;
+pub use prefix::{PrefixCache, PrefixSalt};
 pub use sequence::{Prepared, Sequence};
 pub use session::Session;
 pub use stats::Stats;

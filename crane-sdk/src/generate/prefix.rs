@@ -1,5 +1,6 @@
 //! Beginnings that were evaluated once, kept for every session that begins alike.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,8 +8,34 @@ use crate::kernels::attention::BLOCK;
 use crate::models::CausalLm;
 use crate::nn::KvPage;
 
-/// The keys and values of tokens that sessions of one model have evaluated: a tree of pages, in which prompts share
-/// what they have in common.
+/// Who may share a prefix: prompts find only what was left under an equal salt.
+///
+/// How many tokens of a prompt were cached, and how soon its reply begins, tells what others have asked. Where those who
+/// ask must not learn that of each other, their prompts get salts that differ. A salt is the same as another if it was made
+/// of the same parts in the same order; the default is the salt of everybody.
+///
+/// ```
+/// use crane_sdk::generate::PrefixSalt;
+///
+/// let ann = PrefixSalt::default().with("user", "ann");
+/// assert_eq!(ann, PrefixSalt::default().with("user", "ann"));
+/// assert_ne!(ann, PrefixSalt::default().with("key", "ann"));
+/// assert_ne!(ann, PrefixSalt::default());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct PrefixSalt(Arc<str>);
+
+impl PrefixSalt {
+    /// This salt with a further part: a key's number, a user, an adapter.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        // Lengths keep parts apart, whatever they hold.
+        Self(format!("{}{name}={}:{value};", self.0, value.len()).into())
+    }
+}
+
+/// The keys and values of tokens that sessions of one model have evaluated: a tree of pages for each [salt](PrefixSalt), in
+/// which prompts share what they have in common.
 ///
 /// A session [leaves](super::Session::leave_prefix) its pages here and another one [takes](super::Session::take_prefix)
 /// them; both, and this, then hold the same memory, until one of them writes to a page and gets its own. It grows until
@@ -17,7 +44,7 @@ use crate::nn::KvPage;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use crane_sdk::generate::{CancelToken, GenerationConfig, PrefixCache, Session};
+/// use crane_sdk::generate::{CancelToken, GenerationConfig, PrefixCache, PrefixSalt, Session};
 /// use crane_sdk::models::{LoadOptions, load};
 /// use crane_sdk::sample::SamplingParams;
 /// # let file = |name: &str| std::fs::read(format!("tests/fixtures/qwen2_tied/{name}")).unwrap_or_default();
@@ -27,16 +54,18 @@ use crate::nn::KvPage;
 ///
 /// let model = load(&source, &LoadOptions::default())?.model;
 /// let mut prefixes = PrefixCache::new(model.clone());
+/// let everybody = PrefixSalt::default();
 /// let sampling = SamplingParams::greedy();
 /// let config = GenerationConfig { sampling, max_new_tokens: Some(4), ..GenerationConfig::default() };
 /// let (prompt, cancel) = (Vec::from_iter(1..100), CancelToken::new());
 ///
 /// let mut first = Session::without_text(model.clone(), 512)?;
 /// let output = first.generate(&prompt, &config, &cancel)?.complete()?;
-/// assert!(first.leave_prefix(&mut prefixes));
+/// assert!(first.leave_prefix(&mut prefixes, &everybody));
 ///
 /// let mut second = Session::without_text(model, 512)?;
-/// assert_eq!(second.take_prefix(&mut prefixes, &prompt), 98);
+/// assert_eq!(second.take_prefix(&mut prefixes, &everybody.with("user", "ann"), &prompt), 0);
+/// assert_eq!(second.take_prefix(&mut prefixes, &everybody, &prompt), 98);
 /// assert_eq!(second.generate(&prompt, &config, &cancel)?.complete()?.ids, output.ids);
 /// # Ok::<(), crane_sdk::Error>(())
 /// ```
@@ -45,8 +74,8 @@ pub struct PrefixCache {
     nodes: Vec<Option<Node>>,
     /// Places in `nodes` that hold none.
     free: Vec<usize>,
-    /// Pages at the beginning of a prompt.
-    roots: Vec<usize>,
+    /// Pages at the beginning of a prompt, by salt; none of the lists is empty.
+    roots: HashMap<PrefixSalt, Vec<usize>>,
     /// Counts uses: tells which of two came first.
     clock: u64,
 }
@@ -56,9 +85,18 @@ struct Node {
     /// As many as a page holds, or fewer where nothing follows.
     tokens: Vec<u32>,
     page: KvPage,
-    parent: Option<usize>,
+    parent: Parent,
     children: Vec<usize>,
     used: u64,
+}
+
+/// What a page follows.
+#[derive(Clone)]
+enum Parent {
+    /// Nothing: it begins the prompts of a salt.
+    Salt(PrefixSalt),
+    /// Another page.
+    Page(usize),
 }
 
 /// How many tokens both begin with.
@@ -69,7 +107,7 @@ fn common(a: &[u32], b: &[u32]) -> usize {
 impl PrefixCache {
     /// Without any pages.
     pub fn new(model: Arc<dyn CausalLm>) -> Self {
-        Self { model, nodes: Vec::new(), free: Vec::new(), roots: Vec::new(), clock: 0 }
+        Self { model, nodes: Vec::new(), free: Vec::new(), roots: HashMap::new(), clock: 0 }
     }
 
     /// Whether the model's caches have pages: on the CPU.
@@ -82,9 +120,9 @@ impl PrefixCache {
         self.nodes.len() - self.free.len()
     }
 
-    /// How many of these tokens, from the first one on, need not be evaluated.
-    pub fn longest(&self, tokens: &[u32]) -> usize {
-        self.path(tokens).iter().map(|(_, tokens)| tokens).sum()
+    /// How many of these tokens, from the first one on, need not be evaluated by who has this salt.
+    pub fn longest(&self, salt: &PrefixSalt, tokens: &[u32]) -> usize {
+        self.path(salt, tokens).iter().map(|(_, tokens)| tokens).sum()
     }
 
     /// Gives up the pages that were used longest ago until it holds no more than `most`, or only such as sessions hold
@@ -106,8 +144,8 @@ impl PrefixCache {
     }
 
     /// The pages of the longest beginning of these tokens, and how many tokens that is.
-    pub(super) fn find(&mut self, tokens: &[u32]) -> (usize, Vec<KvPage>) {
-        let path = self.path(tokens);
+    pub(super) fn find(&mut self, salt: &PrefixSalt, tokens: &[u32]) -> (usize, Vec<KvPage>) {
+        let path = self.path(salt, tokens);
         self.clock += 1;
         let mut pages = Vec::with_capacity(path.len());
         for (index, _) in &path {
@@ -121,11 +159,16 @@ impl PrefixCache {
 
     /// Keeps tokens that were evaluated; `page` gives a page by its number, where it is not here yet. Returns whether
     /// all of them are here.
-    pub(super) fn keep(&mut self, tokens: &[u32], page: impl Fn(usize) -> Option<KvPage>) -> bool {
+    pub(super) fn keep(
+        &mut self,
+        salt: &PrefixSalt,
+        tokens: &[u32],
+        page: impl Fn(usize) -> Option<KvPage>,
+    ) -> bool {
         self.clock += 1;
-        let mut parent = None;
+        let mut parent = Parent::Salt(salt.clone());
         for (number, tokens) in tokens.chunks(BLOCK).enumerate() {
-            let index = match self.child(parent, tokens) {
+            let index = match self.child(&parent, tokens) {
                 // A page with these tokens, or with more.
                 Some((index, same)) if same == tokens.len() => index,
                 // One that ends where these go on.
@@ -138,13 +181,13 @@ impl PrefixCache {
                 }
                 _ => {
                     let Some(page) = page(number) else { return false };
-                    self.add(parent, tokens, page)
+                    self.add(parent.clone(), tokens, page)
                 }
             };
             if let Some(Some(node)) = self.nodes.get_mut(index) {
                 node.used = self.clock;
             }
-            parent = Some(index);
+            parent = Parent::Page(index);
         }
         true
     }
@@ -153,15 +196,18 @@ impl PrefixCache {
         self.nodes.get(index).and_then(Option::as_ref).map_or(&[], |node| node.tokens.as_slice())
     }
 
-    fn children(&self, parent: Option<usize>) -> &[usize] {
+    fn children(&self, parent: &Parent) -> &[usize] {
         match parent {
-            None => &self.roots,
-            Some(index) => self.nodes[index].as_ref().map_or(&[], |node| &node.children),
+            Parent::Salt(salt) => self.roots.get(salt).map_or(&[], Vec::as_slice),
+            Parent::Page(index) => {
+                let node = self.nodes.get(*index).and_then(Option::as_ref);
+                node.map_or(&[], |node| &node.children)
+            }
         }
     }
 
     /// The page behind `parent` that has most of these tokens, and how many.
-    fn child(&self, parent: Option<usize>, tokens: &[u32]) -> Option<(usize, usize)> {
+    fn child(&self, parent: &Parent, tokens: &[u32]) -> Option<(usize, usize)> {
         let same = |&index: &usize| (index, common(self.tokens(index), tokens));
         self.children(parent)
             .iter()
@@ -171,21 +217,22 @@ impl PrefixCache {
     }
 
     /// The pages that hold the longest beginning of these tokens, with how many of its tokens each.
-    fn path(&self, tokens: &[u32]) -> Vec<(usize, usize)> {
-        let (mut path, mut parent) = (Vec::new(), None);
+    fn path(&self, salt: &PrefixSalt, tokens: &[u32]) -> Vec<(usize, usize)> {
+        let (mut path, mut parent) = (Vec::new(), Parent::Salt(salt.clone()));
         for tokens in tokens.chunks(BLOCK) {
-            let Some((index, same)) = self.child(parent, tokens) else { break };
+            let Some((index, same)) = self.child(&parent, tokens) else { break };
             path.push((index, same));
             if same < BLOCK {
                 break;
             }
-            parent = Some(index);
+            parent = Parent::Page(index);
         }
         path
     }
 
-    fn add(&mut self, parent: Option<usize>, tokens: &[u32], page: KvPage) -> usize {
-        let node = Node { tokens: tokens.to_vec(), page, parent, children: Vec::new(), used: 0 };
+    fn add(&mut self, parent: Parent, tokens: &[u32], page: KvPage) -> usize {
+        let (tokens, children) = (tokens.to_vec(), Vec::new());
+        let node = Node { tokens, page, parent: parent.clone(), children, used: 0 };
         let index = match self.free.pop() {
             Some(index) => {
                 self.nodes[index] = Some(node);
@@ -196,9 +243,13 @@ impl PrefixCache {
                 self.nodes.len() - 1
             }
         };
-        match parent.and_then(|parent| self.nodes.get_mut(parent)?.as_mut()) {
-            Some(parent) => parent.children.push(index),
-            None => self.roots.push(index),
+        match parent {
+            Parent::Salt(salt) => self.roots.entry(salt).or_default().push(index),
+            Parent::Page(parent) => {
+                if let Some(Some(parent)) = self.nodes.get_mut(parent) {
+                    parent.children.push(index);
+                }
+            }
         }
         index
     }
@@ -206,9 +257,20 @@ impl PrefixCache {
     fn remove(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(index).and_then(Option::take) else { return };
         self.free.push(index);
-        match node.parent.and_then(|parent| self.nodes.get_mut(parent)?.as_mut()) {
-            Some(parent) => parent.children.retain(|child| *child != index),
-            None => self.roots.retain(|root| *root != index),
+        match node.parent {
+            Parent::Page(parent) => {
+                if let Some(Some(parent)) = self.nodes.get_mut(parent) {
+                    parent.children.retain(|child| *child != index);
+                }
+            }
+            Parent::Salt(salt) => {
+                if let Some(roots) = self.roots.get_mut(&salt) {
+                    roots.retain(|root| *root != index);
+                    if roots.is_empty() {
+                        self.roots.remove(&salt);
+                    }
+                }
+            }
         }
     }
 }

@@ -252,6 +252,11 @@ impl Sequence {
         self.cache.truncate(0);
     }
 
+    /// Gives the cache's memory back; the tokens and the generation stay, and the next segments feed the tokens again.
+    pub fn evict(&mut self) {
+        self.cache.release();
+    }
+
     /// As [`Sequence::reset`], and gives the cache's memory back.
     pub fn release(&mut self) {
         self.reset();

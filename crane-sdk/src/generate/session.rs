@@ -6,7 +6,8 @@ use std::sync::Arc;
 use candle_core::{Storage, Tensor};
 
 use super::{
-    CancelToken, Generation, GenerationConfig, Output, PrefixCache, Prepared, Sequence, Step,
+    CancelToken, Generation, GenerationConfig, Output, PrefixCache, PrefixSalt, Prepared, Sequence,
+    Step,
 };
 use crate::kernels::attention::BLOCK;
 use crate::models::{CausalLm, LogitsRows};
@@ -122,10 +123,15 @@ impl Session {
         self.sequence.set_prefill_chunk(tokens);
     }
 
-    /// Takes from `prefixes` what is there of the prompt's beginning and longer than what this session has cached of
+    /// Takes from `prefixes` what is there under this salt of the prompt's beginning and longer than what this session has cached of
     /// it, so that a reply to the prompt need not evaluate it again. Nothing is copied. Returns how many of the
     /// prompt's tokens are then cached; nothing is changed while a reply is under way here.
-    pub fn take_prefix(&mut self, prefixes: &mut PrefixCache, prompt: &[u32]) -> usize {
+    pub fn take_prefix(
+        &mut self,
+        prefixes: &mut PrefixCache,
+        salt: &PrefixSalt,
+        prompt: &[u32],
+    ) -> usize {
         // The last token is evaluated in any case.
         let prompt = prompt.split_last().map_or(prompt, |(_, before)| before);
         let cached = self.tokens().iter().take(self.cached());
@@ -133,23 +139,23 @@ impl Session {
         if !prefixes.is_of(&self.model) {
             return own;
         }
-        let (tokens, pages) = prefixes.find(prompt);
+        let (tokens, pages) = prefixes.find(salt, prompt);
         match tokens > own && self.sequence.hold_pages(&prompt[..tokens], &pages) {
             true => tokens,
             false => own,
         }
     }
 
-    /// Leaves in `prefixes` what this session has cached, for others to take; while a reply is under way only whole
+    /// Leaves in `prefixes` what this session has cached, for others with this salt to take; while a reply is under way only whole
     /// pages, which will not be written to. Returns whether all of that is there: not on a GPU, and not in the cache
     /// of another model.
-    pub fn leave_prefix(&self, prefixes: &mut PrefixCache) -> bool {
+    pub fn leave_prefix(&self, prefixes: &mut PrefixCache, salt: &PrefixSalt) -> bool {
         if !prefixes.is_of(&self.model) {
             return false;
         }
         let cached = self.cached().min(self.tokens().len());
         let last = if self.is_running() { cached / BLOCK * BLOCK } else { cached };
-        prefixes.keep(&self.tokens()[..last], |index| self.sequence.page(index))
+        prefixes.keep(salt, &self.tokens()[..last], |index| self.sequence.page(index))
     }
 
     /// How many pages of its cache are held by nobody else.
@@ -160,6 +166,12 @@ impl Session {
     /// As [`Session::reset`], and gives the cache's memory back.
     pub fn release(&mut self) {
         self.sequence.release();
+    }
+
+    /// Gives the cache's memory back and goes on: the next steps evaluate again what it held. For a reply that has to wait
+    /// while others need the memory; what it says does not depend on it.
+    pub fn evict(&mut self) {
+        self.sequence.evict();
     }
 
     /// Begins a reply to `prompt`; nothing is evaluated before the first step.

@@ -42,7 +42,8 @@ pub(in crate::cli) struct ServeArgs {
     #[arg(short, long, env = "CRANE_CTX", value_name = "N", value_parser = positive, help_heading = "Server")]
     pub ctx: Option<usize>,
     /// Replies that may wait for a slot, and with --parallel requests that may be prepared; beyond them requests are
-    /// answered with 429
+    /// answered with 429. A quarter as many places more are kept for API keys (without keys: addresses) that have nothing
+    /// under way
     #[arg(
         long,
         env = "CRANE_QUEUE",
@@ -139,6 +140,10 @@ pub(in crate::cli) struct ServeArgs {
     /// Also serve this model's voices at /v1/audio/speech: hibari, or a folder or wheel with voices.json
     #[arg(long, env = "CRANE_SPEECH", value_name = "MODEL", help_heading = "Server")]
     pub speech: Option<String>,
+    /// Let prompts of all API keys share what was evaluated of their beginnings: faster, but one can find out what another
+    /// asked [default: only without keys at a loopback address]
+    #[arg(long, env = "CRANE_SHARE_PREFIX_CACHE", value_parser = BoolishValueParser::new(), help_heading = "Server")]
+    pub share_prefix_cache: bool,
     /// Ignore unknown fields of requests, with a warning on stderr, instead of refusing them
     #[arg(long, env = "CRANE_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub lenient: bool,

@@ -13,7 +13,9 @@ use super::interrupt::Interruptible;
 use super::machine;
 use super::output::{self, Console};
 use crate::memory;
-use crate::server::{App, Capacity, Fleet, Keeping, Metrics, Options, Times, serve as listen};
+use crate::server::{
+    App, Capacity, Fleet, Keeping, Metrics, Options, PrefixSharing, Times, serve as listen,
+};
 
 /// How often Ctrl-C is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -55,11 +57,16 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
         ));
     }
     let timeout = args.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let sharing = match args.share_prefix_cache || (loopback && options.keys.is_empty()) {
+        true => PrefixSharing::All,
+        false => PrefixSharing::Own,
+    };
     // Requests are prepared before they wait for a slot, and as many may.
     let requests = args.parallel.saturating_add(args.queue);
     let capacity = Capacity { requests, most_body: options.most_bytes, stall: options.times.write };
     let warn = Box::new(move |text: &str| console.warn(text));
-    let app = App::new(fleet, args.lenient, timeout, capacity, warn).map_err(Failure::Other)?;
+    let app = App::new(fleet, args.lenient, timeout, capacity, sharing, warn);
+    let app = app.map_err(Failure::Other)?;
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);

@@ -6,21 +6,26 @@
 //! reply says does not depend on which others are under way: on a CPU every token's numbers are the same to the last
 //! bit however many are computed beside it.
 
+mod admission;
 mod queue;
 mod slots;
+mod turns;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crane_sdk::generate::{CancelToken, GenerationConfig, Output, Piece, PrefixCache, Session};
+use crane_sdk::generate::{
+    CancelToken, GenerationConfig, Output, Piece, PrefixCache, PrefixSalt, Session,
+};
 use crane_sdk::models::CausalLm;
 use crane_sdk::text::Tokenizer;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, channel, unbounded_channel};
 
 use queue::{Job, Shared};
 use slots::Slots;
+pub use turns::Client;
 
 use super::metrics::ModelMetrics;
 use super::wire::ApiError;
@@ -34,6 +39,13 @@ pub struct Limits {
     pub context: usize,
     /// Replies that may wait for a slot.
     pub queue: usize,
+}
+
+impl Limits {
+    /// Places in a full queue for those who have nothing under way and nothing waiting.
+    pub fn kept(&self) -> usize {
+        (self.queue / 4).max(1)
+    }
 }
 
 /// A model that answers many at a time.
@@ -91,7 +103,7 @@ impl Engine {
             .map(|_| Session::new(model.clone(), tokenizer.clone(), limits.context))
             .collect();
         let slots = Slots::new(sessions?, PrefixCache::new(model.clone()), metrics.clone());
-        let shared = Arc::new(Shared::new(limits.queue));
+        let shared = Arc::new(Shared::new(limits));
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn({
             let shared = shared.clone();
             move || work(&shared, slots)
@@ -108,10 +120,10 @@ impl Engine {
         self.limits
     }
 
-    /// Replies under way, and replies that wait.
+    /// Replies under way, and replies that wait or were put aside for others.
     pub fn load(&self) -> (usize, usize) {
         let state = self.shared.lock();
-        (state.running, state.waiting.len())
+        (state.running.len(), state.paused.len() + state.waiting.len())
     }
 
     /// Tokens whose keys and values there is memory for, of replies under way and of earlier ones.
@@ -136,7 +148,8 @@ impl Engine {
     /// 429 with the seconds after which to try again if too many wait.
     pub fn submit(
         &self,
-        client: &str,
+        client: &Client,
+        salt: &PrefixSalt,
         replies: Vec<(Arc<[u32]>, GenerationConfig)>,
     ) -> Result<Ticket, ApiError> {
         if !self.is_alive() {
@@ -145,7 +158,7 @@ impl Engine {
         let (events, receiver) = unbounded_channel();
         let (reply, under_way) = channel(1);
         let cancel = CancelToken::new();
-        let (client, asked): (Arc<str>, _) = (client.into(), Instant::now());
+        let asked = Instant::now();
         let job = |(index, (prompt, config))| Job {
             index,
             prompt,
@@ -154,10 +167,11 @@ impl Engine {
             events: events.clone(),
             _under_way: reply.clone(),
             client: client.clone(),
+            salt: salt.clone(),
             asked,
         };
         let jobs = replies.into_iter().enumerate().map(job).collect();
-        self.shared.push(jobs, self.limits.parallel).map_err(|seconds| {
+        self.shared.push(jobs).map_err(|seconds| {
             self.metrics.refuse();
             ApiError::busy(self.limits.queue, seconds)
         })?;
@@ -238,21 +252,10 @@ fn work(shared: &Shared, mut slots: Slots) {
         } else {
             drop(state);
         }
-        while slots.has_room() {
-            let running_of = |client: &str| slots.running_of(client);
-            let mut state = shared.lock();
-            let next = state.next(running_of, |job| slots.is_ready(job));
-            state.running += usize::from(next.is_some());
-            drop(state);
-            match next {
-                Some(job) => slots.begin(job),
-                None => break,
-            }
-        }
-        let mut state = shared.lock();
-        state.running = slots.running();
-        if state.running == 0 {
-            if !state.waiting.is_empty() {
+        slots.admit(shared);
+        let state = shared.lock();
+        if state.running.is_empty() {
+            if !state.waiting.is_empty() || !state.paused.is_empty() {
                 continue;
             }
             if state.closing {
@@ -264,8 +267,7 @@ fn work(shared: &Shared, mut slots: Slots) {
         drop(state);
         let took = slots.step();
         let mut state = shared.lock();
-        state.running = slots.running();
-        state.held_tokens = slots.held_tokens();
+        slots.report(&mut state);
         took.into_iter().for_each(|seconds| state.took(seconds));
     }
 }
@@ -277,6 +279,7 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.waiting.clear();
-        state.running = 0;
+        state.running.clear();
+        state.paused.clear();
     }
 }

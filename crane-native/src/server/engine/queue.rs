@@ -1,15 +1,17 @@
 //! Who waits for a slot, in which order, and how many may.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crane_sdk::generate::{CancelToken, GenerationConfig};
+use crane_sdk::generate::{CancelToken, GenerationConfig, PrefixSalt};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
 
-use super::Event;
+use super::turns::{Client, Turns};
+use super::{Event, Limits};
+use crate::server::share::Share;
 
 /// One reply to be generated.
 #[derive(Debug)]
@@ -27,7 +29,9 @@ pub(super) struct Job {
     /// Held for as long as the reply is waited for or under way.
     pub _under_way: Sender<Infallible>,
     /// Who asked.
-    pub client: Arc<str>,
+    pub client: Client,
+    /// With whom its prompt may share what was evaluated.
+    pub salt: PrefixSalt,
     /// When.
     pub asked: Instant,
 }
@@ -37,8 +41,7 @@ pub(super) struct Job {
 pub(super) struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    /// The most replies that may wait.
-    limit: usize,
+    limits: Limits,
 }
 
 /// What is known under the lock.
@@ -46,8 +49,10 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// Replies that wait, in the order in which they came.
     pub waiting: VecDeque<Job>,
-    /// Replies under way.
-    pub running: usize,
+    /// Whose replies are under way.
+    pub running: Vec<Share>,
+    /// Whose replies were put aside for others.
+    pub paused: Vec<Share>,
     /// Tokens that all slots hold, whether they are in use or not.
     pub held_tokens: usize,
     /// No more come: the thread ends when all are done.
@@ -66,8 +71,8 @@ impl Job {
 }
 
 impl Shared {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), wake: Condvar::new(), limit }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { state: Mutex::default(), wake: Condvar::new(), limits }
     }
 
     /// Every change under the lock is whole before it can panic, so a poisoned lock is sound.
@@ -85,16 +90,20 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    /// Takes all jobs or none: those that no slot is free for must find room in the queue.
+    /// Takes all jobs or none: those that no slot is free for must find places in the queue. A share that has nothing
+    /// here finds some that are kept for such.
     ///
     /// # Errors
     /// After how many seconds it is worth trying again.
-    pub(super) fn push(&self, jobs: Vec<Job>, slots: usize) -> Result<(), u64> {
+    pub(super) fn push(&self, jobs: Vec<Job>) -> Result<(), u64> {
+        let Limits { parallel, queue, .. } = self.limits;
         let mut state = self.lock();
         state.waiting.retain(|job| !job.cancel.is_cancelled());
-        let ahead = state.running + state.waiting.len();
-        if ahead + jobs.len() > slots + self.limit {
-            let rounds = (ahead + jobs.len()).div_ceil(slots.max(1)) as f64;
+        let known = jobs.first().is_some_and(|job| state.shares().contains(&job.client.share));
+        let kept = if known { 0 } else { self.limits.kept() };
+        let ahead = state.running.len() + state.paused.len() + state.waiting.len();
+        if ahead + jobs.len() > parallel + queue + kept {
+            let rounds = (ahead + jobs.len()).div_ceil(parallel.max(1)) as f64;
             let seconds = (rounds * state.mean_seconds / 2.0).ceil();
             return Err((seconds as u64).clamp(1, 60));
         }
@@ -106,17 +115,37 @@ impl Shared {
 }
 
 impl State {
-    /// Takes the next job for which `ready`: of the clients that wait, the one with the fewest replies under way
-    /// comes first; of its jobs, the oldest. A client with many requests so delays itself more than others.
-    pub(super) fn next(
+    /// The shares that have replies under way, put aside or waiting.
+    pub(super) fn shares(&self) -> HashSet<Share> {
+        let waiting = self.waiting.iter().map(|job| job.client.share);
+        waiting.chain(self.running.iter().copied()).chain(self.paused.iter().copied()).collect()
+    }
+
+    /// The shares whose jobs wait and are `ready`.
+    pub(super) fn waiting_shares(&self, ready: impl Fn(&Job) -> bool) -> HashSet<Share> {
+        let mut shares = HashSet::new();
+        for job in &self.waiting {
+            if !shares.contains(&job.client.share) && ready(job) {
+                shares.insert(job.client.share);
+            }
+        }
+        shares
+    }
+
+    /// Takes the next job of a share that is `ready`: of its users the one with the fewest replies under way comes first,
+    /// then the one who was served longest ago; of a user's jobs the oldest.
+    pub(super) fn take(
         &mut self,
-        running_of: impl Fn(&str) -> usize,
+        share: Share,
+        turns: &Turns,
+        running_of: impl Fn(&Client) -> usize,
         ready: impl Fn(&Job) -> bool,
     ) -> Option<Job> {
-        self.waiting.retain(|job| !job.cancel.is_cancelled());
-        let candidates = self.waiting.iter().enumerate().filter(|(_, job)| ready(job));
+        let jobs = self.waiting.iter().enumerate();
+        let jobs = jobs.filter(|(_, job)| job.client.share == share && ready(job));
         // Of equals the first is taken.
-        let (index, _) = candidates.min_by_key(|(_, job)| running_of(&job.client))?;
+        let (index, _) =
+            jobs.min_by_key(|(_, job)| (running_of(&job.client), turns.served(&job.client)))?;
         self.waiting.remove(index)
     }
 
@@ -131,7 +160,10 @@ impl State {
 mod tests {
     use super::*;
 
-    fn job(index: usize, client: &str) -> Job {
+    const BUSY: Share = Share::Key(0);
+    const RARE: Share = Share::Key(1);
+
+    fn job(index: usize, share: Share, user: &str) -> Job {
         Job {
             index,
             prompt: [0].into(),
@@ -139,43 +171,65 @@ mod tests {
             cancel: CancelToken::new(),
             events: tokio::sync::mpsc::unbounded_channel().0,
             _under_way: tokio::sync::mpsc::channel(1).0,
-            client: client.into(),
+            client: Client { share, user: Some(user.into()) },
+            salt: PrefixSalt::default(),
             asked: Instant::now(),
         }
     }
 
+    fn shared(parallel: usize, queue: usize) -> Shared {
+        Shared::new(Limits { parallel, queue, context: 8 })
+    }
+
     #[test]
-    fn the_client_with_the_fewest_replies_under_way_is_next() {
-        let shared = Shared::new(8);
-        shared.push((0..3).map(|index| job(index, "busy")).collect(), 1).unwrap();
-        shared.push(vec![job(7, "rare")], 1).unwrap();
-        let running = |client: &str| usize::from(client == "busy");
-        let mut state = shared.lock();
-        let order: Vec<_> =
-            std::iter::from_fn(|| state.next(running, |_| true)).map(|job| job.index).collect();
-        assert_eq!(order, [7, 0, 1, 2]);
+    fn a_share_is_divided_among_its_users() {
+        let shared = shared(1, 8);
+        let jobs = [(0, "a"), (1, "a"), (2, "a"), (3, "b")];
+        shared.push(jobs.map(|(index, user)| job(index, BUSY, user)).into()).unwrap();
+        let (mut turns, mut state) = (Turns::default(), shared.lock());
+        let order: Vec<_> = std::iter::from_fn(|| {
+            let job = state.take(BUSY, &turns, |_| 0, |_| true)?;
+            turns.note_reply(&job.client, 0);
+            Some(job.index)
+        })
+        .collect();
+        assert_eq!(order, [0, 3, 1, 2]);
     }
 
     #[test]
     fn a_full_queue_refuses_and_says_when_to_come_back() {
-        let shared = Shared::new(2);
-        shared.lock().running = 1;
+        let shared = shared(1, 2);
+        shared.lock().running = vec![BUSY];
         shared.lock().took(10.0);
-        shared.push(vec![job(0, "a"), job(1, "a")], 1).unwrap();
-        assert_eq!(shared.push(vec![job(2, "b")], 1), Err(20));
+        shared.push(vec![job(0, BUSY, ""), job(1, BUSY, "")]).unwrap();
+        assert_eq!(shared.push(vec![job(2, BUSY, "made up")]), Err(20));
         // Those that nobody waits for make room.
         shared.lock().waiting[0].cancel.cancel();
-        assert_eq!(shared.push(vec![job(2, "b")], 1), Ok(()));
+        assert_eq!(shared.push(vec![job(2, BUSY, "")]), Ok(()));
         assert_eq!(shared.lock().waiting.len(), 2);
     }
 
     #[test]
+    fn a_full_queue_keeps_a_place_for_who_has_nothing_here() {
+        let shared = shared(1, 2);
+        shared.lock().running = vec![BUSY];
+        shared.push(vec![job(0, BUSY, ""), job(1, BUSY, "")]).unwrap();
+        assert!(shared.push(vec![job(2, BUSY, "")]).is_err());
+        shared.push(vec![job(3, RARE, "")]).unwrap();
+        assert!(shared.push(vec![job(4, RARE, "")]).is_err());
+        assert!(shared.push(vec![job(5, Share::Key(2), "")]).is_err());
+    }
+
+    #[test]
     fn what_is_not_ready_is_passed_over() {
-        let shared = Shared::new(2);
-        shared.push(vec![job(0, "a"), job(1, "b")], 1).unwrap();
-        let mut state = shared.lock();
-        assert_eq!(state.next(|_| 0, |job| job.index == 1).unwrap().index, 1);
-        assert!(state.next(|_| 0, |job| job.index == 1).is_none());
+        let shared = shared(1, 2);
+        shared.push(vec![job(0, BUSY, ""), job(1, BUSY, "")]).unwrap();
+        let (turns, mut state) = (Turns::default(), shared.lock());
+        let ready = |job: &Job| job.index == 1;
+        assert_eq!(state.waiting_shares(ready), HashSet::from([BUSY]));
+        assert_eq!(state.take(BUSY, &turns, |_| 0, ready).unwrap().index, 1);
+        assert!(state.take(BUSY, &turns, |_| 0, ready).is_none());
+        assert_eq!(state.waiting_shares(ready), HashSet::new());
         assert_eq!(state.waiting.len(), 1);
     }
 }

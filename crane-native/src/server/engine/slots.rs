@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
-use crane_sdk::generate::{Output, PrefixCache, Session, Step, step_together};
+use crane_sdk::generate::{Output, PrefixCache, PrefixSalt, Session, Step, step_together};
 use crane_sdk::kernels::attention::BLOCK;
 
 use super::Event;
-use super::queue::Job;
+use super::queue::{Job, State};
+use super::turns::{Client, Turns};
 use crate::server::metrics::ModelMetrics;
+use crate::server::share::Share;
 use crate::server::wire::ApiError;
 
 /// Tokens of a prompt that are evaluated in one pass while others wait for their next token: their pause is as
@@ -21,9 +23,14 @@ const TURN_OF_THE_OLDEST: u64 = 4;
 /// All sessions of a model.
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
+    /// Replies that were put aside for others, the oldest first.
+    pub(super) paused: Vec<Slot>,
+    /// Sessions that took the places of those, and are not needed now.
+    pub(super) spare: Vec<Session>,
+    pub(super) turns: Turns,
     /// What was evaluated, by these sessions or by earlier replies.
-    prefixes: PrefixCache,
+    pub(super) prefixes: PrefixCache,
     /// How many pages the sessions and the prefixes may hold together.
     pages: usize,
     metrics: ModelMetrics,
@@ -33,16 +40,20 @@ pub(super) struct Slots {
 }
 
 #[derive(Debug)]
-struct Slot {
-    session: Session,
-    job: Option<Running>,
-    /// The number of the reply that used it last; 0 if none did.
-    used: u64,
+pub(super) struct Slot {
+    pub(super) session: Session,
+    pub(super) job: Option<Running>,
+    /// With whom the reply that used it last may share what was evaluated.
+    salt: PrefixSalt,
+    /// The number of that reply; 0 if there was none.
+    pub(super) used: u64,
+    /// Whether its reply has begun or gone on since the last step.
+    pub(super) is_new: bool,
 }
 
 #[derive(Debug)]
-struct Running {
-    job: Job,
+pub(super) struct Running {
+    pub(super) job: Job,
     began: Instant,
     /// When its last token was chosen.
     said: Option<Instant>,
@@ -66,8 +77,22 @@ impl Slot {
         (cached + chunk.min(self.remaining())).div_ceil(BLOCK) - cached / BLOCK
     }
 
-    fn is_for(&self, client: &str) -> bool {
-        self.job.as_ref().is_some_and(|running| &*running.job.client == client)
+    /// A session without a reply.
+    pub(super) fn idle(session: Session) -> Self {
+        Self { session, job: None, salt: PrefixSalt::default(), used: 0, is_new: false }
+    }
+
+    pub(super) fn client(&self) -> Option<&Client> {
+        self.job.as_ref().map(|running| &running.job.client)
+    }
+
+    pub(super) fn share(&self) -> Option<Share> {
+        self.client().map(|client| client.share)
+    }
+
+    /// How many tokens of the prompt this session has, and may use for it.
+    fn shared(&self, job: &Job) -> usize {
+        if self.salt == job.salt { common(&job.prompt, self.cached()) } else { 0 }
     }
 }
 
@@ -84,25 +109,43 @@ impl Slots {
         metrics: ModelMetrics,
     ) -> Self {
         let pages = sessions.iter().map(|session| session.context().div_ceil(BLOCK)).sum();
-        let slots = sessions.into_iter().map(|session| Slot { session, job: None, used: 0 });
-        Self { slots: slots.collect(), prefixes, pages, metrics, count: 0, chunks: 0 }
+        Self {
+            slots: sessions.into_iter().map(Slot::idle).collect(),
+            paused: Vec::new(),
+            spare: Vec::new(),
+            turns: Turns::default(),
+            prefixes,
+            pages,
+            metrics,
+            count: 0,
+            chunks: 0,
+        }
     }
 
-    pub(super) fn running(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.job.is_some()).count()
+    /// Tells what is under way.
+    pub(super) fn report(&self, state: &mut State) {
+        state.running.clear();
+        state.running.extend(self.slots.iter().filter_map(Slot::share));
+        state.paused.clear();
+        state.paused.extend(self.paused.iter().filter_map(Slot::share));
+        state.held_tokens = self.held_tokens();
     }
 
-    pub(super) fn held_tokens(&self) -> usize {
+    fn held_tokens(&self) -> usize {
         (self.own_pages() + self.prefixes.pages()) * BLOCK
     }
 
     /// Pages that one session alone holds.
     fn own_pages(&self) -> usize {
-        self.slots.iter().map(|slot| slot.session.own_pages()).sum()
+        self.slots.iter().chain(&self.paused).map(|slot| slot.session.own_pages()).sum()
     }
 
-    pub(super) fn running_of(&self, client: &str) -> usize {
-        self.slots.iter().filter(|slot| slot.is_for(client)).count()
+    pub(super) fn running_of(&self, share: Share) -> usize {
+        self.slots.iter().filter(|slot| slot.share() == Some(share)).count()
+    }
+
+    pub(super) fn running_for(&self, client: &Client) -> usize {
+        self.slots.iter().filter(|slot| slot.client() == Some(client)).count()
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -115,22 +158,29 @@ impl Slots {
         if !self.prefixes.can_hold() {
             return true;
         }
-        let cached = self.prefixes.longest(&job.prompt);
-        let running = self.slots.iter().filter(|slot| slot.job.is_some());
+        let cached = self.prefixes.longest(&job.salt, &job.prompt);
+        // Those of other salts evaluate it for themselves, and so tell nothing by the time that they take.
+        let alike = |slot: &&Slot| slot.job.is_some() && slot.salt == job.salt;
+        let running = self.slots.iter().filter(alike);
         let coming = running.map(|slot| common(&job.prompt, slot.session.tokens())).max();
         coming.unwrap_or(0) < cached + BLOCK
     }
 
     /// Begins a reply in an idle session.
     pub(super) fn begin(&mut self, job: Job) {
-        let Some(index) = self.choose(&job.prompt) else {
+        let Some(index) = self.choose(&job) else {
             job.send(Event::Failed(ApiError::internal("no slot is free")));
             return;
         };
         self.count += 1;
         let Some(slot) = self.slots.get_mut(index) else { return };
-        slot.session.take_prefix(&mut self.prefixes, &job.prompt);
-        slot.used = self.count;
+        if slot.salt != job.salt {
+            // What an earlier reply left here is not for this one.
+            slot.session.release();
+            slot.salt = job.salt.clone();
+        }
+        slot.session.take_prefix(&mut self.prefixes, &job.salt, &job.prompt);
+        (slot.used, slot.is_new) = (self.count, true);
         match slot.session.begin(&job.prompt, &job.config, &job.cancel) {
             Ok(()) => {
                 job.send(Event::Started(slot.session.cached()));
@@ -147,9 +197,9 @@ impl Slots {
 
     /// The idle session that holds most of the prompt's beginning, unless most of what it holds would be lost;
     /// else the one that was used longest ago.
-    fn choose(&self, prompt: &[u32]) -> Option<usize> {
+    fn choose(&self, job: &Job) -> Option<usize> {
         let idle = || self.slots.iter().enumerate().filter(|(_, slot)| slot.job.is_none());
-        let shared = |slot: &Slot| common(prompt, slot.cached());
+        let shared = |slot: &Slot| slot.shared(job);
         idle()
             .filter(|(_, slot)| shared(slot) > 0 && 2 * shared(slot) >= slot.cached().len())
             .max_by_key(|(_, slot)| (shared(slot), slot.used))
@@ -159,7 +209,7 @@ impl Slots {
 
     /// Frees the sessions of replies that nobody waits for.
     pub(super) fn release_cancelled(&mut self) {
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.paused) {
             if slot.job.as_ref().is_some_and(|running| running.job.cancel.is_cancelled()) {
                 match slot.session.finish() {
                     Some(output) => slot.note(&output, &self.metrics),
@@ -169,13 +219,28 @@ impl Slots {
                 slot.leave(&mut self.prefixes);
             }
         }
+        self.paused.retain(|slot| slot.job.is_some());
     }
 
     /// Ends every reply with an error.
     pub(super) fn fail_all(&mut self, error: &ApiError) {
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.paused) {
             slot.fail(error.clone(), &self.metrics);
             slot.leave(&mut self.prefixes);
+        }
+        self.paused.clear();
+    }
+
+    /// Frees pages for a step that may take as many as `needed`: of replies that nobody may need again, then of those
+    /// that are put aside, the last first.
+    fn free_pages(&mut self, needed: usize) {
+        self.prefixes.trim(self.pages.saturating_sub(self.own_pages() + needed));
+        while self.own_pages() + needed > self.pages {
+            let holds = |slot: &&mut Slot| slot.session.own_pages() > 0;
+            match self.paused.iter_mut().rev().find(holds) {
+                Some(slot) => slot.session.evict(),
+                None => return,
+            }
         }
     }
 
@@ -192,15 +257,19 @@ impl Slots {
         let chunk = if others { CHUNK_AMONG_OTHERS } else { CHUNK_ALONE };
         let parts = self.slots.iter().zip(&taking_part).filter(|(_, part)| **part);
         let needed: usize = parts.map(|(slot, _)| slot.next_pages(chunk)).sum();
-        self.prefixes.trim(self.pages.saturating_sub(self.own_pages() + needed));
+        self.free_pages(needed);
         let mut sessions = Vec::new();
         for ((index, slot), takes_part) in self.slots.iter_mut().enumerate().zip(&taking_part) {
             if prefill == Some(index) {
                 slot.session.set_prefill_chunk(chunk);
             }
             if *takes_part {
+                if let Some(share) = slot.share() {
+                    self.turns.note_pass(share, chunk.min(slot.remaining()));
+                }
                 sessions.push(&mut slot.session);
             }
+            slot.is_new = false;
         }
         let steps = step_together(&mut sessions);
         drop(sessions);
@@ -220,7 +289,7 @@ impl Slots {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             // What was read of a prompt is there for others at once; what was written, once it is whole.
             if slot.job.is_some() && prefill == Some(index) {
-                slot.session.leave_prefix(&mut self.prefixes);
+                slot.session.leave_prefix(&mut self.prefixes, &slot.salt);
             } else if slot.job.is_none() && taking_part.get(index) == Some(&true) {
                 slot.leave(&mut self.prefixes);
             }
@@ -244,7 +313,7 @@ impl Slots {
 impl Slot {
     /// After a reply: leaves what it evaluated for others. On a GPU the session itself keeps it.
     fn leave(&mut self, prefixes: &mut PrefixCache) {
-        if self.session.leave_prefix(prefixes) {
+        if self.session.leave_prefix(prefixes, &self.salt) {
             self.session.release();
         }
     }

@@ -155,9 +155,13 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// Whether one more reply would find a slot or a place in the queue.
+    /// Whether one more reply would find a slot or a place in the queue, of who has nothing here yet.
     pub fn has_room(&self) -> bool {
-        self.work.running + self.work.waiting < self.card.most()
+        let kept = match self.card.kind {
+            Kind::Text { limits, .. } => limits.kept(),
+            Kind::Voice { .. } | Kind::Embedding { .. } => 0,
+        };
+        self.work.running + self.work.waiting < self.card.most() + kept
     }
 }
 

@@ -112,6 +112,11 @@ fn sampling() -> Vec<Field> {
             "the form of the reply: a Lark grammar, or {\"type\": \"lark\" | \"regex\" | \"json\", \"value\"}",
         ),
         field("stream", boolean(), "server-sent events"),
+        field(
+            "cache_salt",
+            string(),
+            "only requests with the same text here find what this one has evaluated of its prompt",
+        ),
     ]
 }
 
@@ -136,7 +141,7 @@ fn openai() -> Vec<Field> {
             options,
             "include_usage: a last chunk that tells the usage; with stream alone",
         ),
-        field("user", string(), "who asks, for a fair turn"),
+        field("user", string(), "who asks: divides the share of the key, and its prompts' cache"),
         field("safety_identifier", string(), "the same as user"),
     ]
 }

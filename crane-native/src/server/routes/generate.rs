@@ -1,9 +1,8 @@
 //! The endpoints that generate: from a request to prompts, and from replies to an answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use crane_sdk::generate::CancelToken;
@@ -13,10 +12,12 @@ use serde_json::{Value, json};
 use super::intake::Intake;
 use super::replies::{Replies, answer};
 use super::text::chosen;
-use crate::server::app::{App, client, head};
+use crate::server::app::{App, head};
 use crate::server::deadline::Deadline;
+use crate::server::engine::Client;
 use crate::server::fleet::{Kind, TextLease};
 use crate::server::lengths::{go_on, tokenized};
+use crate::server::share::Share;
 use crate::server::wire::{
     ApiError, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape, Conversation,
     CountRequest, Form, MessagesRequest, MessagesShape, PromptInput, ResponseRequest,
@@ -36,7 +37,7 @@ struct Ready {
 /// `POST /v1/chat/completions`
 pub(super) async fn chat(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(share): Extension<Share>,
     Extension(deadline): Extension<Deadline>,
     intake: Intake,
 ) -> Result<Response, ApiError> {
@@ -54,13 +55,13 @@ pub(super) async fn chat(
     let Ready { model, prompt, asked, calls } = ready;
     let (head, tokenizer) = (head("chatcmpl-", &model.name)?, model.tokenizer.clone());
     let shape = ChatShape::new(head, tokenizer, &asked, calls.as_ref());
-    generate(model, (address, deadline), vec![prompt], asked, shape).await
+    generate(&app, model, (share, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/responses`
 pub(super) async fn response(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(share): Extension<Share>,
     Extension(deadline): Extension<Deadline>,
     intake: Intake,
 ) -> Result<Response, ApiError> {
@@ -77,13 +78,13 @@ pub(super) async fn response(
     let ready = prepare(&app, &permit, model, conversation, tools, asked).await?;
     let Ready { model, prompt, asked, calls } = ready;
     let shape = ResponseShape::new(head("resp_", &model.name)?, echo, calls.as_ref());
-    generate(model, (address, deadline), vec![prompt], asked, shape).await
+    generate(&app, model, (share, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/messages`
 pub(super) async fn messages(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(share): Extension<Share>,
     Extension(deadline): Extension<Deadline>,
     intake: Intake,
 ) -> Result<Response, ApiError> {
@@ -101,7 +102,7 @@ pub(super) async fn messages(
     let Ready { model, prompt, asked, calls } = ready;
     let stops = asked.config.stop.clone();
     let shape = MessagesShape::new(head("msg_", &model.name)?, stops, prompt.len(), calls.as_ref());
-    generate(model, (address, deadline), vec![prompt], asked, shape).await
+    generate(&app, model, (share, deadline), vec![prompt], asked, shape).await
 }
 
 /// `POST /v1/messages/count_tokens`
@@ -185,7 +186,7 @@ fn check_replies(kind: Kind, prompts: usize, asked: &Asked) -> Result<(), ApiErr
 /// `POST /v1/completions`
 pub(super) async fn completion(
     State(app): State<Arc<App>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
+    Extension(share): Extension<Share>,
     Extension(deadline): Extension<Deadline>,
     intake: Intake,
 ) -> Result<Response, ApiError> {
@@ -227,13 +228,14 @@ pub(super) async fn completion(
     let (model, ids, begins, asked) = prepared.await?;
     let (head, tokenizer) = (head("cmpl-", &model.name)?, model.tokenizer.clone());
     let shape = CompletionShape::new(head, tokenizer, &asked, begins);
-    generate(model, (address, deadline), ids, asked, shape).await
+    generate(&app, model, (share, deadline), ids, asked, shape).await
 }
 
 /// Hands the prompts to the engine and answers in the endpoint's shape.
 async fn generate(
+    app: &App,
     model: TextLease,
-    (address, deadline): (SocketAddr, Deadline),
+    (share, deadline): (Share, Deadline),
     prompts: Vec<Arc<[u32]>>,
     asked: Asked,
     shape: impl Shape,
@@ -245,7 +247,9 @@ async fn generate(
         let configs = (0..asked.n).map(|index| asked.config_of(index));
         configs.map(|config| (prompt.clone(), config)).collect::<Vec<_>>()
     });
-    let ticket = engine.submit(&client(address, asked.user.as_deref()), jobs.collect())?;
+    let client = Client { share, user: asked.user.as_deref().map(Arc::from) };
+    let salt = app.salt(&client, asked.cache_salt.as_deref());
+    let ticket = engine.submit(&client, &salt, jobs.collect())?;
     let replies = Replies::new(model, ticket, &asked, count, prompt_tokens);
     answer(replies, asked.stream, shape, deadline).await
 }

@@ -6,7 +6,6 @@ use axum::extract::{FromRequest, Request};
 
 use crate::server::app::App;
 use crate::server::body;
-use crate::server::client_address::ClientAddress;
 use crate::server::share::Share;
 use crate::server::wire::{ApiError, Fields, json_values};
 use crate::server::work::Permit;
@@ -62,8 +61,6 @@ impl Intake {
 
 /// Whose request it is.
 fn share(request: &Request) -> Result<Share, ApiError> {
-    let extensions = request.extensions();
-    let address = extensions.get::<ClientAddress>().map(|address| Share(address.0));
-    let share = extensions.get::<Share>().cloned().or(address);
-    share.ok_or_else(|| ApiError::internal("the request has no address"))
+    let share = request.extensions().get::<Share>().copied();
+    share.ok_or_else(|| ApiError::internal("the request has no share"))
 }

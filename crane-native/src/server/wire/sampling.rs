@@ -30,6 +30,8 @@ pub struct Asked {
     pub include_usage: bool,
     /// Who asks, for a fair turn.
     pub user: Option<String>,
+    /// Who alone may share what is evaluated of the prompt.
+    pub cache_salt: Option<String>,
 }
 
 impl Asked {
@@ -96,7 +98,8 @@ impl Asked {
         put(&mut config.ignore_eos, fields.boolean("ignore_eos")?);
         let form = Form::take_grammar(fields)?;
         let stream = fields.boolean("stream")?.unwrap_or(false);
-        Ok(Self { config, form, n: 1, stream, include_usage: false, user: None })
+        let cache_salt = fields.string("cache_salt")?;
+        Ok(Self { config, form, n: 1, stream, include_usage: false, user: None, cache_salt })
     }
 
     /// Takes stop strings from the field of this name.

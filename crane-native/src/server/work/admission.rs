@@ -97,13 +97,13 @@ impl Admission {
             return None;
         }
         held.requests += 1;
-        held.shares.entry(share.clone()).or_default().requests += 1;
-        Some(Place { admission: self.clone(), share: share.clone(), counted: true.into() })
+        held.shares.entry(*share).or_default().requests += 1;
+        Some(Place { admission: self.clone(), share: *share, counted: true.into() })
     }
 
     /// Nothing yet, of a share that may hold more.
     pub fn no_bytes(self: &Arc<Self>, share: &Share) -> HeldBytes {
-        HeldBytes { admission: self.clone(), share: share.clone(), bytes: 0 }
+        HeldBytes { admission: self.clone(), share: *share, bytes: 0 }
     }
 }
 
@@ -124,7 +124,7 @@ impl Place {
         if !self.counted.swap(true, Ordering::Relaxed) {
             let mut held = self.admission.lock();
             held.requests += 1;
-            held.shares.entry(self.share.clone()).or_default().requests += 1;
+            held.shares.entry(self.share).or_default().requests += 1;
         }
     }
 }
@@ -146,7 +146,7 @@ impl HeldBytes {
             return false;
         }
         held.bytes += bytes;
-        held.shares.entry(self.share.clone()).or_default().bytes += bytes;
+        held.shares.entry(self.share).or_default().bytes += bytes;
         self.bytes += bytes;
         true
     }

@@ -221,7 +221,7 @@ impl Permit {
                 memory::give_back();
             }
         });
-        pool.push(Job { share: self.share().clone(), is_large, cancel, work: boxed });
+        pool.push(Job { share: *self.share(), is_large, cancel, work: boxed });
         receiver.await.unwrap_or_else(|_| Err(ApiError::internal("the work was given up")))
     }
 
@@ -286,7 +286,7 @@ impl Pool {
             // A panic was told when it happened; the thread goes on.
             drop(catch_unwind(AssertUnwindSafe(work)));
         });
-        self.push(Job { share: share.clone(), is_large: false, cancel, work });
+        self.push(Job { share: *share, is_large: false, cancel, work });
     }
 
     /// How many jobs wait that somebody wants, and how many of them are this share's.

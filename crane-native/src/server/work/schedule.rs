@@ -64,7 +64,7 @@ impl<W> Schedule<W> {
     }
 
     pub(super) fn push(&mut self, job: Job<W>) {
-        self.shares.entry(job.share.clone()).or_default().waiting += 1;
+        self.shares.entry(job.share).or_default().waiting += 1;
         self.waiting.push_back(job);
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 
 pub(super) fn share(number: u8) -> Share {
-    Share(Ipv4Addr::new(127, 0, 0, number).into())
+    Share::of_address(Ipv4Addr::new(127, 0, 0, number).into())
 }
 
 fn work() -> Arc<Workers> {

@@ -78,9 +78,28 @@ impl Server {
         Answer::of(request.send(body.to_string()).unwrap())
     }
 
+    /// As [`Server::post`], with an API key.
+    pub fn post_as(&self, key: &str, path: &str, body: impl ToString) -> Answer {
+        let request = Self::agent().post(self.url(path));
+        let request = request.header("authorization", format!("Bearer {key}"));
+        Answer::of(request.send(body.to_string()).unwrap())
+    }
+
     /// The lines of a streamed answer as they come.
     pub fn lines(&self, path: &str, body: &Value) -> impl Iterator<Item = String> + use<> {
-        let response = Self::agent().post(self.url(path)).send(body.to_string()).unwrap();
+        self.lines_as("", path, body)
+    }
+
+    /// As [`Server::lines`], with an API key.
+    pub fn lines_as(
+        &self,
+        key: &str,
+        path: &str,
+        body: &Value,
+    ) -> impl Iterator<Item = String> + use<> {
+        let request = Self::agent().post(self.url(path));
+        let request = request.header("authorization", format!("Bearer {key}"));
+        let response = request.send(body.to_string()).unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let reader = BufReader::new(response.into_body().into_reader());

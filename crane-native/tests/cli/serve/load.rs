@@ -118,7 +118,8 @@ fn beyond_the_queue_requests_are_refused_and_told_when_to_return() {
         let refused = small();
         assert!(refused.retry_after.is_some_and(|seconds| seconds > 0), "{refused:?}");
         refused.refused(429, None, Some("server_busy"));
-        assert_eq!(server.get("/ready").status, 503);
+        // Places are kept for others.
+        assert_eq!(server.get("/ready").ok()["status"], "ready");
         // Whoever leaves frees the slot at once.
         drop(running);
         waiting.join().unwrap().ok();

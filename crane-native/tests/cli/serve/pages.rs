@@ -93,7 +93,8 @@ fn a_page_that_is_named_may_ask_with_a_preflight() {
         let mut connection = server.connect();
         let wishes =
             ["access-control-request-method: POST", "access-control-request-headers: content-type"];
-        let headers = [&wishes[..], &[&format!("origin: {origin}")]].concat();
+        let origin = format!("origin: {origin}");
+        let headers = [&wishes[..], &[origin.as_str()]].concat();
         connection.ask(&format!("OPTIONS {CHAT}"), &headers, "");
         connection.answer()
     };
