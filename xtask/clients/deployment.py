@@ -46,6 +46,25 @@ class Deployment(unittest.TestCase):
         ports = [port["name"] for port in self.container()["ports"]]
         self.assertIn(service["ports"][0]["targetPort"], ports)
 
+    def test_the_pod_may_do_little(self):
+        pod = self.manifests()["Deployment"]["spec"]["template"]["spec"]
+        self.assertIs(pod["automountServiceAccountToken"], False)
+        self.assertIs(pod["securityContext"]["runAsNonRoot"], True)
+        self.assertEqual(pod["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        container = self.container()
+        allowed = container["securityContext"]
+        self.assertIs(allowed["allowPrivilegeEscalation"], False)
+        self.assertIs(allowed["readOnlyRootFilesystem"], True)
+        self.assertEqual(allowed["capabilities"], {"drop": ["ALL"]})
+        # What may be written is a folder of the pod's own, and the caches lie in it.
+        scratch = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+        written = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
+        self.assertEqual({mount["name"] for mount in written}, scratch)
+        places = [mount["mountPath"] for mount in written]
+        for variable in container["env"]:
+            if variable["name"] in ("HF_HOME", "CRANE_HOME"):
+                self.assertTrue(any(variable["value"].startswith(f"{place}/") for place in places), variable)
+
     def test_probes_and_metrics_are_there(self):
         container = self.container()
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
