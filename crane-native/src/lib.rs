@@ -18,6 +18,7 @@ pub mod resolve;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
+mod terminal;
 pub mod threads;
 pub mod wheel;
 

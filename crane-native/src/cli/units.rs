@@ -1,5 +1,7 @@
 //! Numbers as people read them: bytes, parameters, tables.
 
+use crate::terminal::line;
+
 /// Bytes in binary units: `93.78 MiB`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -38,14 +40,17 @@ impl Table {
         Table {
             right: headings.iter().map(|heading| heading.starts_with('>')).collect(),
             rows: vec![
-                headings.iter().map(|heading| heading.trim_start_matches('>').to_owned()).collect(),
+                headings
+                    .iter()
+                    .map(|heading| line(heading.trim_start_matches('>')).into_owned())
+                    .collect(),
             ],
         }
     }
 
-    /// Adds a row.
+    /// Adds a row. Its cells may be names that strangers gave.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(cells.into_iter().map(|cell| line(&cell).into_owned()).collect());
     }
 
     /// The lines, padded with blanks.
@@ -111,5 +116,7 @@ mod tests {
             ["| name |          t/s |", "| ---- | -----------: |", "| a    | 12.50 ± 0.10 |"]
         );
         assert_eq!(table.plain()[1], "a     12.50 ± 0.10");
+        table.row(["a\x1b[2J\nb".to_owned(), String::new()]);
+        assert_eq!(table.plain()[2], "a\\x1b[2J\\nb");
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::terminal;
+
 /// How far the transfer of one file is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -95,8 +97,10 @@ impl TerminalProgress {
     }
 
     fn say(&self, line: &str) {
+        // Names of files and what a server says are strangers' texts.
+        let line = terminal::line(line);
         // A closed stderr is no reason to stop a transfer.
-        if !self.interactive || self.bars.println(line).is_err() {
+        if !self.interactive || self.bars.println(&line).is_err() {
             use std::io::Write;
             let _ = writeln!(std::io::stderr(), "{line}");
         }
@@ -109,7 +113,7 @@ impl TerminalProgress {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> ");
         let bar = self.bars.add(ProgressBar::new(transfer.total).with_style(style));
-        bar.set_message(transfer.file.to_owned());
+        bar.set_message(terminal::line(transfer.file).into_owned());
         bar.set_position(transfer.loaded);
         bar.reset_eta();
         bar

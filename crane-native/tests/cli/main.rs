@@ -22,6 +22,7 @@ mod show;
 #[path = "../../../crane-sdk/tests/support/spark.rs"]
 mod spark;
 mod support;
+mod terminal;
 mod tokenize;
 mod tts;
 mod usage;

@@ -1,6 +1,6 @@
 //! `crane serve` as its clients meet it.
 
-mod client;
+pub mod client;
 mod connections;
 mod dialects;
 mod fields;
