@@ -1,13 +1,16 @@
-//! A model that lies on disk: a folder, or one `.gguf` file with its sister shards, memory-mapped.
+//! A model that lies on disk: a folder, or one `.gguf` file with its sister shards.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use crane_sdk::source::{Blob, Source, checked_range};
 use crane_sdk::{Error, Result};
+
+use crate::regular;
 
 /// How deep a model folder is searched; published layouts (speech models with one folder a part)
 /// need two levels.
@@ -17,7 +20,7 @@ const DENIED: &str = "permission denied; check who owns it";
 /// More files than any model has: such a folder is a home folder or a disk, not a model.
 const MAX_FILES: usize = 20_000;
 
-/// The files of a model on disk, each opened as a memory map.
+/// The files of a model on disk, read part by part. A file that changes while it is read is an error.
 ///
 /// ```no_run
 /// use crane_native::folder::FolderSource;
@@ -136,7 +139,7 @@ impl Source for FolderSource {
                 hint: "the model does not have this file".to_owned(),
             });
         }
-        Ok(Arc::new(MappedFile::open(&self.root.join(name))?))
+        Ok(Arc::new(OpenFile::open(&self.root.join(name))?))
     }
 
     fn contains(&self, name: &str) -> Result<bool> {
@@ -147,75 +150,80 @@ impl Source for FolderSource {
     }
 }
 
-/// One memory-mapped file. Pages are read when they are touched and shared with other processes.
+/// One file, whose bytes are copied as they are asked for.
+///
+/// Weights are packed for the kernels while they are loaded, so they are copied in any case. A memory map would save
+/// nothing, and a file that shrinks under a map ends the process (SIGBUS).
 #[derive(Debug)]
-struct MappedFile {
+struct OpenFile {
     label: String,
-    map: Option<memmap2::Mmap>,
+    file: Mutex<File>,
+    /// What the file was when it was opened.
+    opened: State,
 }
 
-impl MappedFile {
-    fn open(path: &Path) -> Result<Self> {
-        let label = path.display().to_string();
-        let file = File::open(path).map_err(|error| path_error(path, &error))?;
-        let meta = file.metadata().map_err(|error| path_error(path, &error))?;
-        if !meta.is_file() {
-            let reason = "it is a folder where a file is needed".to_owned();
-            return Err(Error::Io { path: label, reason });
-        }
-        if meta.len() == 0 {
-            return Ok(Self { label, map: None });
-        }
-        // SAFETY: the map is private and read-only. Cache files are written under another name and
-        // moved into place, never changed afterwards; a user's own file must not be truncated while
-        // the model runs, which is the contract of every engine that maps its weights.
-        let map = unsafe { memmap2::Mmap::map(&file) }
-            .map_err(|error| map_error(path, meta.len(), &error))?;
-        Ok(Self { label, map: Some(map) })
+/// What tells that a file is not what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self { len: meta.len(), modified: meta.modified().ok() })
     }
 }
 
-impl Blob for MappedFile {
+impl OpenFile {
+    fn open(path: &Path) -> Result<Self> {
+        let opened = regular::open(path).and_then(|file| Ok((State::of(&file)?, file)));
+        let (opened, file) = opened.map_err(|error| path_error(path, &error))?;
+        Ok(Self { label: path.display().to_string(), file: Mutex::new(file), opened })
+    }
+
+    fn unreadable(&self, error: &io::Error) -> Error {
+        Error::Io { path: self.label.clone(), reason: error.to_string() }
+    }
+
+    fn changed(&self, now: State) -> Error {
+        let reason = match (self.opened.len, now.len) {
+            (before, now) if before == now => "it was written to".to_owned(),
+            (before, now) => format!("it had {before} bytes and has {now} now"),
+        };
+        Error::Changed { file: self.label.clone(), reason }
+    }
+}
+
+impl Blob for OpenFile {
     fn label(&self) -> &str {
         &self.label
     }
 
     fn len(&self) -> u64 {
-        self.map.as_ref().map_or(0, |map| map.len() as u64)
+        self.opened.len
     }
 
     fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>> {
-        let range = checked_range(&self.label, self.len(), offset, len)?;
-        let bytes: &[u8] = self.map.as_ref().map_or(&[], |map| map);
-        bytes.get(range).map(Cow::Borrowed).ok_or_else(|| Error::Io {
-            path: self.label.clone(),
-            reason: "the range does not lie in the map".to_owned(),
-        })
-    }
-
-    #[cfg(unix)]
-    fn discard(&self, offset: u64, len: usize) {
-        if let Ok(range) = checked_range(&self.label, self.len(), offset, len) {
-            self.drop_pages(range);
+        checked_range(&self.label, self.len(), offset, len)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| Error::OutOfMemory {
+            what: self.label.clone(),
+            bytes: len as u64,
+            hint: "take a smaller quantisation or a smaller model".to_owned(),
+        })?;
+        // A file has one position, which readers share.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset)).map_err(|error| self.unreadable(&error))?;
+        let mut part = Read::take(&mut *file, len as u64);
+        part.read_to_end(&mut bytes).map_err(|error| self.unreadable(&error))?;
+        // Looked at afterwards, so that a change while the bytes were copied counts.
+        let now = State::of(&file).map_err(|error| self.unreadable(&error))?;
+        if now != self.opened || bytes.len() != len {
+            return Err(self.changed(now));
         }
-    }
-}
-
-impl MappedFile {
-    /// Drops the pages that lie wholly in a range; they would be read again from the file.
-    #[cfg(unix)]
-    fn drop_pages(&self, range: std::ops::Range<usize>) {
-        /// At least the page size of every system in use.
-        const PAGE: usize = 1 << 16;
-        let (start, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
-        if let (Some(map), true) = (&self.map, start < end) {
-            let advice = memmap2::UncheckedAdvice::DontNeed;
-            // SAFETY: the map is shared with the file and never written, so dropped pages come back
-            // with the same bytes; a slice that is still lent stays valid.
-            let dropped = unsafe { map.unchecked_advise_range(advice, start, end - start) };
-            // Advice that is not taken costs memory, nothing else.
-            let _ = dropped;
-        }
+        Ok(Cow::Owned(bytes))
     }
 }
 
@@ -268,20 +276,6 @@ fn list(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) -> R
         }
     }
     Ok(())
-}
-
-/// Says why a file cannot be mapped: address space may be what lacks (`ulimit -v`).
-fn map_error(path: &Path, bytes: u64, error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::OutOfMemory => Error::OutOfMemory {
-            what: format!("a map of {}", path.display()),
-            bytes,
-            hint: "raise the limit on address space (ulimit -v), or take a smaller \
-                   quantisation or a smaller model"
-                .to_owned(),
-        },
-        _ => path_error(path, error),
-    }
 }
 
 /// Says why a path cannot be read, telling a missing file from a broken link and a closed door.

@@ -1,4 +1,4 @@
-//! Crane on this machine: devices, hub downloads, memory-mapped weights and the command line.
+//! Crane on this machine: devices, hub downloads, files on disk and the command line.
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
 //! files ([`folder`], [`wheel`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
@@ -14,6 +14,7 @@ pub mod hub;
 pub mod memory;
 mod mp3;
 pub mod pretrained;
+mod regular;
 pub mod resolve;
 #[cfg(feature = "server")]
 pub mod server;

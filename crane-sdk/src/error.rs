@@ -99,6 +99,16 @@ pub enum Error {
         /// The system's own words.
         reason: String,
     },
+    /// A file was written to, cut or replaced between two reads, so that its parts need not belong together.
+    #[error(
+        "{file} changed while it was read: {reason}; run it again when nothing writes to the file"
+    )]
+    Changed {
+        /// The file.
+        file: String,
+        /// How it differs from what was opened.
+        reason: String,
+    },
     /// candle refused a tensor operation: a shape or device that the library should have checked.
     #[error("tensor operation: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -131,7 +141,8 @@ impl Error {
             | Error::Weights { .. }
             | Error::Template(_)
             | Error::Tokenizer(_)
-            | Error::Io { .. } => ErrorKind::Model,
+            | Error::Io { .. }
+            | Error::Changed { .. } => ErrorKind::Model,
             Error::OutOfMemory { .. } => ErrorKind::Memory,
             Error::Tensor(_) => ErrorKind::Internal,
         }

@@ -80,6 +80,91 @@ fn what_cannot_be_read_is_said_clearly() {
     }
 }
 
+#[test]
+fn a_file_that_changes_while_it_is_read_is_said_to() {
+    use std::time::{Duration, SystemTime};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.gguf");
+    let bytes: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    type Change = fn(&fs::File, SystemTime);
+    let cut: Change = |file, _| file.set_len(1_000).unwrap();
+    let emptied: Change = |file, _| file.set_len(0).unwrap();
+    let grown: Change = |file, _| file.set_len(1 << 20).unwrap();
+    let written: Change = |file, later| file.set_modified(later).unwrap();
+    for (change, part) in [
+        (cut, "it had 400000 bytes and has 1000 now"),
+        (emptied, "has 0 now"),
+        (grown, "has 1048576 now"),
+        (written, "it was written to"),
+    ] {
+        fs::write(&file, &bytes).unwrap();
+        let blob = FolderSource::open_path(&file).unwrap().open("m.gguf").unwrap();
+        assert_eq!(&*blob.read(4_000, 8).unwrap(), &bytes[4_000..4_008]);
+        change(&fs::File::options().write(true).open(&file).unwrap(), later);
+        // Bytes that are there still count as little as those that are gone.
+        for offset in [0, 4_000, 399_992] {
+            let error = blob.read(offset, 8).unwrap_err();
+            assert!(matches!(error, Error::Changed { .. }), "{error}");
+            let said = error.to_string();
+            assert!(said.contains("m.gguf changed while it was read"), "{said}");
+            assert!(said.contains(part), "{said}");
+            assert_eq!(crane_native::Error::from(error).exit_code(), 3);
+        }
+    }
+    // A new file under the old name is another file.
+    fs::write(&file, &bytes).unwrap();
+    let blob = FolderSource::open_path(&file).unwrap().open("m.gguf").unwrap();
+    fs::write(folder.path().join("new"), b"other").unwrap();
+    fs::rename(folder.path().join("new"), &file).unwrap();
+    assert_eq!(&*blob.read_all().unwrap(), &bytes[..]);
+}
+
+#[test]
+fn several_readers_of_one_file_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..250_000u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(folder.path().join("m.gguf"), &bytes).unwrap();
+    let source = FolderSource::folder(folder.path()).unwrap();
+    let blob = source.open("m.gguf").unwrap();
+    std::thread::scope(|scope| {
+        for start in 0..4_usize {
+            let (blob, bytes) = (&blob, &bytes);
+            scope.spawn(move || {
+                for at in (start..900_000).step_by(7_919) {
+                    assert_eq!(&*blob.read(at as u64, 5_000).unwrap(), &bytes[at..at + 5_000]);
+                }
+            });
+        }
+    });
+}
+
+/// Opening a pipe waits for somebody who writes into it.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_no_part_of_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    assert!(
+        std::process::Command::new("mkfifo").arg(at("config.json")).status().unwrap().success()
+    );
+    std::os::unix::fs::symlink("config.json", at("tokenizer.json")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("model.safetensors")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("m.gguf")).unwrap();
+    let source = FolderSource::folder(folder.path()).unwrap();
+    assert_eq!(source.files().unwrap(), [""; 0]);
+    for (name, kind) in [
+        ("config.json", "pipe"),
+        ("tokenizer.json", "pipe"),
+        ("model.safetensors", "socket"),
+        ("m.gguf", "device"),
+    ] {
+        assert!(!source.contains(name).unwrap(), "{name}");
+        let error = source.open(name).unwrap_err();
+        assert!(error.to_string().contains(&format!("a {kind} where a file is needed")), "{error}");
+    }
+}
+
 /// Root may read everything, so this says something only for an ordinary user.
 #[cfg(unix)]
 #[test]
