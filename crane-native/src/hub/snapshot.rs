@@ -1,14 +1,13 @@
 //! A model in the cache at one commit: found without the network, and opened.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cache::RepoCache;
 use super::files::{self, Plan, Weights};
 use super::id::ModelId;
 use crate::folder::{FolderSource, split_set};
-use crate::{Error, Result};
+use crate::{Error, Result, regular};
 
 /// The file that a text model published with safetensors always has.
 pub(super) const TOKENIZER: &str = "tokenizer.json";
@@ -55,7 +54,8 @@ pub(crate) fn find(cache_dir: &Path, id: &ModelId) -> Result<Option<Snapshot>> {
         Weights::Files(files) => with_whole_sets(files),
         Weights::Index(name) => {
             let path = folder.join(&name);
-            let index = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+            let index = regular::read(&path, files::MAX_INDEX)
+                .map_err(|e| Error::io("cannot read", &path, &e))?;
             files::shards(&name, &index)?
         }
     };

@@ -4,6 +4,7 @@
 
 mod bench;
 mod chat;
+mod current_folder;
 mod damaged;
 mod embed;
 mod fixture;

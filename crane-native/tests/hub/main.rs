@@ -4,10 +4,12 @@
 
 mod children;
 mod disk;
+mod mirrors;
 mod names;
 mod packages;
 mod server;
 mod transfer;
+mod wheels;
 
 use std::fs;
 use std::path::{Path, PathBuf};

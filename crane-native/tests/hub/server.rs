@@ -28,6 +28,8 @@ pub struct Faults {
     pub slow: Option<Duration>,
     /// The silence before a connection that `drop_after` ends is closed.
     pub stall: Option<Duration>,
+    /// The ETag, whatever the bytes are.
+    pub etag: Option<String>,
 }
 
 /// Who may have a repository.
@@ -71,6 +73,10 @@ struct State {
     repos: HashMap<String, Repo>,
     faults: HashMap<String, Faults>,
     api_status: Vec<u16>,
+    /// Bytes of white space that lists of files end with.
+    api_padding: usize,
+    /// Whether lists never tell checksums, as those of a simple mirror.
+    without_sums: bool,
     log: Vec<Request>,
 }
 
@@ -138,6 +144,16 @@ impl FakeHub {
     /// The next requests for a list of files are answered with these statuses.
     pub fn fail_api(&self, status: &[u16]) {
         self.state.lock().unwrap().api_status = status.to_vec();
+    }
+
+    /// Lists of files get so many bytes longer.
+    pub fn pad_api(&self, bytes: usize) {
+        self.state.lock().unwrap().api_padding = bytes;
+    }
+
+    /// Lists of files tell no checksums, asked or not.
+    pub fn hide_sums(&self) {
+        self.state.lock().unwrap().without_sums = true;
     }
 
     /// All requests so far.
@@ -216,6 +232,10 @@ fn serve_hub(
     let mut part = || parts.next().unwrap_or_default().to_owned();
     let repo_id = format!("{}/{}", part(), part());
     let (third, fourth) = (part(), part());
+    let (fourth, query) = match fourth.split_once('?') {
+        Some((path, query)) => (path.to_owned(), query.to_owned()),
+        None => (fourth, String::new()),
+    };
     let mut guard = state.lock().unwrap();
     if api.is_some() && !guard.api_status.is_empty() {
         let status = guard.api_status.remove(0);
@@ -243,10 +263,19 @@ fn serve_hub(
         let Some((commit, files)) = repo.revisions.get(&fourth) else {
             return refuse(stream, 404, "RevisionNotFound");
         };
-        let siblings: Vec<_> =
-            files.iter().map(|(name, _)| serde_json::json!({ "rfilename": name })).collect();
+        let told = query == "blobs=true" && !guard.without_sums;
+        let sibling = |(name, file): &(String, RemoteFile)| match (told, file.large) {
+            (false, _) => serde_json::json!({ "rfilename": name }),
+            (true, false) => serde_json::json!({ "rfilename": name, "blobId": etag(file) }),
+            (true, true) => {
+                let lfs = serde_json::json!({ "sha256": etag(file), "pointerSize": 134 });
+                serde_json::json!({ "rfilename": name, "blobId": "0".repeat(40), "lfs": lfs })
+            }
+        };
+        let siblings: Vec<_> = files.iter().map(sibling).collect();
         let body = serde_json::json!({ "id": repo_id, "sha": commit, "siblings": siblings });
-        return answer(stream, request, 200, vec![], body.to_string().as_bytes());
+        let body = body.to_string() + &" ".repeat(guard.api_padding);
+        return answer(stream, request, 200, vec![], body.as_bytes());
     }
     let (revision, name) = if cached.is_some() {
         (third, fourth)
@@ -265,10 +294,12 @@ fn serve_hub(
     let Some((_, file)) = files.iter().find(|(file, _)| *file == name) else {
         return refuse(stream, 404, "EntryNotFound");
     };
+    let faults = guard.faults.get(&name).cloned().unwrap_or_default();
+    let tag = faults.etag.clone().unwrap_or_else(|| etag(file));
     let mut headers = vec![
         ("X-Repo-Commit", commit.clone()),
         ("X-Linked-Size", file.bytes.len().to_string()),
-        ("X-Linked-ETag", format!("\"{}\"", etag(file))),
+        ("X-Linked-ETag", format!("\"{tag}\"")),
     ];
     if file.large {
         headers.push(("Location", format!("{storage_url}/{repo_id}/{commit}/{name}?signature=x")));
@@ -279,13 +310,12 @@ fn serve_hub(
         headers.push(("Location", place));
         return answer(stream, request, 307, headers, b"Temporary Redirect");
     }
-    let faults = guard.faults.get(&name).cloned().unwrap_or_default();
     drop(guard);
     let mut bytes = file.bytes.clone();
     if faults.corrupt {
         bytes.iter_mut().for_each(|byte| *byte ^= 1);
     }
-    headers.push(("ETag", format!("W/\"{}\"", etag(file))));
+    headers.push(("ETag", format!("W/\"{tag}\"")));
     answer(stream, request, 200, headers, &bytes)
 }
 
