@@ -7,7 +7,18 @@
 use serde_json::Value;
 use tokenizers::{Decoder as _, DecoderWrapper};
 
+use super::budget::Budget;
+use super::guard::guarded;
+use super::normalizer::read_pattern;
+use super::pattern::Pattern;
 use crate::{Error, Result};
+
+/// Most stages of a chain: each is a call deeper.
+const MAX_STAGES: usize = 64;
+/// Bytes beyond which a stage may not grow a token.
+const MAX_GROWN_TOKEN: usize = 4 << 10;
+/// Bytes beyond which a stage may not grow the whole text.
+const MAX_GROWN_TEXT: usize = 64 << 20;
 
 /// A chain of stages, shared by every text that is decoded.
 #[derive(Debug)]
@@ -30,14 +41,16 @@ enum Stage {
     /// Removes up to `start` leading and `stop` trailing `content` characters, of each token or
     /// (`whole`) of the fused string.
     Strip { content: char, start: usize, stop: usize, whole: bool },
-    /// Every token is treated alike.
-    Each(DecoderWrapper),
+    /// In every token a pattern is replaced.
+    Replace(Pattern, String),
     /// The first token is treated differently.
     AfterFirst(DecoderWrapper),
     /// The last token is treated differently: a suffix marks the end of a word.
     WordSuffix(String),
     /// Tokens are words: the model has no decoder.
     Spaces,
+    /// A pattern is replaced in the fused string.
+    CollectReplace(Pattern, String),
     /// All tokens are needed before the first can be decoded.
     Collect { decoder: DecoderWrapper, whole: bool },
 }
@@ -104,9 +117,9 @@ impl Decoder {
                         return vec![byte];
                     }
                 }
-                Stage::Each(decoder) => {
-                    if let Ok(mut tokens) = decoder.decode_chain(vec![text.clone()]) {
-                        text = tokens.pop().unwrap_or_default();
+                Stage::Replace(pattern, content) => {
+                    if let Ok(replaced) = replace(pattern, content, &text, MAX_GROWN_TOKEN) {
+                        text = replaced;
                     }
                 }
                 Stage::AfterFirst(decoder) => {
@@ -133,8 +146,24 @@ fn add_stages(
         let parts = parts.ok_or("a Sequence needs a list `decoders`")?;
         return parts.iter().try_for_each(|part| add_stages(part, stages, whole));
     }
-    let decoder: DecoderWrapper =
-        serde_json::from_value(description.clone()).map_err(|error| error.to_string())?;
+    if stages.len() >= MAX_STAGES {
+        return Err(format!("it has more than {MAX_STAGES} stages"));
+    }
+    let replaces = kind.is_empty() && description.get("pattern").is_some();
+    if kind == "Replace" || replaces {
+        let pattern = read_pattern(description.get("pattern"))?;
+        let content = description.get("content").and_then(Value::as_str);
+        let content = content.ok_or("a Replace needs `content`")?.to_owned();
+        stages.push(if *whole {
+            Stage::CollectReplace(pattern, content)
+        } else {
+            Stage::Replace(pattern, content)
+        });
+        return Ok(());
+    }
+    let decoder: DecoderWrapper = guarded(|| {
+        serde_json::from_value(description.clone()).map_err(|error| error.to_string())
+    })??;
     stages.push(match decoder {
         DecoderWrapper::ByteLevel(_) => {
             *whole = true;
@@ -150,10 +179,12 @@ fn add_stages(
             stop: strip.stop,
             whole: *whole,
         },
+        DecoderWrapper::Replace(_) | DecoderWrapper::Sequence(_) => {
+            return Err("a stage has no `type`".to_owned());
+        }
         decoder if *whole => Stage::Collect { decoder, whole: true },
         DecoderWrapper::ByteFallback(_) => Stage::ByteFallback,
         DecoderWrapper::BPE(bpe) => Stage::WordSuffix(bpe.suffix),
-        decoder @ DecoderWrapper::Replace(_) => Stage::Each(decoder),
         decoder @ (DecoderWrapper::Metaspace(_) | DecoderWrapper::WordPiece(_)) => {
             Stage::AfterFirst(decoder)
         }
@@ -194,7 +225,9 @@ fn feed(stages: &[Stage], states: &mut [StageState], token: &str, out: &mut Stri
                 feed(stages, states, &text, out)
             }
         }
-        Stage::Each(decoder) => decode_all(decoder, vec![token.to_owned()], 0, stages, states, out),
+        Stage::Replace(pattern, content) => {
+            feed(stages, states, &replace(pattern, content, token, MAX_GROWN_TOKEN)?, out)
+        }
         Stage::AfterFirst(decoder) => {
             if std::mem::replace(&mut state.started, true) {
                 let pair = vec![String::new(), token.to_owned()];
@@ -213,7 +246,7 @@ fn feed(stages: &[Stage], states: &mut [StageState], token: &str, out: &mut Stri
             }
             feed(stages, states, token, out)
         }
-        Stage::Collect { .. } => {
+        Stage::Collect { .. } | Stage::CollectReplace(..) => {
             state.tokens.push(token.to_owned());
             Ok(())
         }
@@ -246,13 +279,24 @@ fn close(stages: &[Stage], states: &mut [StageState], out: &mut String) -> Resul
                 decode_all(decoder, tokens, 0, stages, states, out)?;
             }
         }
+        Stage::CollectReplace(pattern, content) => {
+            let text = std::mem::take(&mut state.tokens).concat();
+            if !text.is_empty() {
+                feed(stages, states, &replace(pattern, content, &text, MAX_GROWN_TEXT)?, out)?;
+            }
+        }
         Stage::Fuse
         | Stage::Strip { .. }
-        | Stage::Each(_)
+        | Stage::Replace(..)
         | Stage::AfterFirst(_)
         | Stage::Spaces => {}
     }
     close(stages, states, out)
+}
+
+fn replace(pattern: &Pattern, content: &str, text: &str, most: usize) -> Result<String> {
+    let most = most.max(text.len());
+    pattern.replace(text, content, most, &Budget::new(text.len(), None))
 }
 
 /// Decodes `tokens` with a stateless decoder and passes on those after the first `skip`.

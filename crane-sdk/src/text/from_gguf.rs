@@ -1,11 +1,12 @@
 //! Rebuilds a tokenizer from the metadata of a GGUF file.
 
-use tokenizers::normalizers::{Prepend, Replace, Sequence};
-use tokenizers::{AddedToken, ModelWrapper, NormalizerWrapper};
+use tokenizers::{AddedToken, ModelWrapper};
 
+use super::around::Around;
 use super::bpe::Bpe;
+use super::cutter::Cutter;
 use super::decoder::Decoder;
-use super::from_json::surround;
+use super::normalizer::Normalizer;
 use super::pre_tokenizer::PreTokenizer;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::{Parts, library_error};
@@ -17,6 +18,13 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 const SCORES: &str = "tokenizer.ggml.scores";
+
+/// Longest token of a SentencePiece vocabulary, in bytes: it is looked up at each place where it can be cut.
+const MAX_TOKEN: usize = 2048;
+/// What a merge takes besides its two tokens.
+const MERGE_BYTES: usize = 128;
+/// Bytes that the merges of any vocabulary may take.
+const MERGES_BASE: usize = 64 << 20;
 
 /// What `tokenizer.ggml.token_type` says of a token (GGUF specification).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,8 +76,8 @@ fn byte_level(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     Ok(Parts {
         model: vocabulary.build(bpe, MERGES)?,
         normalizer: pre.normalizer(),
-        pre_tokenizer: Some(pre.build()?),
-        post_processor: vocabulary.surround(&special, pre.add_bos)?,
+        cutter: pre.build()?,
+        around: vocabulary.around(&special, pre.add_bos)?,
         decoder: Decoder::byte_level(),
         added: vocabulary.added(),
         special,
@@ -93,18 +101,13 @@ fn sentence_piece(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         }
     }
     let bpe = Bpe {
-        merges: merges_by_score(vocabulary, scores),
+        merges: merges_by_score(vocabulary, scores)?,
         unk_token: special.get("unk_token").map(str::to_owned),
         fuse_unk: true,
         byte_fallback: true,
         ..vocabulary.bpe()
     };
     let add_space = meta.opt_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
-    let spaces = Replace::new(" ", "▁").map_err(library_error)?;
-    let mut steps = vec![NormalizerWrapper::Replace(spaces)];
-    if add_space {
-        steps.insert(0, NormalizerWrapper::Prepend(Prepend::new("▁".to_owned())));
-    }
     let mut stages = vec![
         serde_json::json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
         serde_json::json!({"type": "ByteFallback"}),
@@ -116,9 +119,9 @@ fn sentence_piece(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     let decoder = serde_json::json!({"type": "Sequence", "decoders": stages});
     Ok(Parts {
         model: vocabulary.build(bpe, TOKENS)?,
-        normalizer: Some(NormalizerWrapper::Sequence(Sequence::new(steps))),
-        pre_tokenizer: None,
-        post_processor: vocabulary.surround(&special, true)?,
+        normalizer: Normalizer::sentence_piece(add_space),
+        cutter: Cutter::default(),
+        around: vocabulary.around(&special, true)?,
         decoder: Decoder::from_json(Some(&decoder)).map_err(library_error)?,
         added: vocabulary.added(),
         special,
@@ -127,27 +130,50 @@ fn sentence_piece(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
 
 /// The merges that a vocabulary with scores implies: each way to cut a piece into two pieces, the
 /// best score first.
-fn merges_by_score(vocabulary: &Vocabulary<'_>, scores: &[f64]) -> Vec<(String, String)> {
+///
+/// # Errors
+/// [`Error::InvalidFile`] if a token is too long to be cut everywhere, or tokens consist of one another so often that the
+/// merges would take far more memory than the vocabulary.
+fn merges_by_score(vocabulary: &Vocabulary<'_>, scores: &[f64]) -> Result<Vec<(String, String)>> {
+    let refused = |reason: std::fmt::Arguments<'_>| {
+        Err(Error::invalid_file(vocabulary.meta.label(), format_args!("{TOKENS}: {reason}")))
+    };
     let ids: std::collections::HashMap<&str, usize> = vocabulary
         .entries()
         .filter(|(_, _, kind)| *kind == Kind::Normal)
         .map(|(id, token, _)| (token, id))
         .collect();
+    let all: usize = ids.keys().map(|token| token.len()).sum();
+    let most = all.saturating_mul(4).saturating_add(MERGES_BASE);
+    let mut bytes = 0usize;
     let mut merges = Vec::new();
     for (id, token, kind) in vocabulary.entries() {
         if kind != Kind::Normal {
             continue;
         }
+        if token.len() > MAX_TOKEN {
+            return refused(format_args!(
+                "token {id} has {} bytes, more than {MAX_TOKEN}",
+                token.len()
+            ));
+        }
         let score = scores.get(id).copied().unwrap_or_default();
         for (at, _) in token.char_indices().skip(1) {
             let (left, right) = token.split_at(at);
             if let (Some(&first), Some(&second)) = (ids.get(left), ids.get(right)) {
+                bytes = bytes.saturating_add(token.len() + MERGE_BYTES);
+                if bytes > most {
+                    return refused(format_args!(
+                        "the merges of its tokens, which consist of one another, take more than {most} bytes \
+                         (4 times the vocabulary and 64 MiB)"
+                    ));
+                }
                 merges.push((score, first, second, left, right));
             }
         }
     }
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    merges.into_iter().map(|(.., left, right)| (left.to_owned(), right.to_owned())).collect()
+    Ok(merges.into_iter().map(|(.., left, right)| (left.to_owned(), right.to_owned())).collect())
 }
 
 impl<'a> Vocabulary<'a> {
@@ -210,21 +236,17 @@ impl<'a> Vocabulary<'a> {
             .collect()
     }
 
-    fn surround(
-        &self,
-        special: &SpecialTokens,
-        add_bos: bool,
-    ) -> Result<Option<tokenizers::PostProcessorWrapper>> {
+    fn around(&self, special: &SpecialTokens, add_bos: bool) -> Result<Around> {
         let add_bos = self.meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos);
         let add_eos = self.meta.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
         let named = |role: &str| {
             let token = special.get(role)?;
             let id = self.tokens.iter().position(|known| known == token)?;
-            Some((token.to_owned(), u32::try_from(id).ok()?))
+            u32::try_from(id).ok()
         };
         let bos = if add_bos { named("bos_token") } else { None };
         let eos = if add_eos { named("eos_token") } else { None };
-        surround(bos, eos)
+        Ok(Around::tokens(bos, eos))
     }
 }
 

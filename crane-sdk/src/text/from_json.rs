@@ -1,15 +1,19 @@
 //! Reads `tokenizer.json`, with what `tokenizer_config.json` changes in it.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper};
 
+use super::around::Around;
 use super::bpe::Bpe;
+use super::cutter::Cutter;
 use super::decoder::Decoder;
+use super::guard::guarded;
+use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Parts;
 use crate::{Error, Result};
@@ -114,31 +118,34 @@ fn read_file<M: DeserializeOwned>(
     map: Option<&Value>,
     build: impl FnOnce(M, &[Added]) -> Result<ModelWrapper, String>,
 ) -> Result<Parts> {
-    let file: File<M> = serde_json::from_slice(json).map_err(|error| damaged("", error))?;
+    let file: Result<File<M>, _> =
+        guarded(|| serde_json::from_slice(json)).map_err(|reason| damaged("", reason))?;
+    let file = file.map_err(|error| damaged("", error))?;
     let special = SpecialTokens::from_files(map, config)?;
     let mut added = file.added_tokens;
     if let Some(config) = config {
         apply_config(&mut added, config)?;
     }
+    let named: HashSet<&str> = special
+        .iter()
+        .map(|(_, token)| token)
+        .chain(special.additional().iter().map(String::as_str))
+        .collect();
     for entry in &mut added {
         let content = entry.token.content.as_str();
-        let named = special.iter().any(|(_, token)| token == content)
-            || special.additional().iter().any(|token| token == content);
-        entry.token.special |= named;
+        entry.token.special |= named.contains(content);
     }
     added.retain(|entry| !entry.token.content.is_empty());
     added.sort_by_key(|entry| entry.id);
-    let pre_tokenizer: Option<PreTokenizerWrapper> = part("pre_tokenizer", file.pre_tokenizer)?;
-    if pre_tokenizer.as_ref().is_some_and(has_empty_chunks) {
-        return Err(damaged("pre_tokenizer", "FixedLength has length 0"));
-    }
     check_template(file.post_processor.as_ref())
         .map_err(|reason| damaged("post_processor", reason))?;
     let mut parts = Parts {
         model: build(file.model, &added).map_err(|reason| damaged("model", reason))?,
-        normalizer: part("normalizer", file.normalizer)?,
-        pre_tokenizer,
-        post_processor: part("post_processor", file.post_processor)?,
+        normalizer: Normalizer::from_json(file.normalizer.as_ref())
+            .map_err(|reason| damaged("normalizer", reason))?,
+        cutter: Cutter::from_json(file.pre_tokenizer.as_ref())
+            .map_err(|reason| damaged("pre_tokenizer", reason))?,
+        around: around(file.post_processor).map_err(|reason| damaged("post_processor", reason))?,
         decoder: Decoder::from_json(file.decoder.as_ref())
             .map_err(|reason| damaged("decoder", reason))?,
         added: added.iter().map(|entry| entry.token.clone()).collect(),
@@ -171,6 +178,10 @@ fn apply_config(added: &mut Vec<Added>, config: &Value) -> Result<()> {
     let Some(entries) = config.get("added_tokens_decoder").and_then(Value::as_object) else {
         return Ok(());
     };
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(added.len() + entries.len());
+    for (place, known) in added.iter().enumerate() {
+        places.entry(known.token.content.clone()).or_insert(place);
+    }
     for (id, entry) in entries {
         let wrong = |reason: &dyn fmt::Display| {
             Error::invalid_file(
@@ -188,9 +199,12 @@ fn apply_config(added: &mut Vec<Added>, config: &Value) -> Result<()> {
             normalized: entry.normalized.unwrap_or(!entry.special),
             special: entry.special,
         };
-        match added.iter_mut().find(|known| known.token.content == token.content) {
+        match places.get(&token.content).and_then(|place| added.get_mut(*place)) {
             Some(known) => known.token = token,
-            None => added.push(Added { id, token }),
+            None => {
+                places.insert(token.content.clone(), added.len());
+                added.push(Added { id, token });
+            }
         }
     }
     Ok(())
@@ -206,11 +220,11 @@ fn use_config_template(parts: &mut Parts, config: &Value, added: &[Added]) -> Re
     let id_of = |role: &str| {
         let token = parts.special.get(role)?;
         let id = added.iter().find(|entry| entry.token.content == token).map(|entry| entry.id);
-        Some((token.to_owned(), id.or_else(|| model_id(&parts.model, token))?))
+        id.or_else(|| model_id(&parts.model, token))
     };
     let bos = if switch("add_bos_token", true) { id_of("bos_token") } else { None };
     let eos = if switch("add_eos_token", false) { id_of("eos_token") } else { None };
-    parts.post_processor = surround(bos, eos)?;
+    parts.around = Around::tokens(bos, eos);
     Ok(())
 }
 
@@ -219,34 +233,12 @@ fn model_id(model: &ModelWrapper, token: &str) -> Option<u32> {
     model.token_to_id(token)
 }
 
-/// A post-processor that puts `bos` before a text and `eos` after it.
-pub(super) fn surround(
-    bos: Option<(String, u32)>,
-    eos: Option<(String, u32)>,
-) -> Result<Option<PostProcessorWrapper>> {
-    if bos.is_none() && eos.is_none() {
-        return Ok(None);
-    }
-    let piece = |token: &Option<(String, u32)>| {
-        token.iter().map(|(token, _)| token.clone()).collect::<Vec<_>>()
+fn around(processor: Option<Value>) -> Result<Around, String> {
+    let Some(value) = processor.filter(|value| !value.is_null()) else {
+        return Ok(Around::default());
     };
-    let template = [piece(&bos), vec!["$A".to_owned()], piece(&eos)].concat();
-    let tokens: Vec<(String, u32)> = bos.into_iter().chain(eos).collect();
-    let failed = |error: &dyn fmt::Display| Error::Tokenizer(format!("bos and eos: {error}"));
-    let processing = TemplateProcessing::builder()
-        .try_single(template)
-        .map_err(|error| failed(&error))?
-        .special_tokens(tokens)
-        .build()
-        .map_err(|error| failed(&error))?;
-    Ok(Some(PostProcessorWrapper::Template(processing)))
-}
-
-fn part<T: DeserializeOwned>(field: &str, value: Option<Value>) -> Result<Option<T>> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => serde_json::from_value(value).map_err(|error| damaged(field, error)),
-    }
+    let processor: Result<PostProcessorWrapper, _> = guarded(|| serde_json::from_value(value))?;
+    Around::new(Some(&processor.map_err(|error| error.to_string())?))
 }
 
 /// Checks that a template names only tokens that it describes: the library relies on it.
@@ -266,15 +258,6 @@ fn check_template(processor: Option<&Value>) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Whether a chunk length of 0 would make the library panic.
-fn has_empty_chunks(pre_tokenizer: &PreTokenizerWrapper) -> bool {
-    match pre_tokenizer {
-        PreTokenizerWrapper::FixedLength(chunks) => chunks.length == 0,
-        PreTokenizerWrapper::Sequence(parts) => parts.as_ref().iter().any(has_empty_chunks),
-        _ => false,
-    }
 }
 
 fn damaged(field: &str, reason: impl fmt::Display) -> Error {

@@ -2,13 +2,8 @@
 //!
 //! The patterns are those of the models' own `tokenizer.json` files.
 
-use tokenizers::normalizers::NFC;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
-
-use super::tokenizer::library_error;
+use super::cutter::{Cutter, GPT2};
+use super::normalizer::Normalizer;
 use crate::{Error, Result};
 
 /// How one `tokenizer.ggml.pre` cuts text.
@@ -24,7 +19,6 @@ pub(super) struct PreTokenizer {
     pub(super) add_bos: bool,
 }
 
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN35: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -78,20 +72,13 @@ impl PreTokenizer {
     }
 
     /// The normalizer that comes before it.
-    pub(super) fn normalizer(&self) -> Option<NormalizerWrapper> {
-        self.nfc.then_some(NormalizerWrapper::NFC(NFC))
+    pub(super) fn normalizer(&self) -> Normalizer {
+        if self.nfc { Normalizer::nfc() } else { Normalizer::default() }
     }
 
-    /// The library's form: the patterns, then bytes as characters.
-    pub(super) fn build(&self) -> Result<PreTokenizerWrapper> {
-        let mut steps = Vec::with_capacity(self.patterns.len() + 1);
-        for pattern in self.patterns {
-            let pattern = SplitPattern::Regex((*pattern).to_owned());
-            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-            steps.push(PreTokenizerWrapper::Split(split.map_err(library_error)?));
-        }
-        steps.push(PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)));
-        Ok(PreTokenizerWrapper::Sequence(Sequence::new(steps)))
+    /// The steps: the patterns, then bytes as characters.
+    pub(super) fn build(&self) -> Result<Cutter> {
+        Cutter::byte_level(self.patterns).map_err(Error::Tokenizer)
     }
 }
 

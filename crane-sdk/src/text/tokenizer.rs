@@ -1,18 +1,27 @@
 //! The tokenizer's face: text to ids, ids to text, and what each token is.
 
 use serde_json::Value;
-use tokenizers::{
-    AddedToken, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
-};
+use tokenizers::{AddedToken, ModelWrapper};
 
+use super::added::{AddedTokens, Part};
+use super::around::Around;
+use super::budget::{Budget, Interrupt};
+use super::cutter::Cutter;
 use super::decoder::{Decoder, DecoderState};
+use super::guard::guarded;
+use super::model::Model;
+use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
 use super::{from_gguf, from_json};
 use crate::source::{Gguf, Metadata, Source, find_gguf};
 use crate::{Error, Result};
 
-/// Largest id that is believed: a table is kept with an entry for each id.
+/// Largest id that is believed: a table is kept with an entry for each id, of 24 bytes.
 const MAX_ID: u32 = (1 << 24) - 1;
+/// Ids that a small vocabulary may leave out.
+const MAX_HOLES: usize = 1 << 20;
+/// Longest text that is encoded at once, in bytes.
+const MAX_TEXT: usize = 64 << 20;
 
 /// A model's tokenizer; shared by any number of threads.
 ///
@@ -29,7 +38,11 @@ const MAX_ID: u32 = (1 << 24) - 1;
 /// Texts and ids are those of `transformers`, but for one switch: a `clean_up_tokenization_spaces`
 /// of the config is not applied, because it changes text that the model wrote.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    model: Model,
+    normalizer: Normalizer,
+    cutter: Cutter,
+    around: Around,
+    added: AddedTokens,
     decoder: Decoder,
     table: Table,
     special: SpecialTokens,
@@ -38,9 +51,9 @@ pub struct Tokenizer {
 /// What a reader of some format found out; [`Tokenizer::assemble`] builds from it.
 pub(super) struct Parts {
     pub(super) model: ModelWrapper,
-    pub(super) normalizer: Option<NormalizerWrapper>,
-    pub(super) pre_tokenizer: Option<PreTokenizerWrapper>,
-    pub(super) post_processor: Option<PostProcessorWrapper>,
+    pub(super) normalizer: Normalizer,
+    pub(super) cutter: Cutter,
+    pub(super) around: Around,
     pub(super) decoder: Decoder,
     pub(super) added: Vec<AddedToken>,
     pub(super) special: SpecialTokens,
@@ -113,13 +126,11 @@ impl Tokenizer {
     }
 
     fn assemble(parts: Parts) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::new(parts.model);
-        inner.with_normalizer(parts.normalizer).map_err(library_error)?;
-        inner.with_pre_tokenizer(parts.pre_tokenizer);
-        inner.with_post_processor(parts.post_processor);
-        inner.add_tokens(parts.added).map_err(library_error)?;
-        let table = Table::new(&inner)?;
-        Ok(Self { inner, decoder: parts.decoder, table, special: parts.special })
+        let Parts { model, normalizer, cutter, around, decoder, added, special } = parts;
+        let model = Model::new(model).map_err(Error::Tokenizer)?;
+        let added = AddedTokens::new(added, &model, &normalizer)?;
+        let table = Table::new(&model, &added)?;
+        Ok(Self { model, normalizer, cutter, around, added, decoder, table, special })
     }
 
     /// The ids of a text.
@@ -129,10 +140,71 @@ impl Tokenizer {
     /// rendered chat template has them already.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a text cannot be expressed in the vocabulary.
+    /// [`Error::Tokenizer`] if a text cannot be expressed in the vocabulary, if it has more than 64 MiB, or a run of more
+    /// than a megabyte that the tokenizer does not cut, or if the tokenizer's patterns reach a limit on it.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(library_error)?;
-        Ok(encoding.get_ids().to_vec())
+        self.encode_with(text, add_special_tokens, None)
+    }
+
+    /// As [`Tokenizer::encode`]; the work ends early when `interrupt` is set.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], and [`Error::Unsupported`] if it was interrupted.
+    pub fn encode_with(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        interrupt: Option<&Interrupt>,
+    ) -> Result<Vec<u32>> {
+        if text.len() > MAX_TEXT {
+            return Err(Error::Tokenizer(format!(
+                "the text has {} bytes, more than the {MAX_TEXT} that are encoded at once; encode it in parts",
+                text.len()
+            )));
+        }
+        let budget = Budget::new(text.len(), interrupt);
+        // The library's models and normalizers see nothing that is not checked, but are not ours.
+        let ids = guarded(|| self.encode_parts(text, &budget)).map_err(Error::Tokenizer)??;
+        Ok(self.around.put(ids, add_special_tokens))
+    }
+
+    fn encode_parts(&self, text: &str, budget: &Budget<'_>) -> Result<Vec<u32>> {
+        // A token of ordinary text has some four bytes.
+        let mut ids = Vec::with_capacity(text.len() / 4 + 8);
+        self.added.in_plain(text, budget, |part| match part {
+            Part::Token(id) => {
+                ids.push(id);
+                Ok(())
+            }
+            Part::Text(part) => {
+                let begins = std::ptr::eq(part.as_ptr(), text.as_ptr());
+                self.encode_part(part, begins, budget, &mut ids)
+            }
+        })?;
+        Ok(ids)
+    }
+
+    /// A stretch without added tokens; it `begins` the whole text or stands further on.
+    fn encode_part(
+        &self,
+        text: &str,
+        begins: bool,
+        budget: &Budget<'_>,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let normalized = self.normalizer.apply(text, budget)?;
+        let text = &*normalized.text;
+        self.added.in_normalized(text, budget, |part| match part {
+            Part::Token(id) => {
+                ids.push(id);
+                Ok(())
+            }
+            Part::Text(part) => {
+                let first =
+                    begins && normalized.keeps_start && std::ptr::eq(part.as_ptr(), text.as_ptr());
+                self.cutter.cut(part, first, budget, &mut |piece| self.model.tokenize(piece, ids))
+            }
+        })
     }
 
     /// The text of ids. Ids outside the vocabulary (padding rows of the model) have no text, and
@@ -152,7 +224,7 @@ impl Tokenizer {
 
     /// The id of a token, as the vocabulary spells it.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        self.added.id(token).or_else(|| self.model.token_to_id(token))
     }
 
     /// The token of an id, as the vocabulary spells it (`Ġthe`, `▁the`).
@@ -239,12 +311,16 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Table {
-    fn new(inner: &tokenizers::Tokenizer) -> Result<Self> {
-        let vocab = inner.get_vocab(true);
+    fn new(model: &Model, added: &AddedTokens) -> Result<Self> {
+        let mut vocab = model.vocab();
+        vocab.extend(added.ids().map(|(token, id)| (token.to_owned(), id)));
         let largest = vocab.values().max().copied();
-        if let Some(id) = largest.filter(|&id| id > MAX_ID) {
+        let most = vocab.len().saturating_mul(8).saturating_add(MAX_HOLES);
+        if let Some(id) = largest.filter(|&id| id > MAX_ID || id as usize > most) {
             return Err(Error::Tokenizer(format!(
-                "an id is {id}; ids above {MAX_ID} are not believed (a damaged file?)"
+                "an id is {id}; ids above {} are not believed of a vocabulary of {} tokens (a damaged file?)",
+                most.min(MAX_ID as usize),
+                vocab.len()
             )));
         }
         let absent = Entry { start: 0, end: 0, special: false };
@@ -255,11 +331,8 @@ impl Table {
         for (token, id) in &vocab {
             table.set(*id, token, false);
         }
-        for id in inner.get_added_tokens_decoder().keys() {
-            // Decoding sees an added token as the normalizer left it.
-            if let Some(token) = inner.id_to_token(*id) {
-                table.set(*id, &token, inner.get_added_vocabulary().is_special_token(&token));
-            }
+        for (id, token, special) in added.decoded() {
+            table.set(id, token, special);
         }
         Ok(table)
     }

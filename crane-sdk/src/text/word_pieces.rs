@@ -4,12 +4,13 @@ use serde_json::json;
 use tokenizers::models::bpe::Vocab;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{ModelWrapper, NormalizerWrapper};
 
+use super::around::Around;
+use super::cutter::Cutter;
 use super::decoder::Decoder;
 use super::from_gguf::Vocabulary;
-use super::from_json::surround;
+use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::{Parts, library_error};
 use crate::{Error, Result};
@@ -47,7 +48,7 @@ pub(super) fn read(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         let token = roles.into_iter().find_map(|role| special.get(role)).unwrap_or(usual);
         let id = vocabulary.tokens.iter().position(|known| known == token);
         match id.and_then(|id| u32::try_from(id).ok()) {
-            Some(id) => Ok((token.to_owned(), id)),
+            Some(id) => Ok(id),
             None => {
                 let reason =
                     format_args!("the token {token:?} around texts is not in its vocabulary");
@@ -60,11 +61,11 @@ pub(super) fn read(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     let decoder = json!({"type": "WordPiece", "prefix": GOES_ON, "cleanup": true});
     Ok(Parts {
         model: ModelWrapper::WordPiece(model),
-        normalizer: Some(NormalizerWrapper::BertNormalizer(BertNormalizer::new(
+        normalizer: Normalizer::characters(NormalizerWrapper::BertNormalizer(BertNormalizer::new(
             true, true, None, lowercase,
         ))),
-        pre_tokenizer: Some(PreTokenizerWrapper::BertPreTokenizer(BertPreTokenizer)),
-        post_processor: surround(first, last)?,
+        cutter: Cutter::bert(),
+        around: Around::tokens(first, last),
         decoder: Decoder::from_json(Some(&decoder)).map_err(library_error)?,
         added: vocabulary.added(),
         special,

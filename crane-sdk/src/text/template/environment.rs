@@ -5,13 +5,17 @@ use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, Output, State};
 use minijinja_contrib::globals;
 
-use super::{clock, json, python};
+use super::meter::Ended;
+use super::{charges, clock, json, meter, python};
 use crate::Error;
 
 /// The work that a template may do: about as many instructions, and 64 bytes of text for each.
 ///
 /// A conversation of ten thousand messages fits. It also bounds how deep a template can nest a value, which [`super::stack`] must be able to undo.
-const FUEL: u64 = 2_000_000;
+pub(super) const FUEL: u64 = 2_000_000;
+
+/// Longest format of a date.
+const MAX_DATE_FORMAT: usize = 1024;
 
 /// What a template says when it calls `raise_exception`.
 #[derive(Debug)]
@@ -40,6 +44,11 @@ pub(super) fn new() -> Environment<'static> {
     environment.set_unknown_method_callback(python::call_method);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
+    // Both look inside containers without counting what they see, and no chat template has use for them.
+    environment.remove_global("debug");
+    environment.remove_filter("chain");
+    environment.add_filter(charges::DEEP, meter::charged);
+    environment.add_filter(charges::FLAT, meter::charged_items);
     environment.add_function("joiner", globals::joiner);
     environment.add_function("cycler", |items: Rest<Value>| globals::cycler(items.0));
     environment.add_filter("tojson", json::tojson);
@@ -80,11 +89,27 @@ pub(super) fn template_error(error: &minijinja::Error) -> Error {
         if let Some(Raised(message)) = error.downcast_ref() {
             return Error::Template(message.clone());
         }
+        match error.downcast_ref() {
+            Some(Ended::Interrupted) => {
+                return Error::Unsupported {
+                    what: "the chat template's rendering".to_owned(),
+                    hint: Ended::Interrupted.to_string(),
+                };
+            }
+            Some(late @ Ended::Late(_)) => {
+                return Error::Template(format!(
+                    "{late}, the time limit of a rendering (RenderOptions::time_limit); it is endless, or the \
+                     conversation is far too long"
+                ));
+            }
+            None => {}
+        }
         cause = error.source();
     }
     if error.kind() == ErrorKind::OutOfFuel {
         return Error::Template(format!(
-            "it did not end within {FUEL} steps; it is endless, or the conversation is far too long"
+            "it did not end within {FUEL} steps (with 64 bytes for each, and more for a long conversation); it is \
+             endless, or the conversation is far too long"
         ));
     }
     Error::Template(error.to_string())
@@ -96,6 +121,11 @@ fn format(
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), minijinja::Error> {
+    if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) {
+        meter::inside(state, value)?;
+    } else {
+        meter::tick()?;
+    }
     if value.kind() == ValueKind::Number && !value.is_integer() {
         let number = f64::try_from(value.clone())?;
         return out.write_str(&json::python_float(number)).map_err(minijinja::Error::from);
@@ -112,13 +142,19 @@ fn has_items(value: &Value, once: bool) -> bool {
     }
 }
 
-fn raise_exception(message: String) -> Result<Value, minijinja::Error> {
+fn raise_exception(state: &mut State<'_, '_>, message: &Value) -> Result<Value, minijinja::Error> {
+    meter::inside(state, message)?;
+    let message = message.to_string();
     let error = minijinja::Error::new(ErrorKind::InvalidOperation, message.clone());
     Err(error.with_source(Raised(message)))
 }
 
 fn strftime_now(format: &str, kwargs: Kwargs) -> Result<String, minijinja::Error> {
     kwargs.assert_all_used()?;
+    if format.len() > MAX_DATE_FORMAT {
+        let reason = format!("strftime_now: the format is longer than {MAX_DATE_FORMAT} bytes");
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, reason));
+    }
     clock::now(format).map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error))
 }
 

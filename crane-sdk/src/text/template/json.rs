@@ -2,14 +2,22 @@
 
 use std::fmt::Write;
 
-use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Error, ErrorKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
+use minijinja::{Error, ErrorKind, State};
+
+use super::meter;
 
 /// Deepest nesting that is written: values are built by strangers' programs.
 const MAX_DEPTH: usize = 200;
 
-struct Writer {
+/// Widest indentation of a level.
+const MAX_INDENT: usize = 64;
+
+struct Writer<'a, 's, 'e> {
+    state: &'a State<'s, 'e>,
     out: String,
+    /// How much of it was paid for.
+    charged: usize,
     ensure_ascii: bool,
     sort_keys: bool,
     indent: Option<String>,
@@ -19,12 +27,13 @@ struct Writer {
 
 /// The filter: `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 pub(super) fn tojson(
+    state: &mut State<'_, '_>,
     value: &Value,
-    ensure_ascii: Option<bool>,
-    indent: Option<Value>,
-    separators: Option<Value>,
+    args: Rest<Value>,
     kwargs: Kwargs,
 ) -> Result<String, Error> {
+    type Args = (Option<bool>, Option<Value>, Option<Value>);
+    let (ensure_ascii, indent, separators): Args = from_args(&args)?;
     let named = |name: &str, given: Option<Value>| -> Result<Option<Value>, Error> {
         let value = match given {
             Some(value) => Some(value),
@@ -45,7 +54,9 @@ pub(super) fn tojson(
         None => (", ".to_owned(), ": ".to_owned()),
     };
     let mut writer = Writer {
+        state,
         out: String::new(),
+        charged: 0,
         ensure_ascii: flag("ensure_ascii", ensure_ascii)?,
         sort_keys: flag("sort_keys", None)?,
         indent,
@@ -59,9 +70,12 @@ pub(super) fn tojson(
 
 fn indentation(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
+        if text.len() > MAX_INDENT {
+            return Err(fail(format!("tojson: indent is longer than {MAX_INDENT} bytes")));
+        }
         return Ok(text.to_owned());
     }
-    let width = i64::try_from(value.clone())?.clamp(0, 64);
+    let width = i64::try_from(value.clone())?.clamp(0, MAX_INDENT as i64);
     Ok(" ".repeat(usize::try_from(width).unwrap_or_default()))
 }
 
@@ -77,11 +91,14 @@ fn fail(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-impl Writer {
+impl Writer<'_, '_, '_> {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             return Err(fail(format!("tojson: nested deeper than {MAX_DEPTH}")));
         }
+        meter::items(self.state, 1)?;
+        meter::bytes(self.state, self.out.len() - self.charged)?;
+        self.charged = self.out.len();
         match value.kind() {
             ValueKind::None => self.out.push_str("null"),
             ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -106,6 +123,7 @@ impl Writer {
     }
 
     fn object(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        meter::items(self.state, value.len().unwrap_or_default())?;
         let mut keys: Vec<Value> = value.try_iter()?.collect();
         if self.sort_keys {
             keys.sort();

@@ -1,20 +1,24 @@
 //! Chat templates: the Jinja program of a checkpoint that writes messages as a prompt.
 
+mod charges;
 mod clock;
 mod environment;
 mod json;
+mod meter;
 mod python;
 mod sources;
 mod stack;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use minijinja::Environment;
 use minijinja::value::{Serde, Value as JinjaValue};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::message::Message;
+use super::Interrupt;
+use super::message::{Content, Message};
 use super::special_tokens::SpecialTokens;
 use crate::source::Source;
 use crate::{Error, Result};
@@ -31,8 +35,8 @@ use crate::{Error, Result};
 /// # Ok::<(), crane_sdk::Error>(())
 /// ```
 ///
-/// A template is a stranger's program: it can reach nothing but its arguments, and its work is
-/// bounded, so that an endless one is an error.
+/// A template is a stranger's program: it can reach nothing but its arguments. Its steps, the bytes and items that it makes,
+/// the depth of what it nests and its time ([`RenderOptions::time_limit`]) are bounded, so that an endless one is an error.
 pub struct ChatTemplate {
     environment: Environment<'static>,
     /// The text of each template; `default` and `tool_use` have a meaning.
@@ -58,6 +62,10 @@ pub struct RenderOptions {
     pub template: Option<String>,
     /// Further variables (`enable_thinking`, `date_string`, ...).
     pub extra: Map<String, Value>,
+    /// How long the rendering may take (default 1 s); its steps and bytes are bounded besides.
+    pub time_limit: Duration,
+    /// Ends the rendering early when it is set.
+    pub interrupt: Option<Interrupt>,
 }
 
 impl Default for RenderOptions {
@@ -69,6 +77,8 @@ impl Default for RenderOptions {
             documents: None,
             template: None,
             extra: Map::new(),
+            time_limit: Duration::from_secs(1),
+            interrupt: None,
         }
     }
 }
@@ -94,8 +104,9 @@ impl ChatTemplate {
         let texts: BTreeMap<String, String> = templates.into_iter().collect();
         stack::with_room(|| {
             for (name, text) in &texts {
+                let text = charges::insert(&environment::prepare(text)).map_err(Error::Template)?;
                 environment
-                    .add_template_owned(name.clone(), environment::prepare(text))
+                    .add_template_owned(name.clone(), text)
                     .map_err(|error| environment::template_error(&error))?;
             }
             Ok(())
@@ -130,8 +141,8 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`Error::Template`] with the template's own words if it refuses the messages
-    /// (`raise_exception`), with the line if it fails, or if it does not end;
-    /// [`Error::InvalidArgument`] if an option cannot act.
+    /// (`raise_exception`), with the line if it fails, or if it does not end or takes too long;
+    /// [`Error::InvalidArgument`] if an option cannot act; [`Error::Unsupported`] if it was interrupted.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
         if options.continue_final_message && options.add_generation_prompt {
             return Err(Error::argument(
@@ -143,10 +154,15 @@ impl ChatTemplate {
         let name = self.choose(options)?;
         let text = stack::with_room(|| {
             let context = self.context(messages, options)?;
-            let template = self.environment.get_template(name);
-            template
-                .and_then(|template| template.render(context))
-                .map_err(|error| environment::template_error(&error))
+            // A template may look at each byte of a conversation some thirty times.
+            let mut environment = self.environment.clone();
+            environment.set_fuel(Some(environment::FUEL + text_bytes(messages) / 2));
+            meter::timed(options.time_limit, options.interrupt.as_ref(), || {
+                let template = environment.get_template(name);
+                template
+                    .and_then(|template| template.render(context))
+                    .map_err(|error| environment::template_error(&error))
+            })
         })?;
         if options.continue_final_message { cut_after_last(text, messages) } else { Ok(text) }
     }
@@ -205,6 +221,18 @@ impl std::fmt::Debug for ChatTemplate {
             .field("tokens", &self.tokens)
             .finish_non_exhaustive()
     }
+}
+
+fn text_bytes(messages: &[Message]) -> u64 {
+    let bytes = |message: &Message| match &message.content {
+        None | Some(Content::Null) => 0,
+        Some(Content::Text(text)) => text.len(),
+        Some(Content::Parts(parts)) => {
+            let texts = parts.iter().filter_map(|part| part.get("text")?.as_str());
+            texts.map(str::len).sum()
+        }
+    };
+    messages.iter().map(bytes).sum::<usize>() as u64
 }
 
 fn jinja(value: impl Serialize) -> JinjaValue {

@@ -4,6 +4,11 @@ use minijinja::value::{Kwargs, Tuple, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind, State};
 use minijinja_contrib::pycompat;
 
+use super::meter;
+
+/// What an item of a list takes, in bytes.
+const VALUE: usize = 32;
+
 /// Calls a method on a value: those below, whose results must be Python's to the letter, and those
 /// of minijinja's own compatibility layer.
 pub(super) fn call_method(
@@ -12,9 +17,15 @@ pub(super) fn call_method(
     method: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    meter::tick()?;
+    for arg in args {
+        meter::inside(state, arg)?;
+    }
     let own = match value.kind() {
-        ValueKind::String => string_method(value.as_str().unwrap_or_default(), method, args)?,
-        ValueKind::Seq => list_method(value, method, args)?,
+        ValueKind::String => {
+            string_method(state, value.as_str().unwrap_or_default(), method, args)?
+        }
+        ValueKind::Seq => list_method(state, value, method, args)?,
         ValueKind::Map if method == "copy" => {
             let () = from_args(args)?;
             Some(value.clone())
@@ -28,17 +39,23 @@ pub(super) fn call_method(
 }
 
 /// The `trim` filter: `str.strip`.
-pub(super) fn trim(value: &Value, chars: Option<&str>) -> String {
+pub(super) fn trim(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    chars: Option<&str>,
+) -> Result<String, Error> {
+    meter::inside(state, value)?;
     // Jinja writes whatever it trims as text first.
     let text = value.to_string();
-    strip_both(&text, chars, true, true).to_owned()
+    Ok(strip_both(&text, chars, true, true).to_owned())
 }
 
 /// The `wordcount` filter: runs of letters, digits and `_`.
-pub(super) fn wordcount(value: &Value) -> usize {
+pub(super) fn wordcount(state: &mut State<'_, '_>, value: &Value) -> Result<usize, Error> {
+    meter::inside(state, value)?;
     let text = value.to_string();
     let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-    words.filter(|word| !word.is_empty()).count()
+    Ok(words.filter(|word| !word.is_empty()).count())
 }
 
 /// `str.strip()`.
@@ -56,7 +73,12 @@ fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
-fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
+fn string_method(
+    state: &State<'_, '_>,
+    text: &str,
+    method: &str,
+    args: &[Value],
+) -> Result<Option<Value>, Error> {
     let result = match method {
         "strip" | "lstrip" | "rstrip" => {
             let (chars,): (Option<&str>,) = from_args(args)?;
@@ -67,13 +89,26 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
             let sep = if sep.is_none() { kwargs.get::<Option<&str>>("sep")? } else { sep };
             let max = if max.is_none() { kwargs.get::<Option<i64>>("maxsplit")? } else { max };
             kwargs.assert_all_used()?;
+            let parts = match sep {
+                Some(sep) if !sep.is_empty() => text.matches(sep).count(),
+                _ => text.chars().filter(|character| is_space(*character)).count(),
+            };
+            meter::bytes(state, parts.saturating_mul(VALUE))?;
             split(text, sep, max.unwrap_or(-1), method == "rsplit")?
         }
         "splitlines" => {
             let (keep, kwargs): (Option<bool>, Kwargs) = from_args(args)?;
             let keep = if keep.is_none() { kwargs.get::<Option<bool>>("keepends")? } else { keep };
             kwargs.assert_all_used()?;
+            let breaks = text.chars().filter(|character| is_space(*character)).count();
+            meter::bytes(state, breaks.saturating_mul(VALUE))?;
             split_lines(text, keep.unwrap_or(false))
+        }
+        "replace" => replace(state, text, args)?,
+        "join" => join(state, text, args)?,
+        "format" => {
+            charge_format(state, text, args)?;
+            return Ok(None);
         }
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(args)?;
@@ -135,12 +170,33 @@ fn string_method(text: &str, method: &str, args: &[Value]) -> Result<Option<Valu
     Ok(Some(result))
 }
 
-fn list_method(list: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
+fn list_method(
+    state: &State<'_, '_>,
+    list: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Option<Value>, Error> {
     match method {
         "index" => {
             let (item,): (&Value,) = from_args(args)?;
-            let at = list.try_iter()?.position(|other| other == *item);
-            at.map(|at| Some(at.into())).ok_or_else(|| invalid("the item is not in the list"))
+            for (at, other) in list.try_iter()?.enumerate() {
+                meter::items(state, 1)?;
+                meter::inside(state, item)?;
+                if other == *item {
+                    return Ok(Some(at.into()));
+                }
+            }
+            Err(invalid("the item is not in the list"))
+        }
+        "count" => {
+            let (item,): (&Value,) = from_args(args)?;
+            let mut count = 0;
+            for other in list.try_iter()? {
+                meter::items(state, 1)?;
+                meter::inside(state, item)?;
+                count += usize::from(other == *item);
+            }
+            Ok(Some(count.into()))
         }
         "copy" => {
             let () = from_args(args)?;
@@ -148,6 +204,56 @@ fn list_method(list: &Value, method: &str, args: &[Value]) -> Result<Option<Valu
         }
         _ => Ok(None),
     }
+}
+
+/// `str.replace(old, new, count=-1)`, paid for before it is made.
+fn replace(state: &State<'_, '_>, text: &str, args: &[Value]) -> Result<Value, Error> {
+    let (old, new, count): (&str, &str, Option<i64>) = from_args(args)?;
+    let most = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    let found = text.matches(old).take(most).count();
+    let grown = found.saturating_mul(new.len()).saturating_add(text.len());
+    meter::bytes(state, grown)?;
+    Ok(text.replacen(old, new, found).into())
+}
+
+/// `str.join(items)`, paid for item by item.
+fn join(state: &State<'_, '_>, text: &str, args: &[Value]) -> Result<Value, Error> {
+    let (items,): (&Value,) = from_args(args)?;
+    let mut out = String::new();
+    for (index, item) in items.try_iter()?.enumerate() {
+        let before = out.len();
+        meter::items(state, 1)?;
+        meter::inside(state, &item)?;
+        if index > 0 {
+            out.push_str(text);
+        }
+        match item.as_str() {
+            Some(item) => out.push_str(item),
+            None => out.push_str(&item.to_string()),
+        }
+        meter::bytes(state, out.len() - before)?;
+    }
+    Ok(out.into())
+}
+
+/// Pays for the most that `str.format(..)` can write: every field the longest argument, every number a width.
+fn charge_format(state: &State<'_, '_>, text: &str, args: &[Value]) -> Result<(), Error> {
+    let fields = text.matches('{').count();
+    let longest = args.iter().map(|arg| match arg.as_str() {
+        Some(arg) => arg.len(),
+        None => arg.to_string().len(),
+    });
+    let longest = longest.max().unwrap_or_default();
+    let mut most = text.len().saturating_add(fields.saturating_mul(longest));
+    for number in text.split(|character: char| !character.is_ascii_digit()) {
+        if number.is_empty() {
+            continue;
+        }
+        let width = number.parse().unwrap_or(usize::MAX);
+        padding("", width)?;
+        most = most.saturating_add(width);
+    }
+    meter::bytes(state, most)
 }
 
 fn strip_both<'a>(text: &'a str, chars: Option<&str>, start: bool, end: bool) -> &'a str {

@@ -1,0 +1,592 @@
+//! Makes a template pay for what its operators do.
+//!
+//! The engine counts steps and the bytes of the strings that it makes. It does not see what an operator does with a
+//! list or a dict: `x + x` flattens both, and `~`, `==` and keys write, compare or hash all that is inside, which sixty nested
+//! pairs (`[x, x]`) make endless. The engine's operators cannot be replaced, so the template's text is: an operand that may
+//! be a container goes through a filter that counts what is in it. Every other value passes as it is.
+
+/// The filter that counts all that is inside a value.
+pub(super) const DEEP: &str = "_charged";
+/// The filter that counts the items of a list.
+pub(super) const FLAT: &str = "_charged_items";
+
+/// Deepest nesting of an expression.
+const MAX_DEPTH: usize = 150;
+
+/// Filters that look at no more than the items of what they are given, or count for themselves.
+const SHALLOW_FILTERS: [&str; 23] = [
+    "length",
+    "count",
+    "first",
+    "last",
+    "list",
+    "items",
+    "reverse",
+    "default",
+    "d",
+    "batch",
+    "slice",
+    "attr",
+    "abs",
+    "int",
+    "float",
+    "bool",
+    "round",
+    "zip",
+    "tojson",
+    "trim",
+    "wordcount",
+    DEEP,
+    FLAT,
+];
+/// Tests that look at the kind of a value or at a scalar.
+const SHALLOW_TESTS: [&str; 24] = [
+    "defined",
+    "undefined",
+    "none",
+    "None",
+    "boolean",
+    "true",
+    "false",
+    "integer",
+    "int",
+    "float",
+    "number",
+    "string",
+    "mapping",
+    "iterable",
+    "sequence",
+    "odd",
+    "even",
+    "divisibleby",
+    "safe",
+    "escaped",
+    "callable",
+    "filter",
+    "test",
+    "sameas",
+];
+const KEYWORDS: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "recursive"];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Name,
+    Text,
+    Number,
+    Sign,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Token<'t> {
+    kind: Kind,
+    text: &'t str,
+    start: usize,
+    end: usize,
+}
+
+/// The template with its charges, line for line.
+///
+/// # Errors
+/// A sentence with the line if a tag is not closed, has a character that no expression has, or nests too deep.
+pub(super) fn insert(template: &str) -> Result<String, String> {
+    let mut insertions = Vec::new();
+    let mut at = 0;
+    while let Some(found) = template.get(at..).and_then(|rest| rest.find('{')) {
+        let open = at + found;
+        let rest = template.get(open..).unwrap_or_default();
+        at = if rest.starts_with("{#") {
+            rest.find("#}").map_or(template.len(), |end| open + end + 2)
+        } else if let Some(end) = raw_end(rest) {
+            open + end
+        } else if rest.starts_with("{{") || rest.starts_with("{%") {
+            let line = || template.get(..open).unwrap_or_default().matches('\n').count() + 1;
+            let is_block = rest.starts_with("{%");
+            tag(template, open + 2, is_block, &mut insertions)
+                .map_err(|reason| format!("line {}: {reason}", line()))?
+        } else {
+            open + 1
+        };
+    }
+    // Insertions at one place stay in the order in which they were found: what is inside closes first.
+    insertions.sort_by_key(|(at, _)| *at);
+    let extra: usize = insertions.iter().map(|(_, text): &(usize, String)| text.len()).sum();
+    let mut out = String::with_capacity(template.len() + extra);
+    let mut from = 0;
+    for (at, text) in &insertions {
+        out.push_str(template.get(from..*at).unwrap_or_default());
+        out.push_str(text);
+        from = *at;
+    }
+    out.push_str(template.get(from..).unwrap_or_default());
+    Ok(out)
+}
+
+/// The end of a raw block that begins here.
+fn raw_end(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix("{%")?.trim_start_matches(['-', '+']).trim_start();
+    let after = inner.strip_prefix("raw")?.trim_start();
+    after.trim_start_matches(['-', '+']).strip_prefix("%}")?;
+    let mut from = 2;
+    while let Some(at) = text.get(from..)?.find("{%").map(|at| from + at) {
+        let tag = text.get(at + 2..)?;
+        let inner = tag.trim_start_matches(['-', '+']).trim_start();
+        if let Some(after) = inner.strip_prefix("endraw") {
+            let after = after.trim_start().trim_start_matches(['-', '+']);
+            if after.starts_with("%}") {
+                return Some(text.len() - after.len() + 2);
+            }
+        }
+        from = at + 2;
+    }
+    Some(text.len())
+}
+
+/// Reads one tag from after its opening marker and returns its end.
+fn tag(
+    template: &str,
+    start: usize,
+    is_block: bool,
+    insertions: &mut Vec<(usize, String)>,
+) -> Result<usize, String> {
+    let close = if is_block { "%}" } else { "}}" };
+    let mut tokens = Vec::new();
+    let mut at = start;
+    let mut open = 0i64;
+    let mut begins = true;
+    loop {
+        let rest = template.get(at..).unwrap_or_default();
+        let Some(next) = rest.chars().next() else { break };
+        if std::mem::take(&mut begins) && matches!(next, '-' | '+') {
+            at += 1;
+            continue;
+        }
+        if next.is_ascii_whitespace() {
+            at += 1;
+            continue;
+        }
+        if open == 0 {
+            let marked = rest.strip_prefix(['-', '+']).is_some_and(|rest| rest.starts_with(close));
+            if marked || rest.starts_with(close) {
+                at += close.len() + usize::from(marked);
+                break;
+            }
+        }
+        let (kind, len) = token(rest)?;
+        let text = rest.get(..len).unwrap_or_default();
+        match text {
+            "(" | "[" | "{" => open += 1,
+            ")" | "]" | "}" => open -= 1,
+            _ => {}
+        }
+        tokens.push(Token { kind, text, start: at, end: at + len });
+        at += len;
+    }
+    Reader { tokens: &tokens, at: 0, depth: 0, insertions }.statement(is_block)?;
+    Ok(at)
+}
+
+fn token(rest: &str) -> Result<(Kind, usize), String> {
+    let bytes = rest.as_bytes();
+    let run = |is: &dyn Fn(u8) -> bool| bytes.iter().take_while(|byte| is(**byte)).count();
+    let Some(first) = bytes.first().copied() else { return Ok((Kind::Sign, 0)) };
+    Ok(match first {
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
+            (Kind::Name, run(&|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        }
+        b'0'..=b'9' => (Kind::Number, run(&|byte| byte.is_ascii_alphanumeric() || byte == b'_')),
+        b'\'' | b'"' => {
+            let mut escaped = false;
+            let end = bytes.iter().skip(1).position(|byte| {
+                let ends = *byte == first && !escaped;
+                escaped = *byte == b'\\' && !escaped;
+                ends
+            });
+            (Kind::Text, end.map_or(rest.len(), |end| end + 2))
+        }
+        _ if ["//", "**", "==", "!=", ">=", "<="].iter().any(|sign| rest.starts_with(sign)) => {
+            (Kind::Sign, 2)
+        }
+        b'!'..=b'~' => (Kind::Sign, 1),
+        _ => {
+            let character = rest.chars().next().unwrap_or_default();
+            return Err(format!("the character {character:?} cannot stand in an expression"));
+        }
+    })
+}
+
+/// What an operand is, as far as its text tells.
+#[derive(Clone, Copy)]
+struct Operand {
+    start: usize,
+    end: usize,
+    /// A string, a number, or nothing: never a container.
+    scalar: bool,
+    text: bool,
+}
+
+/// A reader of expressions that knows where operands begin and end, and nothing of their meaning.
+struct Reader<'a, 't> {
+    tokens: &'a [Token<'t>],
+    at: usize,
+    depth: usize,
+    insertions: &'a mut Vec<(usize, String)>,
+}
+
+impl Reader<'_, '_> {
+    fn statement(mut self, is_block: bool) -> Result<(), String> {
+        if is_block {
+            let is_loop = self.is("for");
+            self.at += 1;
+            if is_loop {
+                // The names before the first `in`, which is no operator.
+                while self.peek().is_some_and(|text| text != "in") {
+                    self.at += 1;
+                }
+            }
+        }
+        while self.at < self.tokens.len() {
+            let before = self.at;
+            self.expression()?;
+            if self.at == before {
+                self.at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<&str> {
+        self.tokens.get(self.at).map(|token| token.text)
+    }
+
+    fn is(&self, text: &str) -> bool {
+        // The text of a string is never a sign.
+        self.tokens.get(self.at).is_some_and(|token| token.kind != Kind::Text && token.text == text)
+    }
+
+    fn eat(&mut self, text: &str) -> bool {
+        let is = self.is(text);
+        self.at += usize::from(is);
+        is
+    }
+
+    /// The end of the token before this one.
+    fn end(&self) -> usize {
+        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map_or(0, |token| token.end)
+    }
+
+    fn start(&self) -> usize {
+        self.tokens.get(self.at).map_or(usize::MAX, |token| token.start)
+    }
+
+    fn wrap(&mut self, operand: Operand, filter: &str) {
+        if !operand.scalar && operand.start < operand.end {
+            self.insertions.push((operand.start, "(".to_owned()));
+            self.insertions.push((operand.end, format!(")|{filter}")));
+        }
+    }
+
+    /// `a if b else c`.
+    fn expression(&mut self) -> Result<Operand, String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("an expression nests deeper than {MAX_DEPTH}"));
+        }
+        let start = self.start();
+        let mut operand = self.logic()?;
+        while self.eat("if") {
+            self.logic()?;
+            if self.eat("else") {
+                self.expression()?;
+            }
+            operand = Operand { start, end: self.end(), scalar: false, text: false };
+        }
+        self.depth -= 1;
+        Ok(operand)
+    }
+
+    /// `a and not b or c`.
+    fn logic(&mut self) -> Result<Operand, String> {
+        let mut operand = self.comparison()?;
+        while self.eat("and") || self.eat("or") {
+            let right = self.comparison()?;
+            operand = Operand { end: right.end, scalar: false, text: false, ..operand };
+        }
+        Ok(operand)
+    }
+
+    /// `a == b`, `a not in b`.
+    fn comparison(&mut self) -> Result<Operand, String> {
+        while self.eat("not") {}
+        let mut left = self.sum()?;
+        loop {
+            let membership = if self.is("not") {
+                let follows = self.tokens.get(self.at + 1).is_some_and(|token| token.text == "in");
+                if !follows {
+                    return Ok(left);
+                }
+                self.at += 2;
+                true
+            } else if self.eat("in") {
+                true
+            } else if ["==", "!=", "<", "<=", ">", ">="].iter().any(|sign| self.is(sign)) {
+                self.at += 1;
+                false
+            } else {
+                return Ok(left);
+            };
+            let right = self.sum()?;
+            // With a scalar on one side nothing inside the other is looked at.
+            if membership || !right.scalar {
+                self.wrap(left, DEEP);
+            }
+            left = Operand { scalar: false, text: false, ..right };
+        }
+    }
+
+    /// `a + b - c`.
+    fn sum(&mut self) -> Result<Operand, String> {
+        let mut left = self.joined()?;
+        loop {
+            let adds = self.is("+");
+            if !adds && !self.is("-") {
+                return Ok(left);
+            }
+            self.at += 1;
+            let right = self.joined()?;
+            // What is added to a string is one.
+            if adds && !left.text && !right.text {
+                self.wrap(left, FLAT);
+                self.wrap(right, FLAT);
+            }
+            left = Operand {
+                start: left.start,
+                end: right.end,
+                scalar: left.text || right.text,
+                text: left.text || right.text,
+            };
+        }
+    }
+
+    /// `a ~ b`.
+    fn joined(&mut self) -> Result<Operand, String> {
+        let first = self.product()?;
+        let mut last = first;
+        let mut joins = false;
+        while self.eat("~") {
+            if !std::mem::replace(&mut joins, true) {
+                self.wrap(first, DEEP);
+            }
+            last = self.product()?;
+            self.wrap(last, DEEP);
+        }
+        Ok(Operand {
+            start: first.start,
+            end: last.end,
+            scalar: joins || first.scalar,
+            text: joins || first.text,
+        })
+    }
+
+    /// `a * b`, `a ** b`.
+    fn product(&mut self) -> Result<Operand, String> {
+        let mut operand = self.unary()?;
+        while ["*", "/", "//", "%", "**"].iter().any(|sign| self.is(sign)) {
+            self.at += 1;
+            let right = self.unary()?;
+            operand = Operand { end: right.end, scalar: false, text: false, ..operand };
+        }
+        Ok(operand)
+    }
+
+    fn unary(&mut self) -> Result<Operand, String> {
+        let start = self.start();
+        let mut signs = 0;
+        while self.eat("-") || self.eat("+") || self.eat("not") {
+            signs += 1;
+        }
+        let operand = self.postfix()?;
+        Ok(if signs == 0 { operand } else { Operand { start, ..operand } })
+    }
+
+    /// `a.b[c](d) | e is f`.
+    fn postfix(&mut self) -> Result<Operand, String> {
+        let Some(first) = self.tokens.get(self.at).copied() else {
+            return Ok(Operand { start: 0, end: 0, scalar: true, text: false });
+        };
+        let mut scalar = true;
+        let mut text = false;
+        let mut name = first.text;
+        match (first.kind, first.text) {
+            (Kind::Text, _) => {
+                self.at += 1;
+                text = true;
+            }
+            (Kind::Number, _) => self.at += 1,
+            (Kind::Name, word) if KEYWORDS.contains(&word) => {
+                return Ok(Operand { start: 0, end: 0, scalar: true, text: false });
+            }
+            (Kind::Name, word) => {
+                self.at += 1;
+                scalar = matches!(word, "true" | "false" | "none" | "True" | "False" | "None");
+            }
+            (_, "(") => {
+                self.at += 1;
+                self.list(")", None)?;
+                scalar = false;
+            }
+            (_, "[") => {
+                self.at += 1;
+                self.list("]", None)?;
+                scalar = false;
+            }
+            (_, "{") => {
+                self.at += 1;
+                self.list("}", None)?;
+                scalar = false;
+            }
+            _ => return Ok(Operand { start: 0, end: 0, scalar: true, text: false }),
+        }
+        loop {
+            if self.eat(".") {
+                name = self.tokens.get(self.at).map_or("", |token| token.text);
+                self.at += 1;
+            } else if self.eat("[") {
+                self.list("]", Some(DEEP))?;
+            } else if self.eat("(") {
+                // `loop.changed` compares what it is given with what it was given before.
+                self.list(")", (name == "changed").then_some(DEEP))?;
+            } else if self.is("|") {
+                let end = self.end();
+                self.at += 1;
+                let shallow = self.word().is_some_and(|name| SHALLOW_FILTERS.contains(&name));
+                if !shallow && !scalar {
+                    self.insertions.push((end, format!("|{DEEP}")));
+                }
+                self.names();
+                if self.eat("(") {
+                    self.list(")", (!shallow).then_some(DEEP))?;
+                }
+            } else if self.is("is") {
+                let end = self.end();
+                self.at += 1;
+                self.eat("not");
+                let shallow = self.word().is_some_and(|name| SHALLOW_TESTS.contains(&name));
+                if !shallow {
+                    self.insertions.push((end, format!("|{DEEP}")));
+                }
+                self.names();
+                if self.eat("(") {
+                    self.list(")", (!shallow).then_some(DEEP))?;
+                } else if self.tokens.get(self.at).is_some_and(|token| {
+                    token.kind != Kind::Sign && !KEYWORDS.contains(&token.text)
+                        || matches!(token.text, "[" | "{")
+                }) {
+                    // An argument without parentheses.
+                    let argument = self.postfix()?;
+                    if !shallow {
+                        self.wrap(argument, DEEP);
+                    }
+                }
+            } else {
+                return Ok(Operand { start: first.start, end: self.end(), scalar, text });
+            }
+            (scalar, text) = (false, false);
+        }
+    }
+
+    fn word(&self) -> Option<&str> {
+        let token = self.tokens.get(self.at).filter(|token| token.kind == Kind::Name)?;
+        // A dotted name is none that is known.
+        let dotted = self.tokens.get(self.at + 1).is_some_and(|token| token.text == ".");
+        (!dotted).then_some(token.text)
+    }
+
+    fn names(&mut self) {
+        self.at += 1;
+        while self.is(".") {
+            self.at += 2;
+        }
+    }
+
+    /// What stands in brackets up to `close`: arguments, items, pairs or the bounds of a slice.
+    fn list(&mut self, close: &str, filter: Option<&str>) -> Result<(), String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("an expression nests deeper than {MAX_DEPTH}"));
+        }
+        while self.at < self.tokens.len() && !self.eat(close) {
+            if self.eat(",") || self.eat(":") || self.eat("=") || self.eat("*") || self.eat("**") {
+                continue;
+            }
+            let before = self.at;
+            let operand = self.expression()?;
+            if self.at == before {
+                self.at += 1;
+                continue;
+            }
+            let is_key = close == "}" && self.is(":");
+            let is_name = close == ")" && self.is("=");
+            let is_bound = close == "]" && filter.is_some() && self.is(":");
+            if is_key {
+                self.wrap(operand, DEEP);
+            } else if let (Some(filter), false, false) = (filter, is_name, is_bound) {
+                self.wrap(operand, filter);
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::insert;
+
+    #[test]
+    fn operands_that_may_be_containers_are_charged() {
+        for (template, expected) in [
+            ("{{ a ~ 'b' ~ c.d[0] }}", "{{ (a)|_charged ~ 'b' ~ (c.d[0])|_charged }}"),
+            ("{{ a + b }}", "{{ (a)|_charged_items + (b)|_charged_items }}"),
+            ("{{ '<' + m['role'] + '>' }}", "{{ '<' + m['role'] + '>' }}"),
+            ("{% if m.role == 'user' %}", "{% if m.role == 'user' %}"),
+            ("{% if a == b.c %}", "{% if (a)|_charged == b.c %}"),
+            ("{% if 'x' in y and z not in w %}", "{% if 'x' in y and (z)|_charged not in w %}"),
+            (
+                "{% for a, b in c + d %}",
+                "{% for a, b in (c)|_charged_items + (d)|_charged_items %}",
+            ),
+            ("{{ a|join(b) }}", "{{ a|_charged|join((b)|_charged) }}"),
+            ("{{ a|length }}{{ a|tojson }}", "{{ a|length }}{{ a|tojson }}"),
+            (
+                "{%- if a is defined and a is not none -%}",
+                "{%- if a is defined and a is not none -%}",
+            ),
+            ("{% if a is eq b %}", "{% if a|_charged is eq (b)|_charged %}"),
+            ("{{ {a: b, 'c': d} }}", "{{ {(a)|_charged: b, 'c': d} }}"),
+            ("{{ x[i] ~ y[1:] }}", "{{ (x[(i)|_charged])|_charged ~ (y[1:])|_charged }}"),
+            ("{{ loop.changed(a) }}", "{{ loop.changed((a)|_charged) }}"),
+            (
+                "{# a ~ b #}{% raw %}{{ a ~ b }}{% endraw %} { a ~ b }",
+                "{# a ~ b #}{% raw %}{{ a ~ b }}{% endraw %} { a ~ b }",
+            ),
+            ("{{ a * b ~ c }}", "{{ (a * b)|_charged ~ (c)|_charged }}"),
+            (
+                "{{ (a ~ b if c else d) ~ e }}",
+                "{{ (((a)|_charged ~ (b)|_charged if c else d))|_charged ~ (e)|_charged }}",
+            ),
+            ("{% set x %}{{ '}}' ~ \"%}\" }}", "{% set x %}{{ '}}' ~ \"%}\" }}"),
+            ("{{ a-}} + {{+ b }}", "{{ a-}} + {{+ b }}"),
+        ] {
+            assert_eq!(insert(template).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_no_expression_has_is_told_with_its_line() {
+        let error = insert("a\nb {{ é }}").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("'é'"), "{error}");
+        let deep = format!("{{{{ {}1{} }}}}", "(".repeat(5000), ")".repeat(5000));
+        assert!(insert(&deep).unwrap_err().contains("deeper"));
+        assert!(insert(&format!("{{{{ {}x }}}}", "a if b else ".repeat(5000))).is_err());
+    }
+}
