@@ -37,8 +37,8 @@ fn templates_render_as_transformers_renders_them() {
             continue_final_message: flag("continue_final_message"),
             tools: if flag("tools") { list("tools") } else { None },
             documents: if flag("documents") { list("documents") } else { None },
-            template: None,
             extra: given,
+            ..Default::default()
         };
         let template = ChatTemplate::new(text, tokens()).unwrap();
         let ours = template.render(&messages, &options);

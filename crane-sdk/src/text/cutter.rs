@@ -101,7 +101,7 @@ impl Cutter {
     /// Gives the pieces of a text to `sink`; `first` says that it begins the whole text.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`](crate::Error::Tokenizer) if a pattern reaches its limit, and what `sink` returns.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if a pattern reaches its limit, and what `sink` returns.
     pub(super) fn cut(
         &self,
         text: &str,

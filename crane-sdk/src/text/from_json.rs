@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use tokenizers::models::unigram::Unigram;
 use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper};
 
 use super::around::Around;
@@ -13,6 +14,7 @@ use super::bpe::Bpe;
 use super::cutter::Cutter;
 use super::decoder::Decoder;
 use super::guard::guarded;
+use super::model::nested_bytes;
 use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Parts;
@@ -80,8 +82,21 @@ struct AddedInConfig {
 struct ModelKind {
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Files older than `type`: only byte-pair models have merges.
+    /// Files older than `type`: only byte-pair models have merges,
     merges: Option<IgnoredAny>,
+    /// and only unigram models a list of tokens.
+    vocab: Option<VocabKind>,
+}
+
+/// Whether a vocabulary is a list.
+struct VocabKind(bool);
+
+#[derive(Deserialize)]
+struct UnigramFile {
+    vocab: Vec<(String, f64)>,
+    unk_id: Option<usize>,
+    #[serde(default)]
+    byte_fallback: bool,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +123,10 @@ pub(super) fn read(json: &[u8], config: Option<&Value>, map: Option<&Value>) -> 
     let Probe { model } = serde_json::from_slice(json).map_err(|error| damaged("", error))?;
     if model.kind.as_deref() == Some("BPE") || (model.kind.is_none() && model.merges.is_some()) {
         return read_file(json, config, map, byte_pair_model);
+    }
+    let is_list = model.vocab.is_some_and(|VocabKind(is_list)| is_list);
+    if model.kind.as_deref() == Some("Unigram") || (model.kind.is_none() && is_list) {
+        return read_file(json, config, map, |model, _| unigram_model(model));
     }
     read_file(json, config, map, |model: ModelWrapper, _| Ok(model))
 }
@@ -171,6 +190,14 @@ fn byte_pair_model(file: BpeFile, added: &[Added]) -> Result<ModelWrapper, Strin
     };
     bpe.add_tokens(added.iter().map(|entry| (entry.id, entry.token.content.as_str())))?;
     bpe.build().map(ModelWrapper::BPE)
+}
+
+fn unigram_model(file: UnigramFile) -> Result<ModelWrapper, String> {
+    // The library recurses into each token: they are checked before it sees them.
+    nested_bytes(file.vocab.iter().map(|(token, _)| token.as_str()).collect())?;
+    guarded(|| Unigram::from(file.vocab, file.unk_id, file.byte_fallback))?
+        .map(ModelWrapper::Unigram)
+        .map_err(|error| error.to_string())
 }
 
 /// `added_tokens_decoder` of the config has the last word on added tokens.
@@ -287,6 +314,30 @@ impl<'de> Deserialize<'de> for VocabList {
             }
         }
         deserializer.deserialize_map(Tokens)
+    }
+}
+
+impl<'de> Deserialize<'de> for VocabKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Kind;
+        impl<'de> Visitor<'de> for Kind {
+            type Value = VocabKind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list or an object of tokens")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabKind, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(VocabKind(false))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<VocabKind, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(VocabKind(true))
+            }
+        }
+        deserializer.deserialize_any(Kind)
     }
 }
 

@@ -27,16 +27,22 @@ const MAX_WORD: usize = 1000;
 pub(super) struct Model {
     inner: ModelWrapper,
     max_piece: usize,
+    /// What a byte-pair vocabulary joins; read when the first long piece comes.
+    joined: OnceLock<Joined>,
+}
+
+/// The pairs of characters that stand side by side in tokens, and the longest token's bytes.
+struct Joined {
+    pairs: HashSet<(char, char)>,
     longest: usize,
-    /// The pairs of characters inside the vocabulary's tokens; read when the first long piece comes.
-    pairs: OnceLock<HashSet<(char, char)>>,
 }
 
 /// The error of a piece that is too long.
 pub(super) fn too_long(most: usize) -> Error {
-    Error::Tokenizer(format!(
-        "the text has a run of more than {most} bytes that the tokenizer does not cut; break it with spaces or newlines"
-    ))
+    let reason = format!(
+        "it has a run of more than {most} bytes that the tokenizer does not cut; break it with spaces or newlines"
+    );
+    Error::argument("text", reason)
 }
 
 impl Model {
@@ -46,7 +52,6 @@ impl Model {
     /// A sentence that names the token or setting that would take too much time or memory.
     pub(super) fn new(inner: ModelWrapper) -> Result<Self, String> {
         let mut max_piece = MAX_PIECE;
-        let mut longest = 0;
         match &inner {
             ModelWrapper::Unigram(unigram) => {
                 let tokens: Vec<&str> = unigram.iter().map(|(token, _)| token.as_str()).collect();
@@ -59,12 +64,9 @@ impl Model {
                     words.max_input_chars_per_word
                 ));
             }
-            ModelWrapper::BPE(bpe) => {
-                longest = bpe.get_vocab().keys().map(String::len).max().unwrap_or_default();
-            }
-            ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => {}
+            ModelWrapper::BPE(_) | ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => {}
         }
-        Ok(Self { inner, max_piece, longest, pairs: OnceLock::new() })
+        Ok(Self { inner, max_piece, joined: OnceLock::new() })
     }
 
     pub(super) fn token_to_id(&self, token: &str) -> Option<u32> {
@@ -86,7 +88,7 @@ impl Model {
     /// Adds the ids of a piece.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if it is too long, or cannot be expressed in the vocabulary.
+    /// [`Error::InvalidArgument`] if it is too long, [`Error::Tokenizer`] if it cannot be expressed in the vocabulary.
     pub(super) fn tokenize(&self, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
         let mut rest = piece;
         if let (true, ModelWrapper::BPE(bpe)) = (piece.len() > LONG_PIECE, &self.inner) {
@@ -117,16 +119,25 @@ impl Model {
         let plain = bpe.dropout.unwrap_or_default() == 0.0
             && bpe.end_of_word_suffix.is_none()
             && bpe.continuing_subword_prefix.is_none();
-        // A part must be no token of its own where those go before merges.
-        let least = LONG_PIECE.max(self.longest + 1);
-        if !plain || piece.len() < 2 * least {
+        if !plain || piece.len() < 2 * LONG_PIECE {
             return None;
         }
-        let pairs = self.pairs.get_or_init(|| {
+        let Joined { pairs, longest } = self.joined.get_or_init(|| {
             let vocab = bpe.get_vocab();
             let tokens = vocab.keys();
-            tokens.flat_map(|token| token.chars().zip(token.chars().skip(1))).collect()
+            Joined {
+                pairs: tokens
+                    .clone()
+                    .flat_map(|token| token.chars().zip(token.chars().skip(1)))
+                    .collect(),
+                longest: tokens.map(String::len).max().unwrap_or_default(),
+            }
         });
+        // A part must be no token of its own where those go before merges.
+        let least = LONG_PIECE.max(longest + 1);
+        if piece.len() < 2 * least {
+            return None;
+        }
         let known =
             |character: char| self.inner.token_to_id(character.encode_utf8(&mut [0; 4])).is_some();
         let mut start = least;
@@ -152,7 +163,7 @@ impl Model {
 ///
 /// # Errors
 /// A sentence if a token is too long, or too many nest.
-fn nested_bytes(mut tokens: Vec<&str>) -> Result<usize, String> {
+pub(super) fn nested_bytes(mut tokens: Vec<&str>) -> Result<usize, String> {
     tokens.sort_unstable();
     let mut open: Vec<&str> = Vec::new();
     let (mut bytes, mut most) = (0, 0);

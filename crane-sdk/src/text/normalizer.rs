@@ -13,6 +13,7 @@ use tokenizers::{NormalizedString, Normalizer as _, NormalizerWrapper};
 use super::budget::Budget;
 use super::charsmap;
 use super::guard::guarded;
+use super::model::too_long;
 use super::pattern::Pattern;
 use super::tokenizer::library_error;
 use crate::{Error, Result};
@@ -272,10 +273,7 @@ fn chunk_end(text: &str) -> Result<usize> {
             return Ok(start + at);
         }
         if at > MAX_UNBROKEN {
-            return Err(Error::Tokenizer(format!(
-                "more than {MAX_UNBROKEN} bytes of the text have no place where they can be parted; \
-                 put spaces between its words"
-            )));
+            return Err(too_long(MAX_UNBROKEN));
         }
         before = Some(next);
     }

@@ -35,7 +35,8 @@ impl Pattern {
     /// Calls `found` with the start and end of each match, in order; matches do not overlap.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the engine reaches its limit or the budget is used up, and what `found` returns.
+    /// [`Error::InvalidArgument`] if the engine reaches its limit, [`Error::Tokenizer`] if the budget is used up, and what
+    /// `found` returns.
     pub(super) fn each(
         &self,
         text: &str,
@@ -164,10 +165,12 @@ pub(super) fn check(pattern: &str) -> Result<(), String> {
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {
-    Error::Tokenizer(format!(
-        "a pattern of the tokenizer reached a limit of the regex engine ({error}): it backtracks too much, or a run \
-         of characters that it does not cut is too long; break the run, or take another tokenizer.json"
-    ))
+    let reason = format!(
+        "a pattern of the tokenizer reached a limit of the regex engine on it ({error}): it has too long a run of \
+         characters that the pattern does not cut, or the pattern backtracks too much; break the run, or take another \
+         tokenizer.json"
+    );
+    Error::argument("text", reason)
 }
 
 #[cfg(not(target_arch = "wasm32"))]

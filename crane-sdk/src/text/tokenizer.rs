@@ -140,8 +140,8 @@ impl Tokenizer {
     /// rendered chat template has them already.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if a text cannot be expressed in the vocabulary, if it has more than 64 MiB, or a run of more
-    /// than a megabyte that the tokenizer does not cut, or if the tokenizer's patterns reach a limit on it.
+    /// [`Error::Tokenizer`] if a text cannot be expressed in the vocabulary, [`Error::InvalidArgument`] if it has more than
+    /// 64 MiB, or a run of more than a megabyte that the tokenizer does not cut or that its patterns reach a limit on.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         self.encode_with(text, add_special_tokens, None)
     }
@@ -157,10 +157,11 @@ impl Tokenizer {
         interrupt: Option<&Interrupt>,
     ) -> Result<Vec<u32>> {
         if text.len() > MAX_TEXT {
-            return Err(Error::Tokenizer(format!(
-                "the text has {} bytes, more than the {MAX_TEXT} that are encoded at once; encode it in parts",
+            let reason = format!(
+                "it has {} bytes, more than the {MAX_TEXT} that are encoded at once; encode it in parts",
                 text.len()
-            )));
+            );
+            return Err(Error::argument("text", reason));
         }
         let budget = Budget::new(text.len(), interrupt);
         // The library's models and normalizers see nothing that is not checked, but are not ours.
