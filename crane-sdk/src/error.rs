@@ -5,6 +5,9 @@ use std::fmt;
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The longest reason that is told of a damaged file, in characters.
+const MOST_REASON: usize = 2000;
+
 /// Everything that can go wrong between a checkpoint and an answer.
 ///
 /// Each message names the thing that failed and says what to do next; [`Error::kind`] is for code
@@ -91,6 +94,15 @@ pub enum Error {
     /// A tokenizer could not be built, or refused a text or an id.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A model's numbers are NaN or infinite, so that what it says has no meaning.
+    #[error(
+        "{place} gives numbers that are not finite (NaN or infinite): its weights are damaged, or too large for the type \
+         that they are loaded as; fetch the model again, or load it as f32"
+    )]
+    NotFinite {
+        /// Where they come up first, as far as that is known: a layer, a token, the model.
+        place: String,
+    },
     /// The operating system (or the browser's storage) refused to read.
     #[error("cannot read {path}: {reason}")]
     Io {
@@ -142,6 +154,7 @@ impl Error {
             | Error::Template(_)
             | Error::Tokenizer(_)
             | Error::Io { .. }
+            | Error::NotFinite { .. }
             | Error::Changed { .. } => ErrorKind::Model,
             Error::OutOfMemory { .. } => ErrorKind::Memory,
             Error::Tensor(_) => ErrorKind::Internal,
@@ -150,7 +163,13 @@ impl Error {
 
     /// A damaged file: `reason` says what was expected and what was found.
     pub(crate) fn invalid_file(file: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Error::InvalidFile { file: file.to_string(), reason: reason.to_string() }
+        // What a reason quotes may be as long as the file.
+        let mut reason = reason.to_string();
+        if let Some((end, _)) = reason.char_indices().nth(MOST_REASON) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        Error::InvalidFile { file: file.to_string(), reason }
     }
 
     /// An argument that cannot act: `reason` says which values can.

@@ -8,6 +8,7 @@
 
 pub mod codec;
 pub mod error;
+mod finite;
 pub mod generate;
 #[cfg(feature = "golden")]
 pub mod golden;

@@ -16,7 +16,7 @@ fn code(error: &Error) -> &'static str {
         Error::NotFound { .. } => "not_found",
         Error::InvalidFile { .. } => "invalid_file",
         Error::Unsupported { .. } => "unsupported",
-        Error::Weights { .. } => "invalid_weights",
+        Error::Weights { .. } | Error::NotFinite { .. } => "invalid_weights",
         Error::InvalidArgument { .. } => "invalid_argument",
         Error::ContextOverflow { .. } => "context_overflow",
         Error::OutOfMemory { .. } => "out_of_memory",

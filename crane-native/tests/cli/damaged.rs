@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::fixture::copy;
+use super::fixture::{break_number, copy};
 use super::support::{Home, Outcome};
 
 fn run(home: &Home, model: &Path) -> Outcome {
@@ -217,4 +217,26 @@ fn a_path_is_not_pulled() {
     let home = Home::new();
     let folder = copy("qwen2_tied", home.path());
     home.run(["pull".as_ref(), folder.as_os_str()]).fails(2, &["qwen2_tied", "already"]);
+}
+
+#[test]
+fn weights_of_nan_name_what_is_bad() {
+    for (tensor, part) in [
+        // A matrix of f32 is found by what it gives, a norm while it is read.
+        ("model.layers.1.mlp.gate_proj.weight", "layer 1 of the model"),
+        ("model.layers.2.self_attn.v_proj.weight", "layer 2 of the model"),
+        ("model.layers.1.input_layernorm.weight", "model.layers.1.input_layernorm.weight"),
+    ] {
+        let home = Home::new();
+        let folder = copy("qwen2_tied", home.path());
+        break_number(&folder, tensor);
+        run(&home, &folder).fails(3, &[part, "NaN"]);
+        let embed = ["embed".as_ref(), folder.as_os_str(), "Hello".as_ref()];
+        home.run(embed).fails(3, &[part, "NaN"]);
+    }
+    let home = Home::new();
+    let folder = copy("bert", home.path());
+    break_number(&folder, "encoder.layer.1.output.dense.weight");
+    let embed = ["embed".as_ref(), folder.as_os_str(), "fox".as_ref()];
+    home.run(embed).fails(3, &["layer 1 of the encoder"]);
 }

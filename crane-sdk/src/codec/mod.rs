@@ -27,7 +27,19 @@ fn float_bytes(checkpoint: &dyn Checkpoint, beginnings: &[&str]) -> u64 {
     let tensors = checkpoint.tensors();
     let used =
         tensors.iter().filter(|(name, _)| beginnings.iter().any(|part| name.starts_with(part)));
-    used.map(|(_, info)| 4 * info.elements() as u64).fold(0, u64::saturating_add)
+    used.map(|(_, info)| (info.elements() as u64).saturating_mul(4)).fold(0, u64::saturating_add)
+}
+
+/// The rates of samples that codecs have, a second.
+const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 4_000..=384_000;
+/// The most samples of a frame, several times what published codecs have: a frame is decoded as a whole.
+const MOST_FRAME_SAMPLES: usize = 1 << 16;
+/// The most taps of a convolution, many times what published codecs have: as many rows wait for it.
+const MOST_TAPS: usize = 1 << 10;
+
+/// A product that does not overflow.
+fn product(factors: impl IntoIterator<Item = usize>) -> usize {
+    factors.into_iter().fold(1, usize::saturating_mul)
 }
 
 /// Samples that [`Codec::decode`] makes at a time: what the decoder works on then fits into caches.

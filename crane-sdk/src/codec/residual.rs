@@ -1,5 +1,6 @@
 //! The residual unit of convolutional codecs (Zeghidour et al. 2021, Kumar et al. 2023): a dilated convolution between snakes.
 
+use super::MOST_TAPS;
 use crate::Result;
 use crate::nn::slices::{Conv, Depthwise, Linear, Snake, Window, add};
 use crate::weights::Floats;
@@ -38,7 +39,7 @@ impl ResidualUnit {
         let part = |index: usize| format!("{name}.block.{index}");
         let mix = part(1);
         let [_, inputs, taps] = weights.weight_shape(&mix)?;
-        if taps % 2 == 0 || (inputs != 1 && inputs != width) {
+        if taps % 2 == 0 || taps > MOST_TAPS || (inputs != 1 && inputs != width) {
             return Err(weights.misfit(
                 &mix,
                 format_args!("{taps} taps of {inputs} channels do not fit {width}"),

@@ -1,5 +1,6 @@
 //! A stage of a codec's decoder: more rows of fewer channels.
 
+use super::MOST_TAPS;
 use super::noise::Drawn;
 use super::residual::{ResidualUnit, UnitState, snake};
 use crate::Result;
@@ -40,7 +41,7 @@ impl UpsamplingStage {
         let up = format!("{name}.block.1");
         let [_, _, width] = weights.weight_shape(&up)?;
         let cut = padding(width);
-        if width < stride + cut || width > 64 * stride {
+        if width < stride + cut || width > 64 * stride || width > MOST_TAPS {
             return Err(
                 weights.misfit(&up, format_args!("{width} taps do not fit a stride of {stride}"))
             );

@@ -112,7 +112,10 @@ pub fn step_together(sessions: &mut [&mut Session]) -> Result<Vec<Result<Step>>>
     let steps = sessions.iter_mut().zip(prepared).zip(has_row).map(|((session, prepared), row)| {
         match prepared? {
             Prepared::Ended(piece) => Ok(piece.map_or(Step::Done, Step::Piece)),
-            Prepared::Feed => session.sequence.accept(row.then_some(session.row.as_mut_slice())),
+            Prepared::Feed => {
+                let step = session.sequence.accept(row.then_some(session.row.as_mut_slice()));
+                step.map_err(|error| session.located(error))
+            }
         }
     });
     Ok(steps.collect())

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::GenerationConfig;
 use super::gguf_defaults;
 use crate::sample::SamplingParams;
-use crate::source::{Gguf, Source, model_gguf};
+use crate::source::{Gguf, Source, json, model_gguf};
 use crate::text::Tokenizer;
 use crate::{Error, Result};
 
@@ -13,6 +13,9 @@ const FILE: &str = "generation_config.json";
 
 /// What transformers keeps of the best tokens when it samples and the file does not say.
 const TOP_K: usize = 50;
+
+/// The most end tokens and the most stop strings: many times what is published.
+const MOST_ENDS: usize = 1024;
 
 /// Fields of `generation_config.json` that change what transformers generates and that this library
 /// does not do, each with the value at which it does nothing (besides `null`).
@@ -99,7 +102,7 @@ impl GenerationConfig {
     pub fn from_source(source: &dyn Source, tokenizer: &Tokenizer) -> Result<Self> {
         let mut config = Self { sampling: SamplingParams::greedy(), ..GenerationConfig::default() };
         if source.contains(FILE)? {
-            let fields = read(source, FILE)?;
+            let fields: Map<String, Value> = json::read(source, FILE)?;
             config.read_json(&fields)?;
         } else if let Some(name) = model_gguf(source)? {
             let gguf = Gguf::open(source, &name)?;
@@ -108,7 +111,7 @@ impl GenerationConfig {
             return Ok(config);
         }
         if config.eos_ids.is_empty() && source.contains("config.json")? {
-            config.eos_ids = ids("config.json", &read(source, "config.json")?)?;
+            config.eos_ids = ids("config.json", &json::read(source, "config.json")?)?;
         }
         if config.eos_ids.is_empty() {
             config.eos_ids.extend(tokenizer.eos_id());
@@ -182,16 +185,16 @@ fn unsupported(name: &str, value: &Value) -> Option<String> {
     })
 }
 
-fn read(source: &dyn Source, name: &str) -> Result<Map<String, Value>> {
-    serde_json::from_slice(&source.open(name)?.read_all()?)
-        .map_err(|error| Error::invalid_file(name, error))
-}
-
 /// `eos_token_id`: one id or a list of them, in the order given.
 fn ids(file: &str, fields: &Map<String, Value>) -> Result<Vec<u32>> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     let ids = match fields.get("eos_token_id") {
         None | Some(Value::Null) => Some(Vec::new()),
+        // Every token that is chosen is looked for among them.
+        Some(Value::Array(list)) if list.len() > MOST_ENDS => {
+            let reason = format_args!("eos_token_id lists {} ids, over {MOST_ENDS}", list.len());
+            return Err(Error::invalid_file(file, reason));
+        }
         Some(Value::Array(list)) => list.iter().map(id).collect(),
         Some(value) => id(value).map(|id| vec![id]),
     };
@@ -217,5 +220,10 @@ fn strings(name: &str, value: &Value) -> Result<Vec<String>> {
         Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         _ => None,
     };
-    list.ok_or_else(|| wrong(name, value, "a string or a list of strings"))
+    let list = list.ok_or_else(|| wrong(name, value, "a string or a list of strings"))?;
+    if list.len() > MOST_ENDS {
+        let reason = format_args!("{name} lists {} strings, over {MOST_ENDS}", list.len());
+        return Err(Error::invalid_file(FILE, reason));
+    }
+    Ok(list)
 }

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::CancelToken;
+use super::not_finite::located;
 use crate::models::{CausalLm, LogitsRows, Segment};
 use crate::{Error, Result};
 
@@ -65,7 +66,7 @@ fn normalized(sum: &[f64]) -> Vec<f32> {
 /// # Errors
 /// [`Error::InvalidArgument`] if there are no tokens, or one that the model does not know;
 /// [`Error::ContextOverflow`] if there are more than it was made for; [`Error::Unsupported`] if it was cancelled, for
-/// [`Pooling::Cls`], or if the model shows no hidden states.
+/// [`Pooling::Cls`], or if the model shows no hidden states; [`Error::NotFinite`] if its states are not.
 pub fn embed(
     model: &dyn CausalLm,
     tokens: &[u32],
@@ -104,6 +105,10 @@ pub fn embed(
             sum.resize(row.len(), 0.0);
             sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(x));
         }
+    }
+    if sum.iter().any(|sum| !sum.is_finite()) {
+        let error = Error::NotFinite { place: "the model".to_owned() };
+        return Err(located(error, model, tokens));
     }
     Ok(normalized(&sum))
 }

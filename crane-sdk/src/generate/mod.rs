@@ -39,6 +39,7 @@ mod defaults;
 mod embedding;
 mod generation;
 mod gguf_defaults;
+mod not_finite;
 mod output;
 mod perplexity;
 mod prefix;

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::not_finite::located;
 use crate::models::{CausalLm, LogitsRows, Segment};
 use crate::{Error, Result};
 
@@ -78,7 +79,7 @@ impl Perplexity {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] if `context` is below 4 or above the model's, or if there are fewer tokens
-/// than one chunk; what the model refuses.
+/// than one chunk; [`Error::NotFinite`] if a logit is NaN; what the model refuses.
 pub fn perplexity(
     model: &dyn CausalLm,
     tokens: &[u32],
@@ -122,7 +123,12 @@ pub fn perplexity(
             let segment = Segment { tokens, cache: &mut cache, logits: LogitsRows::All };
             let logits = model.forward(&mut [segment])?.to_vec2::<f32>()?;
             for (row, &token) in logits.iter().zip(next) {
-                found.count(surprise(row, token)?);
+                let nats = surprise(row, token)?;
+                if nats.is_nan() {
+                    let error = Error::NotFinite { place: "the model".to_owned() };
+                    return Err(located(error, model, chunk));
+                }
+                found.count(nats);
             }
         }
         found.chunks += 1;

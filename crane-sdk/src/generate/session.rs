@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{Storage, Tensor};
 
+use super::not_finite;
 use super::{
     CancelToken, Generation, GenerationConfig, Output, PrefixCache, PrefixSalt, Prepared, Sequence,
     Step,
@@ -241,7 +242,13 @@ impl Session {
             self.sequence.fail();
             return Err(error);
         }
-        self.sequence.accept(wanted.then_some(self.row.as_mut_slice()))
+        let step = self.sequence.accept(wanted.then_some(self.row.as_mut_slice()));
+        step.map_err(|error| self.located(error))
+    }
+
+    /// An error as it is or, of numbers that are not finite, with the layer that gives them.
+    pub(super) fn located(&self, error: Error) -> Error {
+        not_finite::located(error, self.model.as_ref(), self.sequence.tokens())
     }
 
     /// Gives up the generation if it is under way, and returns the whole as far as it came; `None` if

@@ -143,6 +143,7 @@ pub fn load_decoder(source: &dyn Source, options: &LoadOptions) -> Result<(Decod
 pub(crate) fn measure(source: &dyn Source, options: &LoadOptions) -> Result<(Footprint, u64)> {
     let bytes = |config: &Config, checkpoint: &dyn Checkpoint| -> Result<(Footprint, u64)> {
         let spec = (registry::find(config)?.spec)(config)?;
+        spec.check(config.file())?;
         let row = match options.kv_type {
             KvType::F32 => 4 * spec.head_dim,
             KvType::F16 => 2 * spec.head_dim,

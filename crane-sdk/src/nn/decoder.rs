@@ -3,7 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::attention::Run;
+use super::views::{is_host, with_slice};
 use super::{Attention, DecoderSpec, Embedding, KvCache, Linear, Matrix, Mlp, RmsNorm, Rope};
+use crate::finite::all_finite;
 use crate::kernels::attention::KvType;
 use crate::models::{CausalLm, LogitsRows, Observer, Segment};
 use crate::weights::Weights;
@@ -42,6 +44,7 @@ impl Decoder {
         if let Some(factors) = weights.rope_factors()? {
             rope.divide(&factors, weights.label())?;
         }
+        rope.check(weights.label())?;
         let tied = spec.tied_embeddings;
         // The largest matrices first, while little else is held: what a matrix is made from takes memory too.
         let embedding = weights.embedding("model.embed_tokens.weight", vocab, hidden, tied)?;
@@ -160,13 +163,37 @@ impl CausalLm for Decoder {
         observe: &mut Observer<'_>,
     ) -> Result<Tensor> {
         match self.states(batch, observe)? {
-            Some(states) => self.head.forward(&states), // [wanted, vocab]
+            Some(states) => {
+                let logits = self.head.forward(&states)?; // [wanted, vocab]
+                self.mark(&states, logits)
+            }
             None => Ok(Tensor::zeros((0, self.spec.vocab_size), DType::F32, &self.device)?),
         }
     }
 }
 
 impl Decoder {
+    /// Makes NaN of the logits of a row whose hidden states are not finite: products with quantised weights round such
+    /// states to numbers, and the logits would look sound. It is one look at each state, the smallest part of a pass.
+    fn mark(&self, states: &Tensor, logits: Tensor) -> Result<Tensor> {
+        if !is_host(&self.device) {
+            return Ok(logits);
+        }
+        let width = self.spec.hidden_size.max(1);
+        let rows = |x: &[f32]| x.chunks_exact(width).map(all_finite).collect::<Vec<bool>>();
+        if with_slice::<f32, _>(states, all_finite)? {
+            return Ok(logits);
+        }
+        let sound = with_slice::<f32, _>(states, rows)?;
+        let mut marked = logits.flatten_all()?.to_vec1::<f32>()?;
+        for (row, sound) in marked.chunks_exact_mut(self.spec.vocab_size).zip(sound) {
+            if !sound {
+                row.fill(f32::NAN);
+            }
+        }
+        Ok(Tensor::from_vec(marked, logits.shape(), &self.device)?)
+    }
+
     /// What the head reads, `[wanted, hidden]`; `None` if no row was asked for.
     fn states(
         &self,

@@ -45,6 +45,22 @@ impl Rope {
         Ok(())
     }
 
+    /// Refuses frequencies that are no numbers, which odd bases, scalings and divisors make.
+    ///
+    /// # Errors
+    /// [`Error::InvalidFile`].
+    pub fn check(&self, file: &str) -> Result<()> {
+        match self.inv_freq.iter().find(|frequency| !frequency.is_finite()) {
+            None => Ok(()),
+            Some(frequency) => Err(Error::invalid_file(
+                file,
+                format_args!(
+                    "rope_theta, its scaling or rope_freqs make the rotary frequency {frequency}"
+                ),
+            )),
+        }
+    }
+
     /// The frequencies, `[head_dim / 2]`.
     pub fn inv_freq(&self) -> &[f32] {
         &self.inv_freq

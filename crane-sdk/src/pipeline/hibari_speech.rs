@@ -9,12 +9,14 @@ use serde_json::{Map, Value};
 use super::text_to_speech::{Chunks, Pieces, SPEECH, SpeechModel, Voice};
 use crate::generate::CancelToken;
 use crate::models::hibari::{Hibari, SAMPLE_RATE, Utterance, check_speed};
-use crate::source::{OnnxCheckpoint, Source};
+use crate::source::{OnnxCheckpoint, Source, json};
 use crate::text::english::{Accent, English};
 use crate::{Error, Result};
 
 /// The most phonemes of a sentence that are said at a time; longer ones are cut after clauses.
 const MOST_PHONEMES: usize = 400;
+/// The most voices that are listed: many times what is published.
+const MOST_VOICES: usize = 256;
 
 /// hibari's voices.
 #[derive(Debug)]
@@ -49,8 +51,14 @@ impl HibariVoices {
     /// [`Error::NotFound`] if a file is missing or no voice's weights are there; those of [`OnnxCheckpoint::read`],
     /// [`Hibari::new`] and [`English::from_source`].
     pub(super) fn from_source(source: &dyn Source) -> Result<Self> {
-        let listed: Map<String, Value> = json(source, "voices.json")?;
-        let vocabulary: HashMap<char, usize> = json(source, "vocab.json")?;
+        let listed: Map<String, Value> = json::read(source, "voices.json")?;
+        if listed.len() > MOST_VOICES {
+            let reason = format_args!("it lists {} voices, over {MOST_VOICES}", listed.len());
+            return Err(Error::invalid_file("voices.json", reason));
+        }
+        let vocabulary: HashMap<char, usize> = json::read(source, "vocab.json")?;
+        // Voices of one file share its network.
+        let mut networks: HashMap<String, Arc<Hibari>> = HashMap::new();
         let (mut american, mut british) = (None, None);
         let (mut voices, mut default) = (Vec::new(), None);
         for (name, value) in listed {
@@ -70,11 +78,16 @@ impl HibariVoices {
                             english.insert(Arc::new(English::from_source(source, accent)?)),
                         ),
                     };
-                    let weights = OnnxCheckpoint::read(source.open(&place)?.as_ref())?;
-                    speaker = Some(Arc::new(Speaker {
-                        network: Arc::new(Hibari::new(&weights, vocabulary.clone())?),
-                        english,
-                    }));
+                    let network = match networks.get(&place) {
+                        Some(network) => Arc::clone(network),
+                        None => {
+                            let weights = OnnxCheckpoint::read(source.open(&place)?.as_ref())?;
+                            let network = Arc::new(Hibari::new(&weights, vocabulary.clone())?);
+                            networks.insert(place, Arc::clone(&network));
+                            network
+                        }
+                    };
+                    speaker = Some(Arc::new(Speaker { network, english }));
                 }
             }
             if speaker.is_some() && (default.is_none() || bundled) {
@@ -237,10 +250,4 @@ impl Iterator for HibariSpeech<'_> {
             }
         }
     }
-}
-
-fn json<T: serde::de::DeserializeOwned>(source: &dyn Source, name: &str) -> Result<T> {
-    let blob = source.open(name)?;
-    serde_json::from_slice(&blob.read_all()?)
-        .map_err(|error| Error::invalid_file(blob.label(), error))
 }

@@ -4,10 +4,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::generate::Pooling;
-use crate::source::{Gguf, Metadata, Source, model_gguf};
+use crate::source::{Gguf, Metadata, Source, json, model_gguf};
 use crate::{Error, Result};
 
 const MODULES: &str = "modules.json";
+/// The most steps: each may name a file of its own. Published models have three or four.
+const MOST_MODULES: usize = 16;
 const PROMPTS: &str = "config_sentence_transformers.json";
 
 /// What of `config_sentence_transformers.json` changes vectors where nobody asks for it.
@@ -53,9 +55,7 @@ fn read<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Result<Option<T
     if !source.contains(name)? {
         return Ok(None);
     }
-    let blob = source.open(name)?;
-    let value = serde_json::from_slice(&blob.read_all()?);
-    value.map(Some).map_err(|error| Error::invalid_file(name, error))
+    json::read(source, name).map(Some)
 }
 
 impl SentenceConfig {
@@ -81,7 +81,12 @@ impl SentenceConfig {
                 hint: "take it out of the file, and write the prompt before each text".to_owned(),
             });
         }
-        for Module { path, kind } in read::<Vec<Module>>(source, MODULES)?.unwrap_or_default() {
+        let modules = read::<Vec<Module>>(source, MODULES)?.unwrap_or_default();
+        if modules.len() > MOST_MODULES {
+            let reason = format_args!("it lists {} steps, over {MOST_MODULES}", modules.len());
+            return Err(Error::invalid_file(MODULES, reason));
+        }
+        for Module { path, kind } in modules {
             // Its package has moved within the library.
             match kind.rsplit('.').next().unwrap_or_default() {
                 "Transformer" | "Normalize" => {}

@@ -10,6 +10,7 @@ use super::orpheus_speech::OrpheusVoices;
 use super::sentences::Sentences;
 use super::spark_speech::SparkVoices;
 use super::text_pieces;
+use crate::finite::all_finite;
 use crate::generate::CancelToken;
 use crate::models::orpheus::Vocabulary;
 use crate::models::sparktts::Level;
@@ -266,7 +267,12 @@ impl Iterator for Speech<'_> {
     type Item = Result<Vec<f32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.chunks.next()
+        let chunk = self.chunks.next()?;
+        if chunk.as_ref().is_ok_and(|samples| !all_finite(samples)) {
+            self.chunks = Box::new(std::iter::empty());
+            return Some(Err(Error::NotFinite { place: "the voice".to_owned() }));
+        }
+        Some(chunk)
     }
 }
 

@@ -99,8 +99,8 @@ impl Sampler {
     /// penalties look at.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the row has another length, holds a NaN or `+inf`, or bans every
-    /// token, or if a token of the history is not in the vocabulary.
+    /// [`Error::InvalidArgument`] if the row has another length or bans every token, or if a token of the history is not
+    /// in the vocabulary; [`Error::NotFinite`] if the row holds a NaN or `+inf`.
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32]) -> Result<Sampled> {
         self.choose(logits, history, None)
     }
@@ -236,14 +236,10 @@ fn best_of(logits: &[f32]) -> Result<(u32, f32)> {
     if !sound {
         let wrong = logits.iter().position(|&logit| logit.is_nan() || logit == f32::INFINITY);
         let id = wrong.unwrap_or_default();
-        return Err(Error::argument(
-            "logits",
-            format_args!(
-                "token {id} has the logit {}: the model's numbers have overflowed (damaged weights, \
-                 or a dtype too narrow for this model)",
-                logits.get(id).copied().unwrap_or(f32::NAN)
-            ),
-        ));
+        let logit = logits.get(id).copied().unwrap_or(f32::NAN);
+        return Err(Error::NotFinite {
+            place: format!("the model (token {id} has the logit {logit})"),
+        });
     }
     match logits.iter().position(|&logit| logit == max) {
         Some(id) if max > f32::NEG_INFINITY => Ok((id as u32, max)),

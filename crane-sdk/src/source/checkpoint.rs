@@ -11,6 +11,14 @@ use candle_core::quantized::GgmlDType;
 use super::Blob;
 use crate::{Error, Result};
 
+/// The most tensors of a checkpoint: several times what the largest published ones have. A tensor's description takes a few
+/// hundred bytes of memory, and as few as thirty in a file.
+pub(super) const MAX_TENSORS: usize = 1 << 18;
+/// The longest name of a tensor, in bytes: models and messages repeat it.
+const MAX_NAME: usize = 1 << 12;
+/// The most dimensions of a tensor.
+pub(super) const MAX_DIMENSIONS: usize = 8;
+
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredType {
@@ -49,6 +57,11 @@ impl TensorInfo {
         let invalid = |reason: &str| {
             Error::invalid_file(file, format_args!("tensor {name} {shape:?} of {dtype}: {reason}"))
         };
+        if shape.len() > MAX_DIMENSIONS {
+            let (count, most) = (shape.len(), MAX_DIMENSIONS);
+            let reason = format_args!("tensor {name} has {count} dimensions, more than {most}");
+            return Err(Error::invalid_file(file, reason));
+        }
         let elements = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
         let elements = elements.ok_or_else(|| invalid("its size overflows"))?;
         let bytes = match &dtype {
@@ -67,7 +80,7 @@ impl TensorInfo {
 
     /// The number of elements.
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |product, n| product.saturating_mul(*n))
     }
 }
 
@@ -108,12 +121,28 @@ impl TensorTable {
                 ),
             ));
         }
+        if name.len() > MAX_NAME {
+            let (len, label) = (name.len(), blob.label());
+            let reason = format_args!("a tensor's name has {len} bytes, over {MAX_NAME}");
+            return Err(Error::invalid_file(label, reason));
+        }
+        if self.entries.len() >= MAX_TENSORS {
+            let reason =
+                format_args!("there are more than {MAX_TENSORS} tensors, the most that are read");
+            return Err(Error::invalid_file(blob.label(), reason));
+        }
         if self.entries.contains_key(&name) {
             let reason = format_args!("tensor {name} is listed twice");
             return Err(Error::invalid_file(blob.label(), reason));
         }
         self.entries.insert(name, Entry { info, file, offset });
         Ok(())
+    }
+
+    /// Bytes of all tensors; those that share bytes count each.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = self.entries.values().map(|entry| entry.info.bytes as u64);
+        bytes.fold(0, u64::saturating_add)
     }
 
     /// The shape and storage of a tensor.

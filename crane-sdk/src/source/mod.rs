@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod gguf;
+pub(crate) mod json;
 mod memory;
 mod model;
 mod onnx;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use crate::{Error, Result};
 
 pub use checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
-pub use gguf::{Gguf, Metadata, Value, find_gguf};
+pub use gguf::{Gguf, Integers, Metadata, Value, find_gguf};
 pub use memory::MemorySource;
 pub use model::{check_model, model_gguf};
 pub use onnx::OnnxCheckpoint;

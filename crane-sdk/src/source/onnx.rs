@@ -6,9 +6,12 @@
 
 mod message;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::Blob;
+use crate::finite::all_finite;
 use crate::{Error, Result};
 use message::{Node, Numbers, Tensor};
 
@@ -26,11 +29,22 @@ use message::{Node, Numbers, Tensor};
 #[derive(Debug)]
 pub struct OnnxCheckpoint {
     label: String,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    /// Several names may share one: biases of products with one matrix.
+    tensors: BTreeMap<String, Arc<Array>>,
     uses: BTreeMap<String, usize>,
-    /// The int8 numbers behind those tensors that have one scale.
-    bytes: BTreeMap<String, (Vec<i8>, f32)>,
 }
+
+/// A tensor's numbers.
+#[derive(Debug)]
+struct Array {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+    /// The int8 numbers behind them if they have one scale, and that.
+    bytes: Option<(Vec<i8>, f32)>,
+}
+
+/// The matrices that were expanded, by their names in the graph, each with the name of its scale.
+type Expanded<'a> = HashMap<&'a str, (Option<&'a str>, Arc<Array>)>;
 
 impl OnnxCheckpoint {
     /// Reads a file. Matrices come as `[outputs, inputs]` under the name of their bias with `weight` in its place; other
@@ -59,16 +73,17 @@ impl OnnxCheckpoint {
             label: blob.label().to_owned(),
             tensors: BTreeMap::new(),
             uses: BTreeMap::new(),
-            bytes: BTreeMap::new(),
         };
         let stored: HashMap<&str, &Tensor<'_>> =
             graph.tensors.iter().map(|tensor| (tensor.name, tensor)).collect();
         checkpoint.bind_matrices(&graph.nodes, &stored)?;
-        for tensor in &graph.tensors {
+        for tensor in graph.tensors {
+            let (name, shape) = (tensor.name.to_owned(), tensor.shape.clone());
+            let numbers = tensor.into_numbers();
             if let Some(Numbers::Floats(values)) =
-                tensor.numbers().map_err(|reason| checkpoint.misfit(tensor.name, reason))?
+                numbers.map_err(|reason| checkpoint.misfit(&name, reason))?
             {
-                checkpoint.tensors.insert(tensor.name.to_owned(), (tensor.shape.clone(), values));
+                checkpoint.tensors.insert(name, Arc::new(Array { shape, values, bytes: None }));
             }
         }
         Ok(checkpoint)
@@ -80,6 +95,8 @@ impl OnnxCheckpoint {
         nodes: &[Node<'_>],
         stored: &HashMap<&str, &Tensor<'_>>,
     ) -> Result<()> {
+        let mut expanded = Expanded::new();
+        let mut zeros: HashMap<&str, bool> = HashMap::new();
         let mut readers: HashMap<&str, &Node<'_>> = HashMap::new();
         let mut makers: HashMap<&str, &Node<'_>> = HashMap::new();
         for node in nodes {
@@ -90,7 +107,8 @@ impl OnnxCheckpoint {
         }
         let reader = |node: &Node<'_>, kind: &str| -> Option<&Node<'_>> {
             let next = *readers.get(node.outputs.first()?)?;
-            (next.kind == kind).then_some(next)
+            // A cast has one input, a sum or product of two has two: a list of thousands is never looked through.
+            (next.kind == kind && next.inputs.len() <= 2).then_some(next)
         };
         for node in nodes {
             let Some(matrix) = node.inputs.get(1).and_then(|name| stored.get(name)) else {
@@ -103,7 +121,9 @@ impl OnnxCheckpoint {
                     // The product's scale is the activations' times the weights'; the latter is stored.
                     let scale = scaled.and_then(|mul| {
                         let maker = mul.inputs.iter().find_map(|name| {
-                            makers.get(name).filter(|maker| maker.kind == "Mul")
+                            let is_product =
+                                |maker: &&&Node<'_>| maker.kind == "Mul" && maker.inputs.len() == 2;
+                            makers.get(name).filter(is_product)
                         })?;
                         maker.inputs.iter().find_map(|name| stored.get(name))
                     });
@@ -113,7 +133,7 @@ impl OnnxCheckpoint {
                         );
                     };
                     if let Some(zero) = node.inputs.get(3).and_then(|name| stored.get(name))
-                        && !matches!(zero.numbers(), Ok(Some(Numbers::Bytes(zeros))) if zeros.iter().all(|zero| *zero == 0))
+                        && !*zeros.entry(zero.name).or_insert_with(|| zero.is_zero())
                     {
                         return Err(self.misfit(
                             matrix.name,
@@ -133,29 +153,29 @@ impl OnnxCheckpoint {
                 continue;
             };
             *self.uses.entry(name.clone()).or_default() += 1;
-            if !self.tensors.contains_key(&name) {
-                let values = self.matrix(matrix, scale)?;
-                let scales = scale.map(|scale| scale.numbers());
-                if let (Ok(Some(Numbers::Bytes(bytes))), Some(Ok(Some(Numbers::Floats(scales))))) =
-                    (matrix.numbers(), scales)
-                    && let [scale] = *scales.as_slice()
-                {
-                    let outputs = values.0.first().copied().unwrap_or_default();
-                    let rows = (0..outputs).flat_map(|row| bytes.iter().skip(row).step_by(outputs));
-                    self.bytes.insert(name.clone(), (rows.copied().collect(), scale));
-                }
-                self.tensors.insert(name, values);
+            if self.tensors.contains_key(&name) {
+                continue;
             }
+            let scale_name = scale.map(|scale| scale.name);
+            let array = match expanded.entry(matrix.name) {
+                Entry::Occupied(known) if known.get().0 == scale_name => Arc::clone(&known.get().1),
+                // One copy of a matrix is as large as it says; a copy for each of many scales would not be.
+                Entry::Occupied(_) => {
+                    return Err(self.misfit(matrix.name, "it is used with several scales"));
+                }
+                Entry::Vacant(place) => {
+                    let array = Arc::new(self.matrix(matrix, scale)?);
+                    place.insert((scale_name, Arc::clone(&array)));
+                    array
+                }
+            };
+            self.tensors.insert(name, array);
         }
         Ok(())
     }
 
     /// A stored `[inputs, outputs]` as floats `[outputs, inputs]`.
-    fn matrix(
-        &self,
-        matrix: &Tensor<'_>,
-        scale: Option<&Tensor<'_>>,
-    ) -> Result<(Vec<usize>, Vec<f32>)> {
+    fn matrix(&self, matrix: &Tensor<'_>, scale: Option<&Tensor<'_>>) -> Result<Array> {
         let wrong = |reason: String| self.misfit(matrix.name, reason);
         let [inputs, outputs] = *matrix.shape.as_slice() else {
             return Err(wrong(format!("its shape is {:?}, a matrix is expected", matrix.shape)));
@@ -163,11 +183,10 @@ impl OnnxCheckpoint {
         if inputs == 0 || outputs == 0 {
             return Err(wrong(format!("its shape is {:?}: it is empty", matrix.shape)));
         }
-        let values: Vec<f32> = match matrix.numbers().map_err(wrong)? {
-            Some(Numbers::Floats(values)) => values,
-            Some(Numbers::Bytes(bytes)) => bytes.into_iter().map(f32::from).collect(),
-            None => return Err(wrong("its type is neither f32 nor int8".to_owned())),
+        let Some(numbers) = matrix.numbers().map_err(wrong)? else {
+            return Err(wrong("its type is neither f32 nor int8".to_owned()));
         };
+        let scale_is_given = scale.is_some();
         let scales = match scale.map(|scale| scale.numbers()).transpose().map_err(wrong)?.flatten()
         {
             Some(Numbers::Floats(scales)) if scales.len() == 1 || scales.len() == outputs => scales,
@@ -178,22 +197,39 @@ impl OnnxCheckpoint {
                 ));
             }
         };
-        let mut out = Vec::with_capacity(values.len());
+        let scale_of = |column: usize| scales.get(column).or(scales.first()).copied();
+        let mut values = Vec::with_capacity(inputs.saturating_mul(outputs));
         for column in 0..outputs {
-            let scale = scales.get(column).or(scales.first()).copied().unwrap_or(1.0);
-            out.extend(values.iter().skip(column).step_by(outputs).map(|value| value * scale));
+            let scale = scale_of(column).unwrap_or(1.0);
+            match &numbers {
+                Numbers::Floats(floats) => values
+                    .extend(floats.iter().skip(column).step_by(outputs).map(|value| value * scale)),
+                Numbers::Bytes(bytes) => values.extend(
+                    bytes.iter().skip(column).step_by(outputs).map(|byte| f32::from(*byte) * scale),
+                ),
+            }
         }
-        Ok((vec![outputs, inputs], out))
+        let bytes = match (numbers, scales.as_slice()) {
+            (Numbers::Bytes(bytes), [scale]) if scale_is_given => {
+                let rows = (0..outputs).flat_map(|row| bytes.iter().skip(row).step_by(outputs));
+                Some((rows.copied().collect(), *scale))
+            }
+            _ => None,
+        };
+        Ok(Array { shape: vec![outputs, inputs], values, bytes })
     }
 
     /// A tensor's numbers, which must be of a shape.
     ///
     /// # Errors
-    /// [`Error::Weights`] if there is none of this name, or of another shape.
+    /// [`Error::Weights`] if there is none of this name, if it has another shape, or if a number of it is NaN or infinite.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&[f32]> {
-        let (found, values) = self.entry(name)?;
+        let Array { shape: found, values, .. } = self.entry(name)?;
         if found != shape {
             return Err(self.misfit(name, format!("its shape is {found:?}, {shape:?} is expected")));
+        }
+        if !all_finite(values) {
+            return Err(self.misfit(name, crate::finite::NOT_FINITE));
         }
         Ok(values)
     }
@@ -201,17 +237,21 @@ impl OnnxCheckpoint {
     /// The numbers of a matrix that is stored as int8 times one scale, in the order of [`OnnxCheckpoint::tensor`], and the
     /// scale.
     pub fn bytes(&self, name: &str) -> Option<(&[i8], f32)> {
-        self.bytes.get(name).map(|(numbers, scale)| (numbers.as_slice(), *scale))
+        let (numbers, scale) = self.tensors.get(name)?.bytes.as_ref()?;
+        Some((numbers.as_slice(), *scale))
     }
 
-    /// A tensor's shape, which must have `N` axes.
+    /// A tensor's shape, which must have `N` axes, none of them 0: networks divide by them.
     ///
     /// # Errors
     /// As [`OnnxCheckpoint::tensor`].
     pub fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
-        let (found, _) = self.entry(name)?;
-        let wrong = || self.misfit(name, format!("its shape is {found:?}, {N} axes are expected"));
-        found.as_slice().try_into().map_err(|_| wrong())
+        let found = &self.entry(name)?.shape;
+        let wrong = |what: &str| self.misfit(name, format!("its shape is {found:?}, {what}"));
+        if found.contains(&0) {
+            return Err(wrong("so that it is empty"));
+        }
+        found.as_slice().try_into().map_err(|_| wrong(&format!("{N} axes are expected")))
     }
 
     /// How many products use a matrix: a layer that is applied several times is stored once.
@@ -219,9 +259,10 @@ impl OnnxCheckpoint {
         self.uses.get(name).copied().unwrap_or_default()
     }
 
-    fn entry(&self, name: &str) -> Result<&(Vec<usize>, Vec<f32>)> {
+    fn entry(&self, name: &str) -> Result<&Array> {
         self.tensors
             .get(name)
+            .map(Arc::as_ref)
             .ok_or_else(|| self.misfit(name, "it is missing (another model, or truncated)"))
     }
 

@@ -1,16 +1,19 @@
 //! Safetensors: one file, or shards listed by `model.safetensors.index.json`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 use safetensors::Dtype;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
+use super::checkpoint::{
+    Checkpoint, MAX_DIMENSIONS, MAX_TENSORS, StoredType, TensorInfo, TensorTable,
+};
 use super::{Blob, Source};
 use crate::{Error, Result};
 
@@ -20,6 +23,8 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// The longest header: the format's own limit.
 const MAX_HEADER: u64 = 100_000_000;
+/// The most shards: several times what the largest published models have.
+const MAX_SHARDS: usize = 1 << 12;
 
 /// The parsed headers of a safetensors checkpoint, and its tensors' bytes on demand.
 #[derive(Debug)]
@@ -31,26 +36,111 @@ pub struct SafetensorsCheckpoint {
 
 #[derive(Deserialize)]
 struct Index {
-    weight_map: BTreeMap<String, String>,
+    weight_map: WeightMap,
 }
 
-/// A file's header. The format's own crate counts bytes by an address's width, and files that wasm32 reads a range of may be
-/// longer than that.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(rename = "__metadata__")]
-    _metadata: Option<IgnoredAny>,
-    #[serde(flatten)]
-    tensors: BTreeMap<String, Described>,
+/// Which tensor lies in which shard, each shard's name once.
+#[derive(Default)]
+struct WeightMap {
+    /// Names, each with its shard's number.
+    tensors: Vec<(String, usize)>,
+    shards: Vec<String>,
 }
+
+/// A file's header, read entry by entry. The format's own crate counts bytes by an address's width, and files that wasm32 reads
+/// a range of may be longer than that.
+struct Header(Vec<(String, Described)>);
 
 /// What a header says of a tensor.
 #[derive(Deserialize)]
 struct Described {
     dtype: Dtype,
-    shape: Vec<usize>,
+    shape: Shape,
     /// Where its bytes begin and end, from the header's end.
     data_offsets: [u64; 2],
+}
+
+/// A list of at most [`MAX_DIMENSIONS`] lengths.
+struct Shape(Vec<usize>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut tensors = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    if tensors.len() >= MAX_TENSORS {
+                        return Err(A::Error::custom(format_args!("over {MAX_TENSORS} tensors")));
+                    }
+                    tensors.push((name, map.next_value()?));
+                }
+                Ok(Header(tensors))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Lengths;
+        impl<'de> Visitor<'de> for Lengths {
+            type Value = Shape;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MAX_DIMENSIONS} lengths")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(length) = list.next_element()? {
+                    if shape.len() >= MAX_DIMENSIONS {
+                        return Err(A::Error::invalid_length(shape.len() + 1, &self));
+                    }
+                    shape.push(length);
+                }
+                Ok(Shape(shape))
+            }
+        }
+        deserializer.deserialize_seq(Lengths)
+    }
+}
+
+impl<'de> Deserialize<'de> for WeightMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Places;
+        impl<'de> Visitor<'de> for Places {
+            type Value = WeightMap;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors and the shards that hold them")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
+                let (mut this, mut numbers) = (WeightMap::default(), HashMap::new());
+                while let Some((name, shard)) = map.next_entry::<String, String>()? {
+                    if this.tensors.len() >= MAX_TENSORS {
+                        return Err(A::Error::custom(format_args!("over {MAX_TENSORS} tensors")));
+                    }
+                    let number = *numbers.entry(shard).or_insert_with_key(|shard| {
+                        this.shards.push(shard.clone());
+                        this.shards.len() - 1
+                    });
+                    if number >= MAX_SHARDS {
+                        return Err(A::Error::custom(format_args!("over {MAX_SHARDS} shards")));
+                    }
+                    this.tensors.push((name, number));
+                }
+                Ok(this)
+            }
+        }
+        deserializer.deserialize_map(Places)
+    }
 }
 
 impl SafetensorsCheckpoint {
@@ -70,15 +160,16 @@ impl SafetensorsCheckpoint {
         let index = source.open(INDEX)?;
         let index: Index = serde_json::from_slice(&index.read_all()?)
             .map_err(|error| Error::invalid_file(INDEX, error))?;
-        let mut shards: Vec<&String> = index.weight_map.values().collect();
-        shards.sort();
-        shards.dedup();
-        for shard in shards {
+        let WeightMap { tensors, shards } = index.weight_map;
+        let mut order: Vec<&String> = shards.iter().collect();
+        order.sort();
+        for shard in order {
             let blob = source.open(shard).map_err(|error| named_by_index(error, shard))?;
             this.add(blob)?;
         }
-        for (name, shard) in &index.weight_map {
+        for (name, shard) in &tensors {
             if this.tensors.get(name).is_none() {
+                let shard = shards.get(*shard).map_or(INDEX, String::as_str);
                 let reason = format_args!("{INDEX} puts tensor {name} there, but it is not");
                 return Err(Error::invalid_file(shard, reason));
             }
@@ -110,13 +201,13 @@ impl SafetensorsCheckpoint {
             )));
         }
         let text = blob.read(8, header as usize)?;
-        let Header { tensors, .. } = serde_json::from_slice(&text)
+        let Header(mut tensors) = serde_json::from_slice(&text)
             .map_err(|error| invalid(format!("its header is wrong: {error}")))?;
-        let mut tensors: Vec<(String, Described)> = tensors.into_iter().collect();
         tensors.sort_by_key(|(_, described)| described.data_offsets);
         let file = self.blobs.len();
         let mut before = 0;
-        for (name, Described { dtype, shape, data_offsets: [start, end] }) in tensors {
+        for (name, Described { dtype, shape: Shape(shape), data_offsets: [start, end] }) in tensors
+        {
             if start != before || end < start {
                 return Err(invalid(format!(
                     "its header is wrong: tensor {name} lies at {start}..{end}, and the one before it ends at {before}"
@@ -225,6 +316,8 @@ mod tests {
             ("[4, 12]", "[4, -1]", "header is wrong"),
             ("\"F32\"", "\"F33\"", "header is wrong"),
             ("\"shape\": [2]", "\"size\": [2]", "header is wrong"),
+            ("\"shape\": [2]", "\"shape\": [1,1,1,1,1,1,1,1,2]", "at most 8 lengths"),
+            ("\"a\"", "\"b\"", "listed twice"),
         ] {
             assert!(header.contains(from), "{from}");
             let error = read(&header.replacen(from, to, 1), 12).unwrap_err().to_string();

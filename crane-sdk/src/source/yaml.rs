@@ -13,6 +13,8 @@ use crate::{Error, Result};
 const MOST: u64 = 1 << 20;
 /// How deep values may lie in each other.
 const DEPTH: usize = 64;
+/// The most values: hundreds of times what configs have. One takes two bytes of the text and over a hundred of memory.
+const VALUES: usize = 1 << 16;
 
 /// Reads the only document of a file of at most a megabyte.
 ///
@@ -40,9 +42,16 @@ fn value(text: &str) -> Result<Value, String> {
     let mut parser = Parser::new_from_str(text);
     let mut open: Vec<Open> = Vec::new();
     let mut found = None;
+    let mut values = 0;
     loop {
         let (event, place) = parser.next_token().map_err(|error| error.to_string())?;
         let at = |reason: &str| format!("line {}: {reason}", place.line());
+        values += 1;
+        if values > VALUES {
+            return Err(at(&format!(
+                "there are more than {VALUES} values, the most that are read"
+            )));
+        }
         let done = match event {
             Event::StreamEnd => return found.ok_or_else(|| "there is nothing in it".to_owned()),
             Event::Alias(_) => return Err(at("aliases are not read")),
@@ -127,6 +136,8 @@ mod tests {
             let error = value(text).unwrap_err();
             assert!(error.contains(reason), "{text:?}: {error}");
         }
+        let many = format!("[{}1]", "1,".repeat(VALUES));
+        assert!(value(&many).unwrap_err().contains("more than 65536 values"));
         assert!(value(&"- ".repeat(10_000)).unwrap_err().contains("too deep"));
         assert!(value(&"[".repeat(100)).unwrap_err().contains("too deep"));
         assert!(value(&"[".repeat(10_000)).is_err());

@@ -189,7 +189,7 @@ impl<'a> Vocabulary<'a> {
                 let reason = format_args!("{TYPES} has {have} entries, {TOKENS} has {need}");
                 return Err(Error::invalid_file(meta.label(), reason));
             }
-            Some(types) => types.iter().map(|&kind| Kind::from_number(kind)).collect(),
+            Some(types) => types.iter().map(Kind::from_number).collect(),
         };
         Ok(Self { meta, tokens, kinds })
     }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use super::convert;
+use crate::finite::{NOT_FINITE, all_finite};
 use crate::source::{Checkpoint, StoredType, TensorInfo};
 use crate::{Error, Result};
 
@@ -29,12 +30,17 @@ impl<'a> Floats<'a> {
         self.checkpoint.tensors().get(name).is_some()
     }
 
-    /// A shape of `N` dimensions.
+    /// A shape of `N` dimensions, none of them 0: networks divide by them.
     ///
     /// # Errors
     /// [`Error::Weights`] if there is no such tensor or it has another number of dimensions.
     pub(crate) fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         let shape = &self.info(name)?.shape;
+        if shape.contains(&0) {
+            return Err(
+                self.misfit(name, format_args!("its shape is {shape:?}, so that it is empty"))
+            );
+        }
         <[usize; N]>::try_from(shape.as_slice()).map_err(|_| {
             self.misfit(name, format_args!("its shape is {shape:?}, {N} dimensions are expected"))
         })
@@ -43,8 +49,8 @@ impl<'a> Floats<'a> {
     /// The numbers of a tensor of this shape.
     ///
     /// # Errors
-    /// [`Error::Weights`] if there is none or it has another shape, [`Error::Unsupported`] for a type that is not plain
-    /// numbers.
+    /// [`Error::Weights`] if there is none, it has another shape or holds NaN, [`Error::Unsupported`] for a type that is not
+    /// plain numbers.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let info = self.info(name)?;
         if info.shape != shape {
@@ -60,7 +66,11 @@ impl<'a> Floats<'a> {
             });
         };
         self.taken.borrow_mut().insert(name.to_owned());
-        convert::to_f32(&self.checkpoint.read(name)?, dtype, name)
+        let values = convert::to_f32(&self.checkpoint.read(name)?, dtype, name)?;
+        if !all_finite(&values) {
+            return Err(self.misfit(name, NOT_FINITE));
+        }
+        Ok(values)
     }
 
     /// `name.weight` of this shape, be it stored whole or as a length and a direction for each index of the first dimension
@@ -87,6 +97,10 @@ impl<'a> Floats<'a> {
             let square: f64 = part.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
             let scale = f64::from(length) / square.sqrt();
             part.iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
+        }
+        // A direction of length 0 has made NaN.
+        if !all_finite(&weight) {
+            return Err(self.misfit(&direction, NOT_FINITE));
         }
         Ok(weight)
     }

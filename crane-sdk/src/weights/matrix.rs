@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::DType;
 use candle_core::quantized::{GgmlDType, QTensor};
 
-use super::{Role, Weights, convert, is_blocks, quantize};
+use super::{Role, Weights, convert, finite, is_blocks, quantize};
 use crate::kernels::dense::{DenseMatrix, DenseType};
 use crate::kernels::quant::ShardedMatrix;
 use crate::nn::Matrix;
@@ -62,6 +62,7 @@ impl Weights<'_> {
             Some(room) => self.in_pieces(name, &stored, dtype, held, shape, room)?,
             None => {
                 let bytes = self.checkpoint.read(&stored)?;
+                self.check_scales(&stored, &bytes, dtype)?;
                 let bytes = self.naming.reorder(name, bytes, shape[0])?;
                 let matrix = self.whole(&bytes, dtype, held, shape, &stored)?;
                 self.checkpoint.discard_part(&stored, 0..usize::MAX);
@@ -109,6 +110,7 @@ impl Weights<'_> {
             let count = step.min(rows - first);
             let part = first * row_bytes..(first + count) * row_bytes;
             let bytes = self.checkpoint.read_part(stored, part.clone())?;
+            self.check_scales(stored, &bytes, dtype)?;
             let bytes = self.naming.reorder(name, bytes, rows)?;
             let bytes: Cow<'_, [u8]> = match held {
                 Held::Blocks(target) if target == dtype => bytes,
@@ -131,6 +133,13 @@ impl Weights<'_> {
             Room::Packed(matrix) => Matrix::Packed(Arc::new(matrix)),
             Room::Dense(matrix) => Matrix::Dense(Arc::new(matrix)),
         })
+    }
+
+    fn check_scales(&self, stored: &str, bytes: &[u8], dtype: GgmlDType) -> Result<()> {
+        match finite::scales_are_finite(bytes, dtype) {
+            true => Ok(()),
+            false => Err(self.not_finite(stored)),
+        }
     }
 
     /// A matrix that candle multiplies.

@@ -1,6 +1,7 @@
 //! From names and bytes of a checkpoint to checked tensors: converted, quantised, put on the device.
 
 mod convert;
+mod finite;
 mod floats;
 mod matrix;
 mod names;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device, Tensor};
 
+use crate::finite::{NOT_FINITE, all_finite};
 use crate::kernels::attention::KvType;
 use crate::models::LoadOptions;
 use crate::nn::{Linear, Matrix};
@@ -138,13 +140,16 @@ impl<'a> Weights<'a> {
     /// A vector `[width]` in f32: a norm's weight, a bias.
     ///
     /// # Errors
-    /// [`Error::Weights`] if the tensor is missing or has another shape.
+    /// [`Error::Weights`] if the tensor is missing, has another shape or holds NaN.
     pub fn vector(&self, name: &str, width: usize) -> Result<Tensor> {
         let (stored, info) = self.take(name, &[width])?;
         let dtype = self.known_type(&stored, info)?;
         let bytes = self.checkpoint.read(&stored)?;
         let bytes = self.naming.reorder(name, bytes, width)?;
         let values = convert::to_f32(&bytes, dtype, &stored)?;
+        if !all_finite(&values) {
+            return Err(self.not_finite(&stored));
+        }
         self.hold(values.len() * 4, "F32");
         Ok(Tensor::from_vec(values, width, self.device())?)
     }
@@ -208,7 +213,7 @@ impl<'a> Weights<'a> {
     /// Elements of the checkpoint's tensors under such names.
     pub fn elements(&self, of: impl Fn(&str) -> bool) -> usize {
         let tensors = self.checkpoint.tensors().iter().filter(|(name, _)| of(name));
-        tensors.map(|(_, info)| info.elements()).sum()
+        tensors.map(|(_, info)| info.elements()).fold(0, usize::saturating_add)
     }
 
     /// Bytes of all tensors taken so far, as they are held.
@@ -252,6 +257,11 @@ impl<'a> Weights<'a> {
                 hint: "F32, F16, BF16 and ggml's Q4_0 to Q8_1 and Q2_K to Q8_K are".to_owned(),
             }),
         }
+    }
+
+    fn not_finite(&self, stored: &str) -> Error {
+        let (name, file) = (stored.to_owned(), self.label().to_owned());
+        Error::Weights { name, file, reason: NOT_FINITE.to_owned() }
     }
 
     fn hold(&self, bytes: usize, dtype: &str) {

@@ -2,10 +2,14 @@
 
 use serde::Deserialize;
 
+use crate::codec::{MOST_FRAME_SAMPLES, SAMPLE_RATES, product};
 use crate::source::{Source, yaml};
 use crate::{Error, Result};
 
 const FILE: &str = "BiCodec/config.yaml";
+/// The most samples of a spectrum and the most mels, many times what is published: their filters are a table of both.
+const MOST_SPECTRUM: usize = 1 << 14;
+const MOST_MELS: usize = 1 << 10;
 
 /// What `BiCodec/config.yaml` says of the parts that make sound.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -139,6 +143,12 @@ impl BiCodecConfig {
         let stages = decoder.rates.len();
         let reason = if sizes.iter().any(|size| !(1..=1 << 16).contains(size)) {
             "a size is 0 or above 65536"
+        } else if !SAMPLE_RATES.contains(&mel.sample_rate) {
+            "the sample rate is not 4000 to 384000"
+        } else if mel.n_fft > MOST_SPECTRUM || mel.num_mels > MOST_MELS {
+            "its mel spectra have more than 16384 samples or 1024 mels"
+        } else if mel.hop_length.saturating_mul(64) < mel.n_fft {
+            "its mel spectra overlap more than 64 times"
         } else if mel.win_length > mel.n_fft
             || !mel.n_fft.is_multiple_of(2)
             || !(0.0..mel.mel_fmax.unwrap_or(highest)).contains(&mel.mel_fmin)
@@ -149,6 +159,8 @@ impl BiCodecConfig {
             "there must be 1 to 8 rates and a kernel size for each"
         } else if decoder.rates.iter().any(|rate| !(1..=64).contains(rate)) {
             "a rate is 0 or above 64"
+        } else if product(decoder.rates.iter().copied()) > MOST_FRAME_SAMPLES {
+            "a code has more than 65536 samples"
         } else if !decoder.channels.is_multiple_of(1 << stages) {
             "the decoder's channels cannot be halved at each stage"
         } else if prenet.vocos_num_layers > 256 || prenet.sample_ratios.len() > 16 {

@@ -233,7 +233,7 @@ impl Codec for BiCodecVoice {
     }
 
     fn frame_samples(&self) -> usize {
-        self.codec.config.decoder.rates.iter().product()
+        super::product(self.codec.config.decoder.rates.iter().copied())
     }
 
     fn frame_codes(&self) -> usize {

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::backbone::plain_linear;
+use crate::codec::MOST_TAPS;
 use crate::kernels::rows::gelu;
 use crate::nn::slices::{Conv, EncoderLayer, LayerNorm, Linear, add};
-use crate::source::{Checkpoint, SafetensorsCheckpoint, Source, TorchCheckpoint};
+use crate::source::{Checkpoint, SafetensorsCheckpoint, Source, TorchCheckpoint, json};
 use crate::weights::Floats;
 use crate::{Error, Result};
 
@@ -74,6 +75,12 @@ impl Config {
             || !self.hidden_size.is_multiple_of(self.num_conv_pos_embedding_groups)
         {
             "heads or groups do not divide the width"
+        } else if self.conv_kernel.iter().any(|taps| *taps > MOST_TAPS)
+            || self.num_conv_pos_embeddings > MOST_TAPS
+        {
+            "a convolution has more than 1024 taps"
+        } else if !(0.0..1.0).contains(&self.layer_norm_eps) {
+            "layer_norm_eps is not from 0 to 1"
         } else if self.num_hidden_layers < HEARD.into_iter().max().unwrap_or_default() {
             "it has fewer layers than are listened to: 16"
         } else if !(self.do_stable_layer_norm
@@ -100,10 +107,8 @@ impl Wav2Vec2 {
     /// [`Error::NotFound`] if a file is missing, [`Error::InvalidFile`] if one is damaged, [`Error::Weights`] if a tensor does not
     /// fit, [`Error::Unsupported`] for another kind of network.
     pub(super) fn from_source(source: &dyn Source) -> Result<Self> {
-        let blob = source.open("config.json")?;
-        let config: Config = serde_json::from_slice(&blob.read_all()?)
-            .map_err(|error| Error::invalid_file(blob.label(), error))?;
-        config.check(blob.label())?;
+        let config: Config = json::read(source, "config.json")?;
+        config.check("config.json")?;
         let plain = source.contains("model.safetensors")?;
         let checkpoint: Box<dyn Checkpoint> = match plain {
             true => Box::new(SafetensorsCheckpoint::open(source)?),

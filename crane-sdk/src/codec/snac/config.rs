@@ -2,10 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::source::Source;
+use crate::codec::{MOST_FRAME_SAMPLES, SAMPLE_RATES, product};
+use crate::source::{Source, json};
 use crate::{Error, Result};
 
 const FILE: &str = "config.json";
+/// The most numbers between quantiser and decoder of a frame: 64 times what published codecs have.
+const MOST_LATENT: usize = 1 << 22;
 
 /// What `config.json` says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -49,10 +52,8 @@ impl SnacConfig {
     /// [`Error::NotFound`] without one, [`Error::InvalidFile`] if it is not SNAC's, [`Error::Unsupported`] if it is of a variant
     /// that was never published.
     pub fn from_source(source: &dyn Source) -> Result<Self> {
-        let blob = source.open(FILE)?;
-        let config: Self = serde_json::from_slice(&blob.read_all()?)
-            .map_err(|error| Error::invalid_file(blob.label(), error))?;
-        config.check(blob.label())?;
+        let config: Self = json::read(source, FILE)?;
+        config.check(FILE)?;
         Ok(config)
     }
 
@@ -67,7 +68,13 @@ impl SnacConfig {
             "a rate or stride is 0 or above 64"
         } else if lists.iter().any(|list| !(1..=8).contains(&list.len())) {
             "there must be 1 to 8 rates of each kind and levels of codes"
-        } else if self.encoder_rates.iter().product::<usize>() != self.hop() {
+        } else if !SAMPLE_RATES.contains(&self.sampling_rate) {
+            "sampling_rate is not 4000 to 384000"
+        } else if product([self.frame_steps(), self.hop()]) > MOST_FRAME_SAMPLES
+            || product([self.frame_steps(), self.latent()]) > MOST_LATENT
+        {
+            "a frame has more than 65536 samples or 4194304 numbers between quantiser and decoder"
+        } else if product(self.encoder_rates.iter().copied()) != self.hop() {
             "the encoder does not shorten by what the decoder lengthens"
         } else if !self.decoder_dim.is_multiple_of(1 << self.decoder_rates.len()) {
             "the decoder's channels cannot be halved at each block"
@@ -86,7 +93,7 @@ impl SnacConfig {
 
     /// Samples of a step.
     pub fn hop(&self) -> usize {
-        self.decoder_rates.iter().product()
+        product(self.decoder_rates.iter().copied())
     }
 
     /// Channels between encoder and decoder.
@@ -98,12 +105,17 @@ impl SnacConfig {
     pub fn frame_steps(&self) -> usize {
         let slowest = self.vq_strides.first().copied().unwrap_or(1);
         let window = self.attn_window_size.unwrap_or(1);
-        let multiple = (1..=window).find(|times| (slowest * times).is_multiple_of(window));
-        slowest * multiple.unwrap_or(1)
+        // Their least common multiple.
+        let (mut a, mut b) = (slowest, window);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        product([slowest, window / a.max(1)])
     }
 
     /// Codes of a frame.
     pub fn frame_codes(&self) -> usize {
-        self.vq_strides.iter().map(|stride| self.frame_steps() / stride).sum()
+        let steps = self.frame_steps();
+        self.vq_strides.iter().map(|stride| steps / stride.max(&1)).sum()
     }
 }

@@ -70,6 +70,10 @@ fn configs_that_cannot_be_are_refused() {
     let config = include_str!("../../../tests/fixtures/snac24/config.json");
     for (from, to, message) in [
         ("4096", "0", "a size is 0"),
+        ("\"sampling_rate\": 24000", "\"sampling_rate\": 0", "sampling_rate"),
+        ("\"sampling_rate\": 24000", "\"sampling_rate\": 4000000000", "sampling_rate"),
+        ("\"attn_window_size\": null", "\"attn_window_size\": 65535", "a frame has more"),
+        ("\"noise\": true", "\"latent_dim\": 0, \"noise\": true", "a size is 0"),
         ("[\n    4,\n    2,\n    1\n  ]", "[]", "1 to 8"),
         ("\"depthwise\": true", "\"depthwise\": false", "not supported"),
         ("\"decoder_dim\": 64", "\"decoder_dim\": 8", "halved"),

@@ -6,7 +6,7 @@ mod windows;
 use serde_json::Value as Json;
 
 use crate::nn::DecoderSpec;
-use crate::source::{Gguf, Metadata, Source, check_model};
+use crate::source::{Gguf, Metadata, Source, check_model, json};
 use crate::{Error, Result};
 
 pub use windows::Sliding;
@@ -52,9 +52,7 @@ impl Config {
         if !source.contains(FILE)? {
             check_model(source)?;
         }
-        let blob = source.open(FILE)?;
-        let json: Json = serde_json::from_slice(&blob.read_all()?)
-            .map_err(|error| Error::invalid_file(FILE, error))?;
+        let json: Json = json::read(source, FILE)?;
         if !json.is_object() {
             return Err(Error::invalid_file(FILE, "it is not a JSON object"));
         }
@@ -198,6 +196,10 @@ impl Config {
         let layers = self.usize("num_hidden_layers")?;
         let head_dim = match self.opt_usize("head_dim")? {
             Some(width) => width,
+            None if !hidden.is_multiple_of(heads.max(1)) => {
+                let reason = format_args!("{heads} heads do not divide hidden_size {hidden}");
+                return Err(Error::invalid_file(self.file(), reason));
+            }
             None => hidden / heads.max(1),
         };
         self.check_switches(head_dim)?;

@@ -49,10 +49,16 @@ impl Config {
                 match metadata.opt_str(&format!("{arch}.rope.scaling.type"))? {
                     Some("none") => Ok(RopeScaling::None),
                     // llama.cpp takes a factor without a type as linear.
-                    None | Some("linear") => Ok(match factor.filter(|factor| *factor != 0.0) {
-                        Some(factor) => RopeScaling::Linear { factor },
-                        None => RopeScaling::None,
-                    }),
+                    None | Some("linear") => match factor.filter(|factor| *factor != 0.0) {
+                        Some(factor) if factor > 0.0 && factor.is_finite() => {
+                            Ok(RopeScaling::Linear { factor })
+                        }
+                        Some(factor) => {
+                            let reason = format_args!("its factor of RoPE scaling is {factor}");
+                            Err(Error::invalid_file(self.file(), reason))
+                        }
+                        None => Ok(RopeScaling::None),
+                    },
                     Some(other) => Err(unknown_scaling(other)),
                 }
             }
@@ -97,12 +103,17 @@ fn json_scaling(name: &str, scaling: &Json) -> Result<RopeScaling> {
         Json::String(kind) => match kind.as_str() {
             "default" => Ok(RopeScaling::None),
             "linear" => Ok(RopeScaling::Linear { factor: number("factor")? }),
-            "llama3" => Ok(RopeScaling::Llama3 {
-                factor: number("factor")?,
-                low: number("low_freq_factor")?,
-                high: number("high_freq_factor")?,
-                original_context: number("original_max_position_embeddings")?,
-            }),
+            "llama3" => {
+                let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
+                // What lies between them is blended by a division by their difference.
+                if low >= high {
+                    return Err(invalid(format!(
+                        "has a low_freq_factor of {low}, not below its high_freq_factor of {high}"
+                    )));
+                }
+                let original_context = number("original_max_position_embeddings")?;
+                Ok(RopeScaling::Llama3 { factor: number("factor")?, low, high, original_context })
+            }
             other => Err(unknown_scaling(other)),
         },
         // There it may be that nothing is scaled.
@@ -161,6 +172,12 @@ mod tests {
             (json!({"rope_scaling": {"rope_type": "yarn"}}), "yarn"),
             (json!({"rope_scaling": {"rope_type": "linear"}}), "no positive factor"),
             (json!({"rope_parameters": {"factor": 2.0}}), "rope_parameters has no rope_type"),
+            (json!({"rope_scaling": {"rope_type": "linear", "factor": -2}}), "no positive factor"),
+            (
+                json!({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
+                    "high_freq_factor": 4, "original_max_position_embeddings": 8192}}),
+                "not below its high_freq_factor",
+            ),
             (json!({"rope_parameters": {"full_attention": {}}}), "from layer to layer"),
         ] {
             let refusal = read(json.clone()).unwrap_err().to_string();

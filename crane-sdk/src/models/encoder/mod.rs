@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use self::config::EncoderSpec;
 use self::layer::{Layer, layer_norm};
 use super::{Config, Footprint, LoadOptions, ModelInfo, Room};
+use crate::finite::all_finite;
 use crate::generate::CancelToken;
 use crate::kernels::attention::{KvBlocks, KvType};
 use crate::nn::Embedding;
@@ -171,7 +172,7 @@ impl TextEncoder {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a text without tokens or a token that the model does not know,
-    /// [`Error::ContextOverflow`] for a text that is too long.
+    /// [`Error::ContextOverflow`] for a text that is too long, [`Error::NotFinite`] with the first layer that gives NaN.
     pub fn forward(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         self.forward_until(texts, &CancelToken::new())
     }
@@ -193,19 +194,11 @@ impl TextEncoder {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let mut x = self.embed(texts)?;
-        let room = |text: &&[u32]| {
-            let heads = self.spec.heads;
-            let mut room = KvBlocks::new(self.kv_type, heads, width / heads);
-            room.reserve(text.len());
-            (text.len(), room)
-        };
-        let mut rooms: Vec<(usize, KvBlocks)> = texts.iter().map(room).collect();
-        for layer in &self.layers {
-            cancel.check("the rest of the embeddings")?;
-            x = layer.forward(&x, &mut rooms)?;
+        let mut observe = |_, _: &Tensor| cancel.check("the rest of the embeddings");
+        let states = self.states(texts, &mut observe)?;
+        if !all_finite(&states) {
+            return Err(self.located(texts));
         }
-        let states = with_slice::<f32, _>(&x, <[f32]>::to_vec)?;
         let mut rest = states.as_slice();
         let mut take = |text: &&[u32]| {
             let (states, left) = rest.split_at_checked(text.len() * width)?;
@@ -213,6 +206,46 @@ impl TextEncoder {
             Some(states.to_vec())
         };
         Ok(texts.iter().filter_map(&mut take).collect())
+    }
+
+    /// The layer whose output is the first that is not finite, as an error.
+    fn located(&self, texts: &[&[u32]]) -> Error {
+        let mut place = "the encoder".to_owned();
+        let found = self.states(texts, &mut |number, x| {
+            if with_slice::<f32, _>(x, all_finite)? {
+                return Ok(());
+            }
+            // Counted as the names of its tensors are.
+            place = match number {
+                0 => "the encoder's embeddings".to_owned(),
+                number => format!("layer {} of the encoder", number - 1),
+            };
+            Err(Error::NotFinite { place: place.clone() })
+        });
+        found.err().unwrap_or(Error::NotFinite { place })
+    }
+
+    /// The last layer's states of all texts; `observe` sees what the first layer reads, number 0, and what each leaves.
+    fn states(
+        &self,
+        texts: &[&[u32]],
+        observe: &mut dyn FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Vec<f32>> {
+        let width = self.width();
+        let mut x = self.embed(texts)?;
+        observe(0, &x)?;
+        let room = |text: &&[u32]| {
+            let heads = self.spec.heads;
+            let mut room = KvBlocks::new(self.kv_type, heads, width / heads);
+            room.reserve(text.len());
+            (text.len(), room)
+        };
+        let mut rooms: Vec<(usize, KvBlocks)> = texts.iter().map(room).collect();
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &mut rooms)?;
+            observe(index + 1, &x)?;
+        }
+        with_slice::<f32, _>(&x, <[f32]>::to_vec)
     }
 
     /// What the first layer reads, `[tokens of all texts, width]`.

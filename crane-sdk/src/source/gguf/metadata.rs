@@ -1,7 +1,9 @@
 //! The key/value pairs at the head of a GGUF file: hyper-parameters, vocabulary, chat template.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::Integers;
 use crate::{Error, Result};
 
 /// One metadata value. Integers are widened, floats too.
@@ -18,7 +20,7 @@ pub enum Value {
     /// UTF-8 text.
     String(String),
     /// Any integer array.
-    Integers(Vec<i64>),
+    Integers(Integers),
     /// Any float array.
     Floats(Vec<f64>),
     /// An array of truth values.
@@ -49,7 +51,8 @@ impl Value {
 #[derive(Debug, Clone, Default)]
 pub struct Metadata {
     label: String,
-    values: BTreeMap<String, Value>,
+    /// A vocabulary is large, and the config of a model keeps a copy of this.
+    values: Arc<BTreeMap<String, Value>>,
 }
 
 macro_rules! accessors {
@@ -82,7 +85,11 @@ impl Metadata {
         label: impl Into<String>,
         pairs: impl IntoIterator<Item = (String, Value)>,
     ) -> Self {
-        Self { label: label.into(), values: pairs.into_iter().collect() }
+        Self::new(label.into(), pairs.into_iter().collect())
+    }
+
+    pub(super) fn new(label: String, values: BTreeMap<String, Value>) -> Self {
+        Self { label, values: Arc::new(values) }
     }
 
     /// The file these pairs come from.
@@ -108,7 +115,7 @@ impl Metadata {
         /// An array of texts.
         opt_strings, strings, &[String], "an array of strings", Value::Strings(texts) => texts;
         /// An array of integers.
-        opt_integers, integers, &[i64], "an array of integers", Value::Integers(numbers) => numbers;
+        opt_integers, integers, &Integers, "an array of integers", Value::Integers(numbers) => numbers;
         /// An array of floats.
         opt_floats, floats, &[f64], "an array of floats", Value::Floats(numbers) => numbers;
     }

@@ -3,20 +3,25 @@
 //! Layout as documented in ggml's `docs/gguf.md`: magic, version, tensor count, metadata count,
 //! metadata, tensor descriptions, padding to `general.alignment`, tensor data.
 
+mod integers;
 mod metadata;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::GgmlDType;
 
-use super::checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
+use super::checkpoint::{Checkpoint, MAX_TENSORS, StoredType, TensorInfo, TensorTable};
 use super::{Blob, Source};
 use crate::{Error, Result};
 use reader::Reader;
 
+pub use integers::Integers;
 pub use metadata::{Metadata, Value};
 
 /// Bytes of the shortest tensor description: name length, dimension count, one dimension, type, offset.
@@ -24,6 +29,8 @@ const LEAST_TENSOR: u64 = 8 + 4 + 8 + 4 + 8;
 /// Bytes of the shortest metadata pair: key length, type, one byte.
 const LEAST_PAIR: u64 = 8 + 4 + 1;
 const MAX_DIMENSIONS: u32 = 4;
+/// The most metadata pairs: a thousand times what converters write.
+const MAX_PAIRS: usize = 1 << 16;
 /// Files of a split set; the name has five digits.
 const MAX_SPLITS: u64 = 99_999;
 
@@ -85,28 +92,47 @@ impl Gguf {
         reader.preamble()?;
         let tensor_count = reader.count("tensors", LEAST_TENSOR)?;
         let pair_count = reader.count("metadata pairs", LEAST_PAIR)?;
-        let mut pairs = Vec::new();
-        for _ in 0..pair_count {
-            pairs.push((reader.string()?, reader.value()?));
+        if tensor_count > MAX_TENSORS || pair_count > MAX_PAIRS {
+            return Err(reader.invalid(format_args!(
+                "it lists {tensor_count} tensors and {pair_count} metadata pairs; {MAX_TENSORS} and \
+                 {MAX_PAIRS} are the most that are read"
+            )));
         }
-        let metadata = Metadata::from_pairs(blob.label(), pairs);
+        let mut pairs = BTreeMap::new();
+        for _ in 0..pair_count {
+            let (key, value) = (reader.key()?, reader.value()?);
+            if pairs.contains_key(&key) {
+                return Err(reader.invalid(format_args!("metadata has {key} twice")));
+            }
+            pairs.insert(key, value);
+        }
+        let metadata = Metadata::new(blob.label().to_owned(), pairs);
         let alignment = metadata.opt_u64("general.alignment")?.unwrap_or(32);
         if !alignment.is_power_of_two() || alignment > 1 << 16 {
             return Err(reader.invalid(format_args!("the alignment {alignment} makes no sense")));
         }
 
-        let mut described = Vec::new();
+        let mut described = Vec::with_capacity(tensor_count);
         for _ in 0..tensor_count {
             described.push(read_tensor(&mut reader)?);
         }
         let data = reader.position().next_multiple_of(alignment);
         let file = self.blobs.len();
+        // In the order of the file: what overlaps is no checkpoint, and a short file could stand for a large model.
+        described.sort_by_key(|(.., offset)| *offset);
+        let mut before = 0u64;
         for (name, shape, tag, offset) in described {
             let dtype = stored_type(tag);
             let start = data.checked_add(offset).ok_or_else(|| {
                 reader.invalid(format_args!("tensor {name} starts at the impossible {offset}"))
             })?;
             let info = TensorInfo::new(&name, blob.label(), shape, dtype)?;
+            if start < before && info.bytes > 0 {
+                return Err(reader.invalid(format_args!(
+                    "tensor {name} starts at byte {start}, before the end of another at {before}"
+                )));
+            }
+            before = before.max(start.saturating_add(info.bytes as u64));
             self.tensors.insert(name, info, file, start, blob.as_ref())?;
         }
         self.blobs.push(blob);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::integers::{Integers, Kind};
 use super::metadata::Value;
 use crate::source::Blob;
 use crate::{Error, Result};
@@ -10,6 +11,13 @@ use crate::{Error, Result};
 const WINDOW: u64 = 1 << 20;
 /// The longest key or text: vocabulary entries and templates are far below it.
 const MAX_STRING: u64 = 1 << 26;
+/// The longest key, by the format's own documentation.
+const MAX_KEY: u64 = 65_535;
+/// The most texts in all arrays of a file: eight times the largest published vocabularies with their merges. A text in memory
+/// takes some fifty bytes, one in the file at least eight.
+const MAX_TEXTS: usize = 1 << 21;
+/// Bytes of an array of integers that are copied at a time.
+const PIECE: usize = 1 << 16;
 
 /// Reads little-endian values one after the other.
 pub(super) struct Reader<'a> {
@@ -18,11 +26,20 @@ pub(super) struct Reader<'a> {
     window_start: u64,
     position: u64,
     version: u32,
+    /// Texts in the arrays so far.
+    texts: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(blob: &'a dyn Blob) -> Self {
-        Self { blob, window: Cow::Borrowed(&[]), window_start: 0, position: 0, version: 0 }
+        Self {
+            blob,
+            window: Cow::Borrowed(&[]),
+            window_start: 0,
+            position: 0,
+            version: 0,
+            texts: 0,
+        }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -66,11 +83,22 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    /// The name of a pair.
+    pub(super) fn key(&mut self) -> Result<String> {
+        self.text(MAX_KEY)
+    }
+
     pub(super) fn string(&mut self) -> Result<String> {
+        self.text(MAX_STRING)
+    }
+
+    fn text(&mut self, most: u64) -> Result<String> {
         let at = self.position;
         let len = self.count("bytes of text", 1)?;
-        if len as u64 > MAX_STRING {
-            return Err(self.invalid(format_args!("the text at byte {at} claims {len} bytes")));
+        if len as u64 > most {
+            return Err(self.invalid(format_args!(
+                "the text at byte {at} claims {len} bytes; {most} are the most"
+            )));
         }
         let bytes = self.take(len)?.to_vec();
         String::from_utf8(bytes)
@@ -102,25 +130,49 @@ impl<'a> Reader<'a> {
         };
         let len = self.count("array elements", least)?;
         Ok(match tag {
-            8 => Value::Strings(self.collect(len, Self::string)?),
+            8 => {
+                self.texts = self.texts.saturating_add(len);
+                if self.texts > MAX_TEXTS {
+                    return Err(self.invalid(format_args!(
+                        "its arrays hold more than {MAX_TEXTS} texts, the most that are read"
+                    )));
+                }
+                Value::Strings(self.collect(len, Self::string)?)
+            }
             7 => Value::Bools(self.collect(len, Self::bool)?),
             6 => Value::Floats(self.collect(len, |r| Ok(f32::from_le_bytes(r.array()?).into()))?),
             12 => Value::Floats(self.collect(len, |r| Ok(f64::from_le_bytes(r.array()?)))?),
-            0 | 2 | 4 | 10 => Value::Integers(self.collect(len, |r| {
-                let value = r.unsigned(tag)?;
-                i64::try_from(value)
-                    .map_err(|_| r.invalid(format_args!("the array element {value} is too large")))
-            })?),
-            _ => Value::Integers(self.collect(len, |r| r.signed(tag))?),
+            tag => match Kind::of(tag) {
+                Some(kind) => Value::Integers(self.integers(len, kind)?),
+                None => return Err(self.unknown_type(tag)),
+            },
         })
     }
 
+    /// `count` has found that the file has room for `len`, so that all of their memory may be taken at once.
     fn collect<T>(
         &mut self,
         len: usize,
         mut next: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
-        (0..len).map(|_| next(self)).collect()
+        let mut out = Vec::with_capacity(len);
+        for _ in 0..len {
+            out.push(next(self)?);
+        }
+        Ok(out)
+    }
+
+    /// Integers as they are stored.
+    fn integers(&mut self, len: usize, kind: Kind) -> Result<Integers> {
+        let mut rest = len.saturating_mul(kind.width());
+        let mut bytes = Vec::with_capacity(rest);
+        while rest > 0 {
+            let piece = rest.min(PIECE);
+            bytes.extend_from_slice(self.take(piece)?);
+            rest -= piece;
+        }
+        Integers::from_bytes(kind, bytes)
+            .map_err(|value| self.invalid(format_args!("the array element {value} is too large")))
     }
 
     fn unsigned(&mut self, tag: u32) -> Result<u64> {

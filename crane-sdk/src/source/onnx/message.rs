@@ -2,6 +2,17 @@
 
 type Parsed<T> = Result<T, String>;
 
+/// The most nodes and stored tensors: thirty times what voices have. In memory they take a hundred bytes and more, in a file
+/// as few as two.
+const MAX_NODES: usize = 1 << 17;
+const MAX_TENSORS: usize = 1 << 16;
+/// The most inputs and outputs of all nodes.
+const MAX_LINKS: usize = 1 << 20;
+/// The longest name: any number of nodes may refer to it.
+const MAX_NAME: usize = 1 << 12;
+/// The most dimensions of a tensor.
+const MAX_DIMENSIONS: usize = 8;
+
 /// A node: what it does and the names of what goes in and out.
 #[derive(Debug, Default)]
 pub(super) struct Node<'a> {
@@ -20,7 +31,9 @@ pub(super) struct Tensor<'a> {
     kind: u64,
     raw: Option<&'a [u8]>,
     floats: Vec<f32>,
-    integers: Vec<i64>,
+    /// Numbers that stand one by one, as long as all of them are int8; other types are not read.
+    integers: Vec<i8>,
+    has_wide: bool,
 }
 
 /// A tensor's numbers.
@@ -40,6 +53,7 @@ pub(super) struct Graph<'a> {
 /// Reads a model's graph.
 pub(super) fn graph(bytes: &[u8]) -> Parsed<Graph<'_>> {
     let mut graph = Graph::default();
+    let mut links = 0;
     let mut model = Fields(bytes);
     while let Some((number, value)) = model.next()? {
         if number != 7 {
@@ -48,8 +62,17 @@ pub(super) fn graph(bytes: &[u8]) -> Parsed<Graph<'_>> {
         let mut fields = Fields(value.bytes()?);
         while let Some((number, value)) = fields.next()? {
             match number {
-                1 => graph.nodes.push(node(value.bytes()?)?),
-                5 => graph.tensors.push(tensor(value.bytes()?)?),
+                1 => {
+                    let node = node(value.bytes()?)?;
+                    links += node.inputs.len() + node.outputs.len();
+                    within(links, MAX_LINKS, "inputs and outputs of nodes")?;
+                    within(graph.nodes.len(), MAX_NODES, "nodes")?;
+                    graph.nodes.push(node);
+                }
+                5 => {
+                    within(graph.tensors.len(), MAX_TENSORS, "tensors")?;
+                    graph.tensors.push(tensor(value.bytes()?)?);
+                }
                 _ => {}
             }
         }
@@ -57,13 +80,27 @@ pub(super) fn graph(bytes: &[u8]) -> Parsed<Graph<'_>> {
     Ok(graph)
 }
 
+/// Refuses one more of what there are so many already.
+fn within(count: usize, most: usize, what: &str) -> Parsed<()> {
+    if count < most {
+        return Ok(());
+    }
+    Err(format!("it has more than {most} {what}, the most that are read"))
+}
+
 fn node(bytes: &[u8]) -> Parsed<Node<'_>> {
     let mut node = Node::default();
     let mut fields = Fields(bytes);
     while let Some((number, value)) = fields.next()? {
         match number {
-            1 => node.inputs.push(value.text()?),
-            2 => node.outputs.push(value.text()?),
+            1 => {
+                within(node.inputs.len(), MAX_LINKS, "inputs of a node")?;
+                node.inputs.push(value.text()?);
+            }
+            2 => {
+                within(node.outputs.len(), MAX_LINKS, "outputs of a node")?;
+                node.outputs.push(value.text()?);
+            }
             4 => node.kind = value.text()?,
             _ => {}
         }
@@ -79,6 +116,7 @@ fn tensor(bytes: &[u8]) -> Parsed<Tensor<'_>> {
             (1, value) => value.each_integer(|length| {
                 let length = usize::try_from(length)
                     .map_err(|_| "a tensor's length is negative or too large")?;
+                within(tensor.shape.len(), MAX_DIMENSIONS, "dimensions of a tensor")?;
                 tensor.shape.push(length);
                 Ok(())
             })?,
@@ -92,7 +130,14 @@ fn tensor(bytes: &[u8]) -> Parsed<Tensor<'_>> {
                 tensor.floats.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
             }
             (5, value) => value.each_integer(|integer| {
-                tensor.integers.push(integer as i64);
+                match i8::try_from(integer.cast_signed()) {
+                    Ok(_) if tensor.has_wide => {}
+                    Ok(integer) => tensor.integers.push(integer),
+                    Err(_) => {
+                        tensor.has_wide = true;
+                        tensor.integers = Vec::new();
+                    }
+                }
                 Ok(())
             })?,
             (8, value) => tensor.name = value.text()?,
@@ -108,7 +153,32 @@ fn tensor(bytes: &[u8]) -> Parsed<Tensor<'_>> {
 impl Tensor<'_> {
     /// The numbers, as many as the shape says; `None` for types other than f32 and int8.
     pub(super) fn numbers(&self) -> Parsed<Option<Numbers>> {
-        let count = self.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
+        self.read(|floats| floats.to_vec())
+    }
+
+    /// As [`Tensor::numbers`], of a tensor that is not needed any more.
+    pub(super) fn into_numbers(mut self) -> Parsed<Option<Numbers>> {
+        let mut floats = std::mem::take(&mut self.floats);
+        self.read(|_| std::mem::take(&mut floats))
+    }
+
+    /// Whether it holds nothing but the int8 0, as often as its shape says.
+    pub(super) fn is_zero(&self) -> bool {
+        let zeros = match (self.kind, self.raw) {
+            (3, Some(raw)) => Some(raw.len()).filter(|_| raw.iter().all(|byte| *byte == 0)),
+            (3, None) if !self.has_wide => Some(self.integers.len())
+                .filter(|_| self.integers.iter().all(|integer| *integer == 0)),
+            _ => None,
+        };
+        zeros.is_some() && zeros == self.count()
+    }
+
+    fn count(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length))
+    }
+
+    fn read(&self, floats: impl FnOnce(&[f32]) -> Vec<f32>) -> Parsed<Option<Numbers>> {
+        let count = self.count();
         let numbers = match (self.kind, self.raw) {
             (1, Some(raw)) => {
                 let (words, rest) = raw.as_chunks::<4>();
@@ -117,12 +187,10 @@ impl Tensor<'_> {
                 }
                 Numbers::Floats(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
             }
-            (1, None) => Numbers::Floats(self.floats.clone()),
+            (1, None) => Numbers::Floats(floats(&self.floats)),
             (3, Some(raw)) => Numbers::Bytes(raw.iter().map(|byte| *byte as i8).collect()),
-            (3, None) => {
-                let bytes = self.integers.iter().map(|integer| i8::try_from(*integer));
-                Numbers::Bytes(bytes.collect::<Result<_, _>>().map_err(|_| "a number is no int8")?)
-            }
+            (3, None) if self.has_wide => return Err("a number is no int8".to_owned()),
+            (3, None) => Numbers::Bytes(self.integers.clone()),
             _ => return Ok(None),
         };
         let found = match &numbers {
@@ -154,7 +222,12 @@ impl<'a> Value<'a> {
     }
 
     fn text(self) -> Parsed<&'a str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| "a name is not UTF-8".to_owned())
+        let bytes = self.bytes()?;
+        if bytes.len() > MAX_NAME {
+            let len = bytes.len();
+            return Err(format!("a name has {len} bytes, {MAX_NAME} are the most that are read"));
+        }
+        std::str::from_utf8(bytes).map_err(|_| "a name is not UTF-8".to_owned())
     }
 
     fn integer(self) -> Parsed<u64> {

@@ -6,6 +6,7 @@ mod table;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,12 +15,14 @@ use candle_core::quantized::GgmlDType;
 use super::checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
 use super::{Blob, Source};
 use crate::{Error, Result};
-use table::Described;
+use table::{Described, Table};
 
 /// The file's name in published folders.
 const FILE: &str = "pytorch_model.bin";
 /// The largest table that is read: that of a checkpoint with a million tensors.
 const MAX_TABLE: u64 = 256 << 20;
+/// How many times a byte of the file may be part of a tensor, on average. Tied weights share their storages.
+const MAX_SHARING: u64 = 4;
 
 /// The tensors of a PyTorch state dictionary, read on demand.
 ///
@@ -74,20 +77,34 @@ impl TorchCheckpoint {
             }
             blob.read(range.start, len as usize)
         };
+        let little = b"little";
         if let Some(order) = members.get(&format!("{folder}byteorder"))
-            && read(order)?.as_ref() != b"little"
+            && (order.end - order.start != little.len() as u64 || read(order)?.as_ref() != little)
         {
             return Err(Error::Unsupported {
                 what: format!("{label}: numbers that are not little-endian"),
                 hint: "save the checkpoint again on a little-endian machine".to_owned(),
             });
         }
-        let described = table::tensors(&read(range)?).map_err(invalid)?;
+        let data = format!("{folder}data/");
+        let storages: HashMap<&str, &Range<u64>> = members
+            .iter()
+            .filter_map(|(name, range)| Some((name.strip_prefix(&data)?, range)))
+            .collect();
+        let pickle = read(range)?;
+        let table = Table::read(&pickle).map_err(invalid)?;
         let mut tensors = TensorTable::default();
-        for tensor in described {
-            let (name, info, at) =
-                place(&tensor, label, |key| members.get(&format!("{folder}data/{key}")).cloned())?;
-            tensors.insert(name, info, 0, at, blob.as_ref())?;
+        for tensor in table.tensors() {
+            let tensor = tensor.map_err(invalid)?;
+            let storage = storages.get(tensor.key).map(|range| (*range).clone());
+            let (info, at) = place(&tensor, label, storage)?;
+            tensors.insert(tensor.name.to_owned(), info, 0, at, blob.as_ref())?;
+        }
+        if tensors.bytes() > blob.len().saturating_mul(MAX_SHARING) {
+            return Err(invalid(format!(
+                "its tensors have {} bytes, more than {MAX_SHARING} times those of the file: they share storages",
+                tensors.bytes()
+            )));
         }
         Ok(Self { tensors, blobs: [blob] })
     }
@@ -95,24 +112,25 @@ impl TorchCheckpoint {
 
 /// The shape of a tensor and its first byte's place in the file.
 fn place(
-    tensor: &Described,
+    tensor: &Described<'_>,
     label: &str,
-    member: impl Fn(&str) -> Option<Range<u64>>,
-) -> Result<(String, TensorInfo, u64)> {
-    let Described { name, storage, key, offset, shape, strides } = tensor;
+    storage: Option<Range<u64>>,
+) -> Result<(TensorInfo, u64)> {
+    let Described { name, kind, key, offset, shape, strides } = tensor;
     let invalid =
         |reason: String| Error::invalid_file(label, format_args!("tensor {name}: {reason}"));
-    let dtype = match storage.as_str() {
-        "FloatStorage" => StoredType::Known(GgmlDType::F32),
-        "HalfStorage" => StoredType::Known(GgmlDType::F16),
-        "BFloat16Storage" => StoredType::Known(GgmlDType::BF16),
-        other => StoredType::Other(other.to_owned()),
+    let dtype = match *kind {
+        ("torch", "FloatStorage") => StoredType::Known(GgmlDType::F32),
+        ("torch", "HalfStorage") => StoredType::Known(GgmlDType::F16),
+        ("torch", "BFloat16Storage") => StoredType::Known(GgmlDType::BF16),
+        // Any number of tensors may name it.
+        (_, other) => StoredType::Other(other.chars().take(32).collect()),
     };
     let info = TensorInfo::new(name, label, shape.clone(), dtype)?;
     let range =
-        member(key).ok_or_else(|| invalid(format!("its storage {key} is not in the archive")))?;
+        storage.ok_or_else(|| invalid(format!("its storage {key} is not in the archive")))?;
     let StoredType::Known(number) = info.dtype else {
-        return Ok((name.clone(), info, range.start));
+        return Ok((info, range.start));
     };
     if !in_order(shape, strides) {
         return Err(invalid(format!(
@@ -130,7 +148,7 @@ fn place(
             range.end - range.start
         ))
     })?;
-    Ok((name.clone(), info, start))
+    Ok((info, start))
 }
 
 /// Whether elements lie one after the other, the last dimension first.

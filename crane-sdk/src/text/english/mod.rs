@@ -37,8 +37,12 @@ use words::WordReader;
 
 /// What is cancelled here.
 const READING: &str = "the rest of a text that is read";
-/// The largest table once unpacked: a hundred times what is published.
-const MAX_TABLE: u64 = 1 << 29;
+/// The largest table once unpacked: several times what is published.
+const MAX_TABLE: u64 = 64 << 20;
+/// How many times as long as its file a table may be: text of words shrinks to a quarter, and only repetition by hundreds.
+const MAX_RATIO: u64 = 100;
+/// The most values of a table; the largest published one has 400,000. Each takes up to a hundred bytes of memory, and as few as two in the text.
+const MAX_VALUES: usize = 1 << 19;
 
 /// Reads English aloud, on paper.
 ///
@@ -196,14 +200,71 @@ impl English {
 fn table<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Result<T> {
     let blob = source.open(name)?;
     let stored = blob.read_all()?;
+    let invalid = |reason: String| Error::invalid_file(blob.label(), reason);
     let mut unpacked = Vec::new();
     let json = if name.ends_with(".gz") {
+        let most = blob.len().saturating_mul(MAX_RATIO).min(MAX_TABLE);
         let reader = flate2::read::GzDecoder::new(stored.as_ref());
-        let read = reader.take(MAX_TABLE).read_to_end(&mut unpacked);
-        read.map_err(|error| Error::invalid_file(blob.label(), error))?;
+        let read = reader.take(most + 1).read_to_end(&mut unpacked);
+        read.map_err(|error| invalid(error.to_string()))?;
+        if unpacked.len() as u64 > most {
+            return Err(invalid(format!(
+                "its {} bytes unpack to more than {most}: {MAX_RATIO} times as many, and at most {MAX_TABLE}, are read",
+                blob.len()
+            )));
+        }
         &unpacked
     } else {
         stored.as_ref()
     };
-    serde_json::from_slice(json).map_err(|error| Error::invalid_file(blob.label(), error))
+    if json.len() as u64 > MAX_TABLE {
+        return Err(invalid(format!("it has {} bytes, {MAX_TABLE} are the most", json.len())));
+    }
+    // As many as there are at most; marks within texts count too.
+    let values = json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if values > MAX_VALUES {
+        return Err(invalid(format!("it has some {values} values, {MAX_VALUES} are the most")));
+    }
+    serde_json::from_slice(json).map_err(|error| invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::source::MemorySource;
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        writer.write_all(text.as_bytes()).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn tables_that_grow_a_hundredfold_are_refused() {
+        let read = |text: &str| -> Result<HashMap<String, String>> {
+            table(&MemorySource::new("m").with("t.json.gz", packed(text)), "t.json.gz")
+        };
+        let words = (0..5000).map(|i| format!("\"w{i}\":\"p{}\"", i * 7919 % 5000));
+        let words = format!("{{{}}}", words.collect::<Vec<_>>().join(","));
+        assert_eq!(read(&words).unwrap().len(), 5000);
+        for (text, part) in [
+            (format!("{{\"a\":\"{}\"}}", "b".repeat(4 << 20)), "100 times as many"),
+            (format!("{{{}}}", ",".repeat(100)), "key must be a string"),
+        ] {
+            let refusal = read(&text).unwrap_err().to_string();
+            assert!(refusal.contains(part) && refusal.contains("t.json.gz"), "{refusal}");
+        }
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES + 1));
+        let source = MemorySource::new("m").with("t.json", many.into_bytes());
+        let refusal = table::<Vec<u8>>(&source, "t.json").unwrap_err().to_string();
+        assert!(refusal.contains("524288 are the most"), "{refusal}");
+        // A second member of the stream is not read either.
+        let twice = [packed("{}"), packed("{}")].concat();
+        let source = MemorySource::new("m").with("t.json.gz", twice);
+        assert!(table::<HashMap<String, String>>(&source, "t.json.gz").is_ok());
+    }
 }
