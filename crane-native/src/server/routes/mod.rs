@@ -73,7 +73,7 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .route("/ready", get(state::ready))
         .route("/metrics", get(state::metrics))
         .route("/openapi.json", get(move || async move { Json(openapi::openapi(asks_for_a_key)) }))
-        .route("/docs", get(async || Html(openapi::page())));
+        .route("/docs", get(async || (openapi::PAGE_HEADERS, Html(openapi::page()))));
     guarded
         .merge(open)
         .fallback(not_found)

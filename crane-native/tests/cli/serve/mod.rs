@@ -176,6 +176,9 @@ fn the_routes_describe_themselves() {
     assert_eq!(document["paths"].as_object().unwrap().len(), crane_native::server::ROUTES.len());
     let page = Server::agent().get(server.url("/docs")).call().unwrap();
     assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    assert!(!policy.contains("script-src"), "the page has no script");
 }
 
 #[test]
