@@ -6,6 +6,9 @@ import { renderMarkdown } from "./markdown.js";
 const log = element("log", HTMLOListElement);
 const empty = element("empty", HTMLParagraphElement);
 
+/** How many times as long as showing a text takes the page is left alone before it is shown again. */
+const SHARE = 4;
+
 /** A message on the page. */
 export interface MessageView {
   /** Shows the text so far. */
@@ -56,20 +59,33 @@ export function addMessage(role: "user" | "assistant", content: string, actions:
 
   let latest = content;
   let frame = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let [painted, cost] = [0, 0];
   const paint = (): void => {
     frame = 0;
     const follow = nearEnd();
+    painted = performance.now();
     render(latest);
     scrollToEnd(follow);
+    cost = performance.now() - painted;
+  };
+  const plan = (): void => {
+    timer = undefined;
+    // Tokens may come faster than pictures.
+    frame ||= requestAnimationFrame(paint);
   };
   return {
     show: (now) => {
       latest = now;
-      // Tokens may come faster than pictures.
-      frame ||= requestAnimationFrame(paint);
+      if (frame || timer) return;
+      // Most of the time is the person's: a text that is slow to show is shown less often.
+      const wait = painted + SHARE * cost - performance.now();
+      if (wait > 0) timer = setTimeout(plan, wait);
+      else plan();
     },
     finish: (note, failed = false) => {
-      if (frame) cancelAnimationFrame(frame);
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
       const follow = nearEnd();
       render(latest);
       item.classList.remove("busy");
