@@ -52,10 +52,41 @@ function voice(): Plugin {
   };
 }
 
+/**
+ * What the built pages may do: their own scripts, styles and files, WebAssembly, and nothing that is written into a page. Models
+ * are fetched by the engine's worker, which has the policy of its own file's answer: the pages themselves ask their own host alone.
+ */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "worker-src 'self'",
+  "connect-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "base-uri 'none'",
+  "form-action 'none'",
+].join("; ");
+
+/** Headers that a host should add: the first of them cannot be said inside a page. */
+const HEADERS = { "Content-Security-Policy": "frame-ancestors 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer" };
+
+/** Puts the policy into the built pages; the development server's own scripts are written into its pages. */
+function policy(): Plugin {
+  return {
+    name: "crane-policy",
+    apply: "build",
+    transformIndexHtml: () => [
+      { tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: POLICY }, injectTo: "head-prepend" },
+      { tag: "meta", attrs: { name: "referrer", content: "no-referrer" }, injectTo: "head-prepend" },
+    ],
+  };
+}
+
 export default defineConfig({
   // Relative addresses: the built page works under any path.
   base: "./",
-  plugins: [models(), voice()],
+  plugins: [models(), voice(), policy()],
+  preview: { headers: HEADERS },
   build: { target: "es2022", modulePreload: { polyfill: false }, rolldownOptions: { input: ["index.html", "speech.html"] } },
   worker: { format: "es" },
   server: { fs: { allow: [".."] } },

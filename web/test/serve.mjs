@@ -18,6 +18,7 @@ const FOLDERS = { "/npm/": join(HERE, "../npm"), "/models/": MODELS, "/fixture/"
 const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
+  ".mjs": "text/javascript",
   ".css": "text/css",
   ".wasm": "application/wasm",
 };

@@ -1,0 +1,1 @@
+hit('a script from elsewhere');
