@@ -33,6 +33,17 @@ test("the bits that a text comes in change nothing, and nothing is lost", async 
   }
 });
 
+test("a text without an end is cut, and costs no more than its length", async () => {
+  for (const unit of [".", "!?", "a", "a ", '.")', "Mr. ", "\n", " ", "e.g. "]) {
+    const text = unit.repeat(20_000 / unit.length);
+    const began = performance.now();
+    const found = await sentences(...text);
+    assert.ok(performance.now() - began < 10_000, `${JSON.stringify(unit)} took ${performance.now() - began} ms`);
+    assert.equal(found.join("").trim(), text.trim());
+    assert.deepEqual((await sentences(text)).join("").trim(), text.trim());
+  }
+});
+
 test("a sentence is given as soon as the next one begins", async () => {
   const given = [];
   async function* written() {
