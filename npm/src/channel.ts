@@ -9,6 +9,10 @@ interface Pending {
   reject: (error: CraneError) => void;
 }
 
+/** Milliseconds between looks at a worker that was told to stop, and how many of them may pass without a word: a step of a large model on a slow machine takes long. */
+const LOOK = 10_000;
+const LOOKS = 12;
+
 /** What a call may be given besides its parameters. */
 export interface CallOptions<N extends CallName> {
   signal?: AbortSignal | undefined;
@@ -22,6 +26,9 @@ export class Channel {
   readonly #pending = new Map<number, Pending>();
   #next = 1;
   #closed: CraneError | undefined;
+  /** Calls that were told to stop and have not been answered yet. */
+  readonly #stopping = new Set<number>();
+  #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(port: WorkerPort) {
     this.#port = port;
@@ -31,7 +38,7 @@ export class Channel {
 
   /**
    * Makes a call. An abort rejects at once; the worker stops the work as soon as it comes to it and then takes
-   * the next call.
+   * the next call. A worker that does not come to it for minutes is ended: later calls would wait for ever.
    */
   call<N extends CallName>(call: N, params: Calls[N]["params"], options: CallOptions<N> = {}): Promise<Calls[N]["result"]> {
     const { signal, onEvent, onId } = options;
@@ -40,8 +47,7 @@ export class Channel {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        this.#pending.delete(id);
-        this.#port.post({ id, note: "abort" });
+        this.abandon(id);
         reject(aborted(signal as AbortSignal));
       };
       signal?.addEventListener("abort", onAbort, { once: true });
@@ -67,19 +73,40 @@ export class Channel {
 
   /** Stops a call whose result nobody waits for any more. */
   abandon(id: number): void {
-    if (this.#pending.delete(id) && !this.#closed) this.#port.post({ id, note: "abort" });
+    if (!this.#pending.delete(id) || this.#closed) return;
+    this.#port.post({ id, note: "abort" });
+    this.#stopping.add(id);
+    this.#watch();
   }
 
   /** Ends the worker; calls under way and later ones fail with `error`. */
   close(error: CraneError): void {
     if (this.#closed) return;
     this.#closed = error;
+    this.#stopping.clear();
+    clearInterval(this.#timer);
     this.#port.terminate();
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
   }
 
+  /** Ends a worker that does not stop. The looks are counted, so that a machine that slept counts as one. */
+  #watch(): void {
+    clearInterval(this.#timer);
+    if (this.#stopping.size === 0) return;
+    let looks = 0;
+    this.#timer = setInterval(() => {
+      if (++looks < LOOKS) return;
+      const seconds = (LOOKS * LOOK) / 1000;
+      this.close(new CraneError("crashed", `the engine was told to stop a call and said nothing for ${seconds} seconds`, { hint: "call Crane.create() again; what was asked for takes too long to be prepared: make it simpler" }));
+    }, LOOK);
+    // In Node a timer would keep the process alive.
+    (this.#timer as { unref?: () => void }).unref?.();
+  }
+
   #receive(message: ToPage): void {
+    if (!("event" in message)) this.#stopping.delete(message.id);
+    this.#watch();
     const pending = this.#pending.get(message.id);
     if (pending && "event" in message) {
       pending.event(message.event as never);

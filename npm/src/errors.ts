@@ -96,7 +96,7 @@ export function aborted(signal: AbortSignal): CraneError {
 
 /** Puts whatever was thrown into a message; errors of the engine carry their own `code` and `hint`. */
 export function toMessage(thrown: unknown): ErrorMessage {
-  if (!(thrown instanceof Error)) return { code: "internal", message: String(thrown) };
+  if (!(thrown instanceof Error)) return { code: "internal", message: described(thrown) };
   const { code, hint } = thrown as { code?: unknown; hint?: unknown };
   const memory = thrown instanceof CraneError ? thrown.memory : undefined;
   return {
@@ -105,6 +105,15 @@ export function toMessage(thrown: unknown): ErrorMessage {
     ...(typeof hint === "string" ? { hint } : {}),
     ...(memory === undefined ? {} : { memory }),
   };
+}
+
+/** An object without a prototype has no text of its own. */
+function described(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return "something was thrown that has no text";
+  }
 }
 
 const CODES: ReadonlySet<string> = new Set<CraneErrorCode>([

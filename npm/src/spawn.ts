@@ -20,7 +20,7 @@ interface Spawned {
   terminate(): void;
 }
 
-const HINT = "workerUrl must point at dist/worker/main.js of the package; another origin must allow this page (CORS), and a CSP must allow worker-src blob:";
+const HINT = "if it had run before, memory ran out: call Crane.create() again and load a smaller model; if it never ran, workerUrl must point at dist/worker/main.js of the package; another origin must allow this page (CORS), and a CSP must allow worker-src blob:";
 
 /** Starts the worker whose module is at `url`, the package's own by default, and so many further ones of it that help it. */
 export async function spawn(url: string | URL | undefined, helpers: number): Promise<WorkerPort> {
@@ -78,7 +78,11 @@ function spawnInPage(url: string | URL | undefined): Spawned {
   return {
     post: (message, transfer = []) => worker.postMessage(message, transfer),
     onMessage: (listener) => worker.addEventListener("message", (event) => listener(event.data as ToPage)),
-    onError: (listener) => worker.addEventListener("error", (event) => listener(event.message || "its module could not be loaded")),
+    onError: (listener) => {
+      worker.addEventListener("error", (event) => listener(event.message || "its module could not be loaded"));
+      // An answer that cannot be read would be waited for without end.
+      worker.addEventListener("messageerror", () => listener("a message of it could not be read"));
+    },
     terminate: () => worker.terminate(),
   };
 }
@@ -101,7 +105,11 @@ function spawnInNode({ Worker }: typeof import("node:worker_threads"), url: stri
         if (!("event" in message) && waiting.delete(message.id) && waiting.size === 0) worker.unref();
         listener(message);
       }),
-    onError: (listener) => worker.on("error", (error: Error) => listener(error.message, error)),
+    onError: (listener) => {
+      worker.on("error", (error: Error) => listener(error.message, error));
+      worker.on("messageerror", (error: Error) => listener(`a message of it could not be read: ${error.message}`, error));
+      worker.on("exit", (code) => listener(`it ended with code ${code}`));
+    },
     terminate: () => void worker.terminate(),
   };
 }

@@ -54,6 +54,24 @@ test("an abort rejects at once and is told to the worker, whose late answer is n
   assert.deepEqual(await next, { wasmBytes: 2 });
 });
 
+test("a worker that does not stop is ended, unless it says something", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  for (const [said, ended] of [[undefined, true], [{ event: { text: "x" } }, false], [{ error: { code: "aborted", message: "" } }, false]]) {
+    const { port, channel } = line();
+    const stop = new AbortController();
+    channel.call("memory", {}, { signal: stop.signal }).catch(() => {});
+    stop.abort();
+    const later = channel.call("memory", {}).then(() => "answered", ({ code }) => code);
+    t.mock.timers.tick(110_000);
+    assert.equal(port.terminated, false);
+    if (said) port.say({ id: port.sent[0].id, ...said });
+    t.mock.timers.tick(60_000);
+    assert.equal(port.terminated, ended);
+    if (!ended) port.say({ id: port.sent[2].id, result: { wasmBytes: 1 } });
+    assert.equal(await later, ended ? "crashed" : "answered");
+  }
+});
+
 test("an abort before the call sends nothing", async () => {
   const { port, channel } = line();
   await assert.rejects(channel.call("memory", {}, { signal: AbortSignal.abort() }), code("aborted"));

@@ -4,6 +4,7 @@ import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type
 import type { EmbedderInfo, ModelInfo, Progress, Quantization, SpeechInfo, SpeechMemory } from "../types.js";
 import type { Embedder, FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
 import { bindings, runTask, startAlone } from "./bindings.js";
+import { crashOf } from "./crash.js";
 import { Models } from "./models.js";
 import { moduleSource } from "./module_source.js";
 import { nextTask } from "./next_task.js";
@@ -50,6 +51,8 @@ export class Engine {
   #memory: () => number = () => 0;
   #sources: Models | undefined;
   #panic: string | undefined;
+  /** What ended the engine, once something has. */
+  #crash: CraneError | undefined;
 
   constructor(send: (message: ToPage) => void) {
     this.#send = send;
@@ -73,6 +76,8 @@ export class Engine {
     const context: Context = { id, signal: abort.signal, acknowledged: 0, wake: () => {} };
     this.#calls.set(id, { context, abort });
     try {
+      // Calls that were on their way when the engine ended.
+      if (this.#crash) throw this.#crash;
       const handler = this.#handlers[call] as (params: unknown, context: Context) => Promise<Calls[CallName]["result"]>;
       const result = await handler(params, context);
       this.#send({ id, result });
@@ -83,13 +88,10 @@ export class Engine {
     }
   }
 
-  /** A trap means that the instance is lost; its reason came before, through the panic listener. */
+  /** A crash means that the instance is lost; its reason came before, through the panic listener. */
   #diagnose(thrown: unknown, context: Context): unknown {
-    if (thrown instanceof WebAssembly.RuntimeError) {
-      return new CraneError("crashed", `the engine stopped: ${this.#panic ?? thrown.message}`, {
-        hint: "call Crane.create() again; if no reason is named, memory ran out: load a smaller model or context",
-      });
-    }
+    this.#crash ??= crashOf(thrown, this.#panic);
+    if (this.#crash) return this.#crash;
     return context.signal.aborted ? new CraneError("aborted", "the call was aborted") : thrown;
   }
 
