@@ -5,7 +5,7 @@ import { Embedder } from "./embedder.js";
 import { CraneError } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
-import type { Settings } from "./protocol.js";
+import type { LoadEvent, Settings } from "./protocol.js";
 import { hibariAt, placeOf } from "./sources.js";
 import { spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
@@ -146,12 +146,12 @@ export class Crane {
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Llm | Tts> {
     if (source === "hibari") return this.loadSpeech(source, options);
     checkOptions("load", options, TABLES.load);
-    const { context, quantize, store = true, signal, onProgress } = options;
+    const { context, quantize, store = true, signal, ...listeners } = options;
     const { place, label } = await placeOf(source);
     const { model, info } = await this.#channel.call(
       "load",
       { place, label, store, ...(context === undefined ? {} : { context }), ...(quantize === undefined ? {} : { quantize }) },
-      { signal, ...(onProgress ? { onEvent: onProgress } : {}) },
+      { signal, onEvent: eventsTo(listeners) },
     );
     return new Llm(this.#channel, model, label, info);
   }
@@ -168,9 +168,9 @@ export class Crane {
    */
   async loadSpeech(source: ModelSource, options: SpeechLoadOptions = {}): Promise<Tts> {
     checkOptions("loadSpeech", options, TABLES.loadSpeech);
-    const { quantize, store = true, signal, onProgress } = options;
+    const { quantize, store = true, signal, ...listeners } = options;
     const { place, label } = source === "hibari" ? hibariAt(this.#hibariUrl) : await placeOf(source);
-    const { model, info } = await this.#channel.call("loadSpeech", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+    const { model, info } = await this.#channel.call("loadSpeech", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, onEvent: eventsTo(listeners) });
     return new Tts(this.#channel, model, info);
   }
 
@@ -181,9 +181,9 @@ export class Crane {
    */
   async loadEmbedder(source: ModelSource, options: EmbedderLoadOptions = {}): Promise<Embedder> {
     checkOptions("loadEmbedder", options, TABLES.loadEmbedder);
-    const { quantize, store = true, signal, onProgress } = options;
+    const { quantize, store = true, signal, ...listeners } = options;
     const { place, label } = await placeOf(source);
-    const { model, info } = await this.#channel.call("loadEmbedder", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, ...(onProgress ? { onEvent: onProgress } : {}) });
+    const { model, info } = await this.#channel.call("loadEmbedder", { place, label, store, ...(quantize === undefined ? {} : { quantize }) }, { signal, onEvent: eventsTo(listeners) });
     return new Embedder(this.#channel, model, info);
   }
 
@@ -196,6 +196,15 @@ export class Crane {
   dispose(): void {
     this.#channel.close(new CraneError("disposed", "the engine was disposed"));
   }
+}
+
+/** Who is told what of a load. A warning that nobody takes goes to the console: it must not be lost. */
+function eventsTo({ onProgress, onWarning }: Pick<LoadOptions, "onProgress" | "onWarning">): (event: LoadEvent) => void {
+  return (event) => {
+    if (!("warning" in event)) onProgress?.(event);
+    else if (onWarning) onWarning(CraneError.from(event.warning));
+    else console.warn(String(CraneError.from(event.warning)));
+  };
 }
 
 /** A URL relative to the page, made whole: a worker would take it relative to its own module. */

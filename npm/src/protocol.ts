@@ -68,6 +68,9 @@ export interface Piece {
   id?: number;
 }
 
+/** What is told of a load: numbers, and what went wrong that it goes on without. */
+export type LoadEvent = Progress | { warning: ErrorMessage };
+
 /** How a generation ended. */
 export interface GenerationEnd {
   finishReason: FinishReason;
@@ -81,11 +84,11 @@ export interface Calls {
   pull: { params: { place: Place; sha256?: string }; event: Progress; result: StoredModel };
   load: {
     params: { place: Place; label: string; context?: number; quantize?: Quantization; store: boolean };
-    event: Progress;
+    event: LoadEvent;
     result: { model: number; info: ModelInfo };
   };
-  loadSpeech: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: Progress; result: { model: number; info: SpeechInfo } };
-  loadEmbedder: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: Progress; result: { model: number; info: EmbedderInfo } };
+  loadSpeech: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: LoadEvent; result: { model: number; info: SpeechInfo } };
+  loadEmbedder: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: LoadEvent; result: { model: number; info: EmbedderInfo } };
   embed: { params: { model: number; texts: string[] } & Omit<EmbedOptions, "signal">; event: never; result: Float32Array[] };
   speak: { params: { model: number; text: string; voice?: string; speed?: number; seed?: number }; event: Float32Array; result: null };
   list: { params: Record<string, never>; event: never; result: StoredModel[] };

@@ -1,4 +1,5 @@
 /** The shapes that a caller meets: OpenAI's where OpenAI has one. */
+import type { CraneError } from "./errors.js";
 
 /** One message of a conversation. */
 export interface ChatMessage {
@@ -70,6 +71,11 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** Called with numbers, about 20 times a second. */
   onProgress?: (progress: Progress) => void;
+  /**
+   * Called when the model cannot be stored (`quota_exceeded`, `io`) and is loaded into memory instead; by default the console is told.
+   * The next load fetches it again.
+   */
+  onWarning?: (warning: CraneError) => void;
 }
 
 /** Options of `crane.loadSpeech` and `crane.load("hibari")`. */

@@ -19,7 +19,8 @@ function sibling([rfilename, bytes]) {
  *
  * `repos` maps `org/name` to `{ commit, files, gated }`; `faults` maps a file's name to a list, of which each request for
  * its bytes takes the first: `drop:N` (the connection ends after N bytes of the body), `stall:N` (nothing comes after N
- * bytes), `corrupt`, `status:N`, `whole` (a range is not honoured). `log` holds every request, `state.onRequest` is called before it is answered.
+ * bytes), `corrupt`, `status:N`, `whole` (a range is not honoured). `log` holds every request, `state.onRequest` is called before it is answered;
+ * `state.dropAll()` ends the connections to the storage.
  */
 export async function serveHub() {
   const state = { repos: {}, faults: {}, log: [], token: "hf_good", onRequest: () => {} };
@@ -62,6 +63,7 @@ export async function serveHub() {
     if (repo.files[file].length < LARGE) return sendBytes(state, request, response, file, repo.files[file]);
     response.writeHead(302, { location: `${storage.address}/${org}/${name}/${file}?signature=x` }).end();
   }, false);
+  state.dropAll = () => storage.server.closeAllConnections();
   return {
     ...state,
     state,

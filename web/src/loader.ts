@@ -1,6 +1,6 @@
 /** The card that chooses a model, brings it into the browser and loads it. */
-import { Crane, CraneError, type Llm, type ModelSource, type Progress } from "crane-wasm";
-import { describe } from "./describe.js";
+import { Crane, type CraneError, type Llm, type ModelSource, type Progress } from "crane-wasm";
+import { describe, isGone } from "./describe.js";
 import { element } from "./elements.js";
 import { choices, idOf, megabytes, type Choice } from "./models.js";
 import { recall, remember } from "./memory.js";
@@ -38,8 +38,8 @@ function start(): Promise<Crane> {
   return engine;
 }
 
-/** Shows the card; calls `onLoaded` when a model is there. */
-export async function startLoader(onLoaded: (llm: Llm) => void): Promise<void> {
+/** Shows the card; calls `onLoaded` when a model is there, with what went wrong that it was loaded without. */
+export async function startLoader(onLoaded: (llm: Llm, warning: CraneError | undefined) => void): Promise<void> {
   form.addEventListener("change", showFields);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -52,9 +52,12 @@ export async function startLoader(onLoaded: (llm: Llm) => void): Promise<void> {
   await refresh();
 }
 
-/** Shows the card again. */
-export async function showLoader(): Promise<void> {
+/** Shows the card again, after an error if there was one; where that ended the engine, with a new one. */
+export async function showLoader(error?: unknown): Promise<void> {
   form.hidden = false;
+  failure.hidden = true;
+  if (error !== undefined) tell(describe(error));
+  if (isGone(error)) engine = undefined;
   await refresh();
   form.querySelector<HTMLInputElement>("input:checked")?.focus();
 }
@@ -94,20 +97,21 @@ function showFields(): void {
   load.textContent = stored === undefined ? "Load" : stored.complete ? "Start" : "Resume";
 }
 
-async function run(source: ModelSource, onLoaded: (llm: Llm) => void): Promise<void> {
+async function run(source: ModelSource, onLoaded: (llm: Llm, warning: CraneError | undefined) => void): Promise<void> {
   const stop = new AbortController();
   pause.onclick = () => stop.abort();
   setBusy(true);
   failure.hidden = true;
   progressText.textContent = "Starting…";
   bar.removeAttribute("value");
+  let warning: CraneError | undefined;
   try {
-    const llm = await (await start()).load(source, { signal: stop.signal, onProgress: showProgress, context: CONTEXT });
+    const llm = await (await start()).load(source, { signal: stop.signal, onProgress: showProgress, onWarning: (told) => (warning = told), context: CONTEXT });
     if (typeof source === "string") remember("model", idOf(source));
     form.hidden = true;
-    onLoaded(llm);
+    onLoaded(llm, warning);
   } catch (error) {
-    if (error instanceof CraneError && (error.code === "crashed" || error.code === "worker")) engine = undefined;
+    if (isGone(error)) engine = undefined;
     if (!stop.signal.aborted) tell(describe(error));
     await refresh();
   } finally {

@@ -1,7 +1,7 @@
 /** The page: load a model, then talk to it. */
 import type { ChatParamsStreaming, Llm, Timings } from "crane-wasm";
 import { addMessage, clearMessages, figures, type Actions, type MessageView } from "./conversation.js";
-import { describe } from "./describe.js";
+import { describe, isGone } from "./describe.js";
 import { element } from "./elements.js";
 import { showLoader, startLoader } from "./loader.js";
 import { recall, remember } from "./memory.js";
@@ -10,6 +10,7 @@ import { sampling, startSettings, systemMessage } from "./settings.js";
 import { TextFeed } from "./text_feed.js";
 
 const status = element("status", HTMLParagraphElement);
+const warning = element("load-warning", HTMLParagraphElement);
 const chat = element("chat", HTMLElement);
 const composer = element("composer", HTMLFormElement);
 const prompt = element("prompt", HTMLTextAreaElement);
@@ -29,8 +30,10 @@ let answering: AbortController | undefined;
 
 startSettings();
 startReader();
-void startLoader((loaded) => {
+void startLoader((loaded, told) => {
   llm = loaded;
+  warning.hidden = told === undefined;
+  warning.textContent = told === undefined ? "" : describe(told);
   status.textContent = `${loaded.name}, ${(loaded.info.parameters / 1e6).toFixed(0)} million weights (${loaded.info.precision})`;
   chat.hidden = composer.hidden = false;
   newChat.disabled = false;
@@ -63,14 +66,20 @@ newChat.addEventListener("click", () => {
 element("open-settings", HTMLButtonElement).addEventListener("click", () => settings.showModal());
 element("change-model", HTMLButtonElement).addEventListener("click", () => {
   answering?.abort();
-  void llm?.dispose();
+  // An engine that has crashed has nothing left to free.
+  void llm?.dispose().catch(() => {});
+  settings.close();
+  leave();
+});
+
+/** Goes back to the choice of a model, because of an error if there was one. */
+function leave(error?: unknown): void {
   llm = undefined;
-  chat.hidden = composer.hidden = true;
+  chat.hidden = composer.hidden = warning.hidden = true;
   newChat.disabled = true;
   status.textContent = "No model is loaded.";
-  settings.close();
-  void showLoader();
-});
+  void showLoader(error);
+}
 
 /** Ends the conversation after its first `length` messages. */
 function cut(length: number): void {
@@ -132,6 +141,8 @@ async function answer(): Promise<void> {
   } catch (error) {
     if (stopper.signal.aborted) view.finish("Stopped.");
     else view.finish(describe(error), true);
+    // A stored model is there again in a moment.
+    if (isGone(error)) leave(error);
   } finally {
     aloud?.end();
     if (conversation === messages && answered.content !== "") {

@@ -1,5 +1,6 @@
 /** Reads answers aloud while they are written, with a voice in a worker of its own, so that neither waits for the other. */
 import { Crane, type Tts } from "crane-wasm";
+import { isGone } from "./describe.js";
 import { element } from "./elements.js";
 import { recall, remember } from "./memory.js";
 
@@ -23,7 +24,13 @@ export function readsAloud(): boolean {
 /** Reads a text that is still being written; resolves when it has been heard. */
 export async function read(text: AsyncIterable<string>, signal: AbortSignal): Promise<void> {
   const tts = await load();
-  await tts.speak(plain(text), { signal }).play();
+  try {
+    await tts.speak(plain(text), { signal }).play();
+  } catch (error) {
+    // The next answer gets a new voice.
+    if (isGone(error)) voice = undefined;
+    throw error;
+  }
 }
 
 function load(): Promise<Tts> {

@@ -1,6 +1,6 @@
 /** The speech page: text in, sound out, drawn while it plays. */
 import { Crane, type Tts } from "crane-wasm";
-import { describe } from "./describe.js";
+import { describe, isGone } from "./describe.js";
 import { element } from "./elements.js";
 import { workOffline } from "./offline.js";
 import { toWav } from "./wav.js";
@@ -75,6 +75,10 @@ async function say(tts: Tts): Promise<void> {
     figures.hidden = false;
   } catch (error) {
     if (!stopper.signal.aborted) fail(error);
+    if (isGone(error)) {
+      speak.disabled = true;
+      void load();
+    }
   } finally {
     speaking = undefined;
     stop.hidden = true;

@@ -160,6 +160,61 @@ test("an answer's Markdown is shown, and cannot run or fetch anything", async (t
   await context.close();
 });
 
+test("an engine that dies is told, and the model is there again", async (t) => {
+  if (lacksWeights(t)) return;
+  const context = await browser.newContext();
+  try {
+    // The page's own workers, so that the test can end one as a browser does that has no memory left.
+    await context.addInitScript(() => {
+      globalThis.workers = [];
+      globalThis.Worker = class extends Worker {
+        constructor(...all) {
+          super(...all);
+          workers.push(this);
+        }
+      };
+    });
+    const { page, faults } = await visit(context, `?model=/models/${SMOLLM2}`);
+    await page.getByRole("button", { name: "Load" }).click();
+    const message = page.getByLabel("Message", { exact: true });
+    await message.waitFor({ timeout: 60_000 });
+    await message.fill("Tell me a long story about a heron.");
+    await message.press("Enter");
+    await page.waitForFunction(() => (document.querySelector(".assistant .text")?.textContent?.length ?? 0) > 20, undefined, { timeout: 60_000 });
+    await page.evaluate(() => workers.forEach((worker) => worker.dispatchEvent(new ErrorEvent("error", { message: "out of memory" }))));
+    const alert = page.getByRole("alert");
+    await alert.waitFor();
+    assert.match(await alert.textContent(), /the worker failed: out of memory/);
+    await page.getByRole("button", { name: "Start" }).click();
+    await message.waitFor({ timeout: 60_000 });
+    await page.getByRole("button", { name: "New chat" }).click();
+    const [{ messages }] = references();
+    await message.fill(messages[0].content);
+    await message.press("Enter");
+    await finished(page, 0);
+    assert.deepEqual(faults, []);
+  } finally {
+    await context.close();
+  }
+});
+
+test("a model that cannot be stored is loaded, and the page says so", async (t) => {
+  if (lacksWeights(t)) return;
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    const devtools = await context.newCDPSession(page);
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin: server.address, quotaSize: 5_000_000 });
+    await page.goto(`${server.address}/?model=/models/${SMOLLM2}`);
+    await page.getByRole("button", { name: "Load" }).click();
+    await page.getByLabel("Message", { exact: true }).waitFor({ timeout: 60_000 });
+    assert.match(await page.locator("#load-warning").textContent(), /is loaded without being stored: .*there is no room/);
+    assert.ok(await page.locator("#load-warning").isVisible());
+  } finally {
+    await context.close();
+  }
+});
+
 test("a missing model is told, and another address can be given", async () => {
   const page = await browser.newPage({ viewport: { width: 390, height: 780 } });
   await page.goto(server.address);

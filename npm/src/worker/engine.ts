@@ -300,19 +300,25 @@ export class Engine {
     make: (files: OpenFile[]) => Promise<T>,
   ): Promise<T> {
     const progress = this.#progressOf(context);
-    const { files, stored } = await this.#from.open(place, quantize, store, progress);
-    let made: T;
-    try {
+    const build = async (files: OpenFile[]): Promise<T> => {
       try {
-        made = await make(metered(files, progress.report));
+        return await make(metered(files, progress.report));
       } finally {
         // Before the store looks at them: it cannot remove what is open.
         for (const { close } of files) close();
       }
+    };
+    const { files, stored } = await this.#from.open(place, quantize, store, progress);
+    let made: T;
+    try {
+      made = await build(files);
     } catch (thrown) {
       // What is wrong with a stored model may be the disk's fault: then that is said, and the model is not kept.
       if (stored && place.id !== undefined && isAboutFiles(thrown)) await this.#from.store.verify(place.id, progress);
-      throw thrown;
+      const { code, message, hint } = toMessage(thrown);
+      if (!stored || place.kind === "stored" || code !== "io") throw thrown;
+      // The browser took the files away while they were read.
+      made = await build(await this.#from.openUnstored(place, quantize, new CraneError(code, message, { hint }), progress));
     }
     await nextTask();
     if (context.signal.aborted) {
@@ -328,8 +334,8 @@ export class Engine {
   }
 
   /** How a call under way is stopped, and where its numbers go. */
-  #progressOf({ id, signal }: Context): { signal: AbortSignal; report: (progress: Progress) => void } {
-    return { signal, report: (event) => this.#send({ id, event }) };
+  #progressOf({ id, signal }: Context): { signal: AbortSignal; report: (progress: Progress) => void; warn: (warning: CraneError) => void } {
+    return { signal, report: (event) => this.#send({ id, event }), warn: (warning) => this.#send({ id, event: { warning: toMessage(warning) } }) };
   }
 
   #entry(number: number): { model: Model; turn: Promise<void> } {

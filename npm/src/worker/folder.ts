@@ -51,6 +51,11 @@ export async function writeText(folder: Folder, name: string, text: string): Pro
   }
 }
 
+/** Whether an error says that the place where models are kept failed: full, taken away, or locked by somebody else. */
+export function isStorageFailure(cause: unknown): cause is CraneError {
+  return cause instanceof CraneError && (cause.code === "quota_exceeded" || cause.code === "io");
+}
+
 /** The error of a write for which there is no room. Browsers may say that there is more than they give. */
 export function noRoom(what: string, said = "", cause?: unknown): CraneError {
   return new CraneError("quota_exceeded", `${what}: there is no room for more in the storage${said}`, {

@@ -9,6 +9,7 @@ import type { Progress } from "../types.js";
 import { MemoryFile } from "./memory_file.js";
 import { Meter } from "./meter.js";
 import { openLocal } from "./read_bytes.js";
+import type { Leftover } from "./store.js";
 import { Transfer, type Remote } from "./transfer.js";
 
 /** A file that can be read. */
@@ -31,14 +32,17 @@ declare const FileReaderSync: (new () => { readAsArrayBuffer(blob: Blob): ArrayB
 
 type Range = Omit<OpenFile, "name">;
 
-/** Opens all files; those of the network are downloaded into memory. */
-export async function openFiles(files: (ModelFile | Remote)[], context: OpenContext): Promise<OpenFile[]> {
+/** Bytes that are copied at a time. */
+const BLOCK = 1 << 20;
+
+/** Opens all files; those of the network are downloaded into memory, from where what is left of an earlier try ends. */
+export async function openFiles(files: (ModelFile | Remote)[], context: OpenContext, leftovers: readonly (Leftover | undefined)[] = []): Promise<OpenFile[]> {
   const meters = { download: new Meter("download", context.report), verify: new Meter("verify", context.report) };
   const opened: OpenFile[] = [];
   try {
-    for (const file of files) {
+    for (const [index, file] of files.entries()) {
       if ("source" in file && !isRemote(file)) opened.push({ name: file.name, ...(await openHere(file.source)) });
-      else opened.push({ name: file.name, ...(await download("url" in file ? file : toRemote(file), context, meters)) });
+      else opened.push({ name: file.name, ...(await download("url" in file ? file : toRemote(file), context, meters, leftovers[index])) });
     }
   } catch (cause) {
     for (const { close } of opened) close();
@@ -96,10 +100,11 @@ async function fromBlob(blob: Blob): Promise<Range> {
   };
 }
 
-async function download(remote: Remote, { signal, retries }: OpenContext, meters: { download: Meter; verify: Meter }): Promise<Range> {
+async function download(remote: Remote, { signal, retries }: OpenContext, meters: { download: Meter; verify: Meter }, leftover: Leftover | undefined): Promise<Range> {
   const file = new MemoryFile();
   try {
-    const { size } = await new Transfer(remote, file, undefined, { signal, retries, ...meters, note: async () => {} }).complete();
+    const validator = leftover && (await takeOver(leftover, file)) ? leftover.validator : undefined;
+    const { size } = await new Transfer(remote, file, validator, { signal, retries, ...meters, note: async () => {} }).complete();
     return { size, read: (offset, length) => file.read(offset, length), close: () => file.close() };
   } catch (cause) {
     file.close();
@@ -107,5 +112,22 @@ async function download(remote: Remote, { signal, retries }: OpenContext, meters
       throw new CraneError("out_of_memory", `${remote.name} cannot be held in memory: ${cause.message}`, { hint: "choose a smaller model", cause });
     }
     throw cause;
+  }
+}
+
+/** Copies what is stored of a file; returns whether it could be read. The transfer finds out whether it is sound. */
+async function takeOver(leftover: Leftover, file: MemoryFile): Promise<boolean> {
+  try {
+    const { size, read, close } = await leftover.open();
+    try {
+      for (let offset = 0; offset < size; offset += BLOCK) file.write(read(offset, Math.min(BLOCK, size - offset)), offset);
+    } finally {
+      close();
+    }
+    return true;
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause;
+    file.truncate(0);
+    return false;
   }
 }

@@ -23,33 +23,42 @@ export async function openOpfs(name: string): Promise<{ folder: Folder } | { rea
   if (typeof navigator.storage?.getDirectory !== "function") return { reason: "this browser has no origin private file system" };
   try {
     if (!("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return { reason: "this browser cannot write files synchronously" };
-    const root = await navigator.storage.getDirectory();
-    return { folder: new OpfsFolder(await root.getDirectoryHandle(name, { create: true })) };
+    const make = async (): Promise<FileSystemDirectoryHandle> => (await navigator.storage.getDirectory()).getDirectoryHandle(name, { create: true });
+    return { folder: new OpfsFolder(await make(), make) };
   } catch (cause) {
     return { reason: `the browser refused its private file system: ${String(cause)}` };
   }
 }
 
-class OpfsFolder implements Folder {
-  readonly #handle: FileSystemDirectoryHandle;
+/** How often, and after how many milliseconds each, a file is asked for again that a tab which was closed a moment ago still holds. */
+const TRIES = 60;
+const WAIT = 50;
 
-  constructor(handle: FileSystemDirectoryHandle) {
+/** What a browser says of a file that another worker has open. */
+const HELD = "NoModificationAllowedError";
+
+class OpfsFolder implements Folder {
+  #handle: FileSystemDirectoryHandle;
+  /** Makes the folder again: a browser may take it away at any time, when the machine's disk is full or a person clears the site's data. */
+  readonly #remake: () => Promise<FileSystemDirectoryHandle>;
+
+  constructor(handle: FileSystemDirectoryHandle, remake: () => Promise<FileSystemDirectoryHandle>) {
     this.#handle = handle;
+    this.#remake = remake;
   }
 
   async folder(name: string): Promise<Folder> {
-    try {
-      return new OpfsFolder(await this.#handle.getDirectoryHandle(name, { create: true }));
-    } catch (cause) {
-      throw failure(name, "made", cause);
-    }
+    const make = (): Promise<FileSystemDirectoryHandle> => this.#there(name, "made", (handle) => handle.getDirectoryHandle(name, { create: true }));
+    return new OpfsFolder(await make(), make);
   }
 
   async folders(): Promise<string[]> {
-    const names: string[] = [];
-    const entries = (this.#handle as unknown as { values(): AsyncIterable<FileSystemHandle> }).values();
-    for await (const { kind, name } of entries) if (kind === "directory") names.push(name);
-    return names;
+    return this.#there("folder", "listed", async (handle) => {
+      const names: string[] = [];
+      const entries = (handle as unknown as { values(): AsyncIterable<FileSystemHandle> }).values();
+      for await (const { kind, name } of entries) if (kind === "directory") names.push(name);
+      return names;
+    });
   }
 
   async size(name: string): Promise<number | undefined> {
@@ -57,32 +66,45 @@ class OpfsFolder implements Folder {
   }
 
   async open(name: string): Promise<WritableFile> {
-    try {
-      return writable(name, await access(await this.#handle.getFileHandle(name, { create: true })));
-    } catch (cause) {
-      throw failure(name, "opened for writing", cause);
-    }
+    return this.#there(name, "opened for writing", async (handle) => {
+      const file = await handle.getFileHandle(name, { create: true });
+      for (let tries = 1; ; tries++) {
+        try {
+          return writable(name, await access(file));
+        } catch (cause) {
+          if (!isNamed(cause, HELD) || tries === TRIES) throw cause;
+          await new Promise((resolve) => setTimeout(resolve, WAIT));
+        }
+      }
+    });
   }
 
   async reader(name: string): Promise<ReadableFile> {
-    const file: FileHandle = await this.#handle.getFileHandle(name);
-    try {
-      const handle = await access(file, { mode: "read-only" });
-      return { size: handle.getSize(), read: (offset, length) => readAll(name, handle, offset, length), close: () => handle.close() };
-    } catch {
-      // Another tab holds the file, and this browser knows no shared handles: a snapshot needs no lock.
-      const snapshot = await file.getFile();
-      const reader = new FileReaderSync();
-      return {
-        size: snapshot.size,
-        read: (offset, length) => new Uint8Array(reader.readAsArrayBuffer(snapshot.slice(offset, offset + length))),
-        close: () => {},
-      };
-    }
+    return this.#there(name, "opened", async (folder) => {
+      const file: FileHandle = await folder.getFileHandle(name);
+      try {
+        const handle = await access(file, { mode: "read-only" });
+        return { size: handle.getSize(), read: (offset, length) => readAll(name, handle, offset, length), close: () => handle.close() };
+      } catch {
+        // Another tab holds the file, and this browser knows no shared handles: a snapshot needs no lock.
+        const snapshot = await file.getFile();
+        const reader = new FileReaderSync();
+        return {
+          size: snapshot.size,
+          read: (offset, length) => new Uint8Array(reader.readAsArrayBuffer(snapshot.slice(offset, offset + length))),
+          close: () => {},
+        };
+      }
+    });
   }
 
   async text(name: string): Promise<string | undefined> {
-    return (await this.#file(name))?.text();
+    const file = await this.#file(name);
+    try {
+      return await file?.text();
+    } catch (cause) {
+      throw failure(name, "read", cause);
+    }
   }
 
   async remove(name: string): Promise<void> {
@@ -94,7 +116,8 @@ class OpfsFolder implements Folder {
   }
 
   async room(): Promise<{ usage: number; quota: number } | undefined> {
-    const { usage, quota } = await navigator.storage.estimate();
+    // What is not told is found out by writing.
+    const { usage, quota } = await navigator.storage.estimate().catch((): StorageEstimate => ({}));
     return usage === undefined || quota === undefined ? undefined : { usage, quota };
   }
 
@@ -103,17 +126,36 @@ class OpfsFolder implements Folder {
       return await (await this.#handle.getFileHandle(name)).getFile();
     } catch (cause) {
       if (isMissing(cause)) return undefined;
-      throw cause;
+      throw failure(name, "read", cause);
+    }
+  }
+
+  /** Does something in the folder; once more if the folder had been taken away. */
+  async #there<T>(name: string, what: string, work: (handle: FileSystemDirectoryHandle) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.#handle).catch(async (cause: unknown) => {
+        if (!isMissing(cause)) throw cause;
+        this.#handle = await this.#remake();
+        return work(this.#handle);
+      });
+    } catch (cause) {
+      throw failure(name, what, cause);
     }
   }
 }
 
 function isMissing(cause: unknown): boolean {
-  return cause instanceof DOMException && cause.name === "NotFoundError";
+  return isNamed(cause, "NotFoundError");
+}
+
+function isNamed(cause: unknown, name: string): boolean {
+  return cause instanceof DOMException && cause.name === name;
 }
 
 function failure(name: string, what: string, cause: unknown): CraneError {
-  if (cause instanceof DOMException && cause.name === "QuotaExceededError") return noRoom(name, "", cause);
+  if (cause instanceof CraneError) return cause;
+  // A class of its own in newer browsers, with the old name.
+  if ((cause as { name?: unknown } | null)?.name === "QuotaExceededError") return noRoom(name, "", cause);
   return new CraneError("io", `the stored ${name} cannot be ${what}: ${String(cause)}`, { hint: "another tab may be using it; try again", cause });
 }
 
@@ -124,26 +166,28 @@ async function access(file: FileHandle, options?: { mode: "read-only" }): Promis
 
 function readAll(name: string, handle: SyncAccessHandle, offset: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  const count = handle.read(bytes, { at: offset });
+  const count = told(name, "read", () => handle.read(bytes, { at: offset }));
   if (count !== length) throw new CraneError("io", `${name}: ${length} bytes were asked for at ${offset}, ${count} came`);
   return bytes;
 }
 
 function writable(name: string, handle: SyncAccessHandle): WritableFile {
   return {
-    size: () => handle.getSize(),
+    size: () => told(name, "measured", () => handle.getSize()),
     read: (offset, length) => readAll(name, handle, offset, length),
     write: (bytes, offset) => {
-      let count: number;
-      try {
-        count = handle.write(bytes, { at: offset });
-      } catch (cause) {
-        throw failure(name, "written", cause);
-      }
-      if (count < bytes.length) throw noRoom(name);
+      if (told(name, "written", () => handle.write(bytes, { at: offset })) < bytes.length) throw noRoom(name);
     },
-    truncate: (size) => handle.truncate(size),
-    flush: () => handle.flush(),
+    truncate: (size) => told(name, "cut", () => handle.truncate(size)),
+    flush: () => told(name, "written", () => handle.flush()),
     close: () => handle.close(),
   };
+}
+
+function told<T>(name: string, what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw failure(name, what, cause);
+  }
 }

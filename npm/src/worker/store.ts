@@ -8,11 +8,12 @@ import { CraneError } from "../errors.js";
 import { checkFits } from "../memory_limit.js";
 import type { Progress, StoredModel } from "../types.js";
 import { bindings } from "./bindings.js";
-import { noRoom, type Folder, writeText } from "./folder.js";
+import { isStorageFailure, noRoom, type Folder, type ReadableFile, writeText } from "./folder.js";
 import { exclusively } from "./lock.js";
 import { Meter } from "./meter.js";
 import { nextTask } from "./next_task.js";
 import type { OpenFile } from "./open_files.js";
+import { announce, listen } from "./shared_progress.js";
 import { newSum, Transfer, type Remote, type Sum } from "./transfer.js";
 
 /** What `pull.json` and `model.json` look like; another number is not read. */
@@ -60,6 +61,12 @@ export interface PullContext {
   retries: number;
 }
 
+/** What is stored of a file that is to be fetched, and what names its bytes on the server. */
+export interface Leftover {
+  open: () => Promise<ReadableFile>;
+  validator: string | undefined;
+}
+
 /** Models in one folder. */
 export class Store {
   readonly #root: Folder;
@@ -85,24 +92,58 @@ export class Store {
 
   /**
    * Brings a model into the store; what is there already is not asked for again. `resolve` says what there is to fetch, and
-   * is only called if something is.
+   * is only called if something is. While another tab brings the model, its numbers are reported.
    */
   async pull(id: string, resolve: () => Promise<Wanted>, context: PullContext): Promise<StoredModel> {
-    return exclusively(keyOf(id), context.signal, async () => {
+    const key = keyOf(id);
+    const deafen = listen(key, context.report);
+    const work = async (): Promise<StoredModel> => {
+      deafen();
       const there = await this.find(id);
       if (there) return there;
       const wanted = await resolve();
       checkFits(id, wanted.files, "any");
+      const { report, close } = announce(key, context.report);
       try {
-        return await this.#bring(id, wanted, context);
+        return await this.#bring(id, wanted, { ...context, report });
       } catch (cause) {
         if (!(cause instanceof CraneError) || cause.code !== "quota_exceeded") throw cause;
-        const stored = (await this.list()).find((model) => model.id === id)?.storedBytes ?? 0;
+        const stored = (await this.list().catch(() => [])).find((model) => model.id === id)?.storedBytes ?? 0;
         const room = await this.#root.room();
         const said = room ? `; it is said to have ${Math.max(0, room.quota - room.usage)} bytes left` : "";
         throw noRoom(`${id}: ${stored} of ${sizes(wanted.files)} bytes are stored`, said, cause);
+      } finally {
+        close();
       }
-    });
+    };
+    try {
+      return await exclusively(key, context.signal, work);
+    } finally {
+      deafen();
+    }
+  }
+
+  /**
+   * What is stored of each of these files, of a model that is whole or begun. A load that cannot store the rest goes on from
+   * there in memory; where the storage fails, nothing is left.
+   */
+  async leftovers(id: string, files: Wanted["files"]): Promise<(Leftover | undefined)[]> {
+    try {
+      const key = keyOf(id);
+      if (!(await this.#root.folders()).includes(key)) return [];
+      const folder = await this.#root.folder(key);
+      const record = (await read(folder, RECORD)) ?? (await read(folder, PLAN));
+      return await Promise.all(
+        files.map(async (file, index) => {
+          const old = record?.files[index];
+          if (!old || !isSame(old, entryOf(file)) || !(await folder.size(String(index)))) return undefined;
+          return { open: () => folder.reader(String(index)), validator: old.validator };
+        }),
+      );
+    } catch (cause) {
+      if (isStorageFailure(cause)) return [];
+      throw cause;
+    }
   }
 
   /** The files of a stored model, open for reading. */
@@ -206,7 +247,7 @@ export class Store {
     for (const [index, file] of wanted.files.entries()) {
       const entry = entryOf(file);
       const old = earlier?.files[index];
-      const same = old?.name === entry.name && (entry.sum ? old.sum?.hex === entry.sum.hex : entry.url !== undefined && old.url === entry.url);
+      const same = old !== undefined && isSame(old, entry);
       if (!same) await folder.remove(String(index));
       files.push(same ? { ...old, ...entry } : entry);
     }
@@ -268,6 +309,11 @@ function entryOf(file: Remote | Local): Entry {
   const { name, size } = file;
   if (!("url" in file)) return { name, ...(size === undefined ? {} : { size }) };
   return { name, url: file.url, ...(size === undefined ? {} : { size }), ...(file.checksum ? { sum: file.checksum } : {}) };
+}
+
+/** Whether what is stored of an entry may be of the file that another one describes. */
+function isSame(old: Entry, entry: Entry): boolean {
+  return old.name === entry.name && (entry.sum ? old.sum?.hex === entry.sum.hex : entry.url !== undefined && old.url === entry.url);
 }
 
 /** Reads a record; one that was not written to its end, or is of another format, is none. */
