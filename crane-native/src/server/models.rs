@@ -1,6 +1,7 @@
 //! Models in memory: one that writes, with its words and its engine, and one that makes vectors of texts.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crane_sdk::generate::CancelToken;
 use crane_sdk::grammar::{Compiler, Constraint, Grammar};
@@ -16,6 +17,9 @@ use super::lengths::{Lengths, go_on};
 use super::plan::Plan;
 use super::voice::VoiceModel;
 use super::wire::{ApiError, Form, ToolUse};
+
+/// How long the one among many tools is looked for whose parameters cannot be kept.
+const SEARCH: Duration = Duration::from_millis(500);
 
 /// A model in memory.
 #[derive(Clone)]
@@ -92,7 +96,7 @@ impl TextModel {
     ) -> Result<Constraint, ApiError> {
         go_on(cancel)?;
         let compiler = self.compiler()?;
-        let constraint = compiler.compile(&form.grammar).map_err(|error| match error {
+        let constraint = compiler.compile_until(&form.grammar, cancel).map_err(|error| match error {
             crane_sdk::Error::InvalidArgument { reason, .. } => ApiError::value(form.param, reason),
             error => error.into(),
         })?;
@@ -128,20 +132,29 @@ impl TextModel {
         go_on(cancel)?;
         let compiler = self.compiler()?;
         let grammar = format.grammar(&self.tokenizer, &tools.tools, tools.calls)?;
-        let constraint = compiler.compile(&grammar).map_err(|error| {
-            // Which of them it was.
+        let constraint = compiler.compile_until(&grammar, cancel).map_err(|error| {
+            // Which of them it was, if that is soon found: each is within the limits, but there may be many.
+            let begun = Instant::now();
             for (tool, param) in tools.tools.iter().zip(&tools.params) {
                 if cancel.is_cancelled() {
                     break;
                 }
                 let alone = tool.schema().map(Grammar::JsonSchema);
                 if let Err(crane_sdk::Error::InvalidArgument { reason, .. }) =
-                    alone.and_then(|schema| compiler.compile(&schema))
+                    alone.and_then(|schema| compiler.compile_until(&schema, cancel))
                 {
                     return ApiError::value(param, reason);
                 }
+                if begun.elapsed() > SEARCH {
+                    break;
+                }
             }
-            ApiError::value("tools", error)
+            match error {
+                crane_sdk::Error::InvalidArgument { reason, .. } => {
+                    ApiError::value("tools", reason)
+                }
+                error => ApiError::value("tools", error),
+            }
         })?;
         Ok(constraint)
     }

@@ -9,7 +9,11 @@ use llguidance::toktrie::{
 use llguidance::{Matcher, ParserFactory};
 use serde_json::json;
 
-use super::{Follower, Grammar, laid_out};
+use super::assemble::{assemble, caught};
+use super::budget::Budget;
+use super::stack::on_known_stack;
+use super::{Follower, Grammar, Limits, laid_out, lark, schema};
+use crate::generate::CancelToken;
 use crate::text::Tokenizer;
 use crate::{Error, Result};
 
@@ -18,6 +22,7 @@ use crate::{Error, Result};
 pub struct Compiler {
     factory: ParserFactory,
     vocab_size: usize,
+    limits: Limits,
 }
 
 /// A compiled grammar, for any number of replies.
@@ -29,6 +34,8 @@ struct Compiled {
     start: Matcher,
     vocab_size: usize,
     warnings: Vec<String>,
+    /// Lexer steps of one reply.
+    reply_steps: u64,
 }
 
 impl Compiler {
@@ -57,29 +64,68 @@ impl Compiler {
         .map_err(|error| Error::Tokenizer(format!("its vocabulary: {error}")))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
-        Ok(Self { factory, vocab_size })
+        Ok(Self { factory, vocab_size, limits: Limits::default() }.with_limits(Limits::default()))
+    }
+
+    /// Takes grammars up to these limits.
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        let settings = self.factory.limits_mut();
+        settings.initial_lexer_fuel = limits.lexer_steps;
+        settings.step_lexer_fuel = limits.token_steps;
+        settings.max_lexer_states = limits.lexer_states;
+        settings.max_grammar_size = limits.symbols;
+        settings.max_items_in_row = limits.row_items;
+        self.limits = limits;
+        self
     }
 
     /// Compiles a grammar.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] that says what of the grammar is wrong or cannot be kept.
+    /// [`Error::InvalidArgument`] that says what of the grammar is wrong or cannot be kept, or which of the [`Limits`] it is
+    /// over.
     pub fn compile(&self, grammar: &Grammar) -> Result<Constraint> {
-        let grammar = match grammar {
-            Grammar::JsonObject => {
-                TopLevelGrammar::from_json_schema(laid_out(&json!({ "type": "object" }))?)
-            }
-            Grammar::JsonSchema(value) => TopLevelGrammar::from_json_schema(laid_out(value)?),
-            Grammar::Regex(regex) => TopLevelGrammar::from_regex(regex),
-            Grammar::Lark(text) => TopLevelGrammar::from_lark(text.clone()),
-        };
-        let mut start = Matcher::new(self.factory.create_parser(grammar));
-        if let Some(error) = start.get_error() {
-            return Err(Error::argument("grammar", error.trim()));
-        }
-        let warnings = start.grammar_warnings();
-        Ok(Constraint(Arc::new(Compiled { start, vocab_size: self.vocab_size, warnings })))
+        self.compile_until(grammar, &CancelToken::new())
     }
+
+    /// As [`Compiler::compile`], and ends when the token is cancelled: at once while the grammar is read, and between the parts of
+    /// the library's work, each of which is short for a grammar within the limits.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`], and [`Error::Unsupported`] that says it was cancelled.
+    pub fn compile_until(&self, grammar: &Grammar, cancel: &CancelToken) -> Result<Constraint> {
+        let mut start = on_known_stack(self.limits.stack, || {
+            let mut budget = Budget::new(&self.limits, cancel);
+            let grammar = weighed(grammar, &mut budget)?;
+            assemble(&self.factory, grammar, budget.longest_row(), &self.limits, cancel)
+        })?;
+        let warnings = start.grammar_warnings();
+        let (vocab_size, reply_steps) = (self.vocab_size, self.limits.reply_steps);
+        Ok(Constraint(Arc::new(Compiled { start, vocab_size, warnings, reply_steps })))
+    }
+}
+
+/// The grammar for the library, once it is known to be within the limits.
+fn weighed(grammar: &Grammar, budget: &mut Budget) -> Result<TopLevelGrammar> {
+    Ok(match grammar {
+        Grammar::JsonObject => {
+            TopLevelGrammar::from_json_schema(laid_out(&json!({ "type": "object" }))?)
+        }
+        Grammar::JsonSchema(value) => {
+            schema::bytes(value, budget)?;
+            schema::weigh(value, budget)?;
+            TopLevelGrammar::from_json_schema(laid_out(value)?)
+        }
+        Grammar::Regex(regex) => {
+            budget.bytes(regex.len())?;
+            budget.pattern(regex)?;
+            TopLevelGrammar::from_regex(regex)
+        }
+        Grammar::Lark(text) => {
+            lark::weigh(text, budget)?;
+            TopLevelGrammar::from_lark(text.clone())
+        }
+    })
 }
 
 impl Constraint {
@@ -99,7 +145,8 @@ impl Constraint {
                 ),
             ));
         }
-        Ok(Follower::new(self.0.start.deep_clone()))
+        let matcher = caught(|| Ok::<_, Error>(self.0.start.deep_clone()))?;
+        Ok(Follower::new(matcher, self.0.reply_steps))
     }
 }
 

@@ -9,11 +9,15 @@ use crate::{Error, Result};
 pub(crate) struct Follower {
     matcher: Matcher,
     allowed: SimpleVob,
+    /// Lexer steps that are left, and how many there were.
+    steps: u64,
+    most: u64,
 }
 
 impl Follower {
-    pub(super) fn new(matcher: Matcher) -> Self {
-        Self { matcher, allowed: SimpleVob::new() }
+    /// At the beginning of a reply that may take so many lexer steps.
+    pub(super) fn new(matcher: Matcher, most: u64) -> Self {
+        Self { matcher, allowed: SimpleVob::new(), steps: most, most }
     }
 
     /// The tokens that may come next, bit i % 32 of word i / 32 for token i; `ends` among them where the text may
@@ -21,6 +25,14 @@ impl Follower {
     pub(crate) fn allowed(&mut self, ends: &[u32]) -> Result<&[u32]> {
         let may_end = self.matcher.is_accepting().map_err(|error| failed(&error))?;
         self.allowed = self.matcher.compute_mask().map_err(|error| failed(&error))?;
+        let taken = self.matcher.last_step_stats().map_or(0, |stats| stats.lexer_cost);
+        // The lexer keeps what each step made, so steps bound its memory, too.
+        self.steps = self.steps.checked_sub(taken).ok_or_else(|| {
+            failed(&format_args!(
+                "the reply takes more than {} steps of the lexer, the limit reply_steps; take simpler patterns",
+                self.most
+            ))
+        })?;
         // The library knows one token that ends texts; which ones do is the config's to say.
         if let Ok(environment) = self.matcher.tok_env() {
             let eos = environment.tok_trie().eos_token();
@@ -43,9 +55,11 @@ impl Follower {
     }
 }
 
-/// A grammar that is too large to be followed, or an error of the library that follows it.
+/// A grammar that is too large to be followed, or an error of the library that follows it; without where in its code it was.
 fn failed(error: &dyn std::fmt::Display) -> Error {
-    Error::argument("grammar", format_args!("cannot be followed further: {error}"))
+    let text = error.to_string();
+    let told = text.split("<backtrace>").next().unwrap_or_default().trim();
+    Error::argument("grammar", format_args!("cannot be followed further: {told}"))
 }
 
 impl std::fmt::Debug for Follower {

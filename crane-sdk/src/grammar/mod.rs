@@ -33,13 +33,28 @@ let config = GenerationConfig { constraint: Some(constraint), ..GenerationConfig
 #[cfg(not(feature = "grammar"))]
 mod absent;
 #[cfg(feature = "grammar")]
+mod assemble;
+#[cfg(feature = "grammar")]
+mod budget;
+#[cfg(feature = "grammar")]
+mod chain;
+#[cfg(feature = "grammar")]
 mod compiler;
 #[cfg(feature = "grammar")]
 mod follower;
 #[cfg(feature = "grammar")]
 mod forms;
 #[cfg(feature = "grammar")]
+mod lark;
+#[cfg(feature = "grammar")]
+mod lark_tokens;
+mod limits;
+#[cfg(feature = "grammar")]
 mod of_type;
+#[cfg(feature = "grammar")]
+mod schema;
+#[cfg(feature = "grammar")]
+mod stack;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -56,6 +71,7 @@ pub use compiler::{Compiler, Constraint};
 pub(crate) use follower::Follower;
 #[cfg(feature = "grammar")]
 pub use forms::Forms;
+pub use limits::Limits;
 
 /// The form of a reply.
 ///
