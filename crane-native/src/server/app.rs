@@ -25,6 +25,8 @@ pub struct Capacity {
     pub most_body: usize,
     /// How long a client may leave sound unread that is made for it.
     pub stall: Duration,
+    /// How long a chat template may take.
+    pub template: Duration,
 }
 
 /// Fields that a warning names.
@@ -53,6 +55,8 @@ pub struct App {
     pub work: Arc<Workers>,
     /// How long a client may leave sound unread.
     pub stall: Duration,
+    /// How long a chat template may take.
+    pub template_timeout: Duration,
     /// With whom prompts share what was evaluated.
     pub sharing: PrefixSharing,
     draining: AtomicBool,
@@ -75,10 +79,21 @@ impl App {
         sharing: PrefixSharing,
         warn: Warn,
     ) -> Result<Self, String> {
-        let Capacity { requests, most_body, stall } = capacity;
+        let Capacity { requests, most_body, stall, template: template_timeout } = capacity;
         let work = Arc::new(Workers::start(requests, most_body)?);
         let (created, draining) = (now(), AtomicBool::new(false));
-        Ok(Self { fleet, lenient, created, timeout, sharing, work, stall, draining, warn })
+        Ok(Self {
+            fleet,
+            lenient,
+            created,
+            timeout,
+            sharing,
+            work,
+            stall,
+            template_timeout,
+            draining,
+            warn,
+        })
     }
 
     /// The salt of a request's prompts. `cache_salt`, which a request may name, divides further, also where all share.

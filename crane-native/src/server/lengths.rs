@@ -135,7 +135,7 @@ pub fn tokenized(
     cancel: &CancelToken,
 ) -> Result<Vec<u32>, ApiError> {
     go_on(cancel)?;
-    Ok(tokenizer.encode(text, special)?)
+    Ok(tokenizer.encode_with(text, special, Some(&cancel.interrupt()))?)
 }
 
 /// Bytes of the longest token, if no text becomes fewer tokens than its bytes divided by that.

@@ -96,10 +96,13 @@ impl TextModel {
     ) -> Result<Constraint, ApiError> {
         go_on(cancel)?;
         let compiler = self.compiler()?;
-        let constraint = compiler.compile_until(&form.grammar, cancel).map_err(|error| match error {
-            crane_sdk::Error::InvalidArgument { reason, .. } => ApiError::value(form.param, reason),
-            error => error.into(),
-        })?;
+        let constraint =
+            compiler.compile_until(&form.grammar, cancel).map_err(|error| match error {
+                crane_sdk::Error::InvalidArgument { reason, .. } => {
+                    ApiError::value(form.param, reason)
+                }
+                error => error.into(),
+            })?;
         let warnings = constraint.warnings().iter();
         warnings.for_each(|warning| app.warn(&format!("{}: {warning}", form.param)));
         Ok(constraint)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::text::Interrupt;
 use crate::{Error, Result};
 
 /// A flag that ends the generations it was given to; clones share it.
@@ -36,6 +37,21 @@ impl CancelToken {
     /// Whether it has been cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// For what is done with texts: it ends when this is cancelled.
+    ///
+    /// ```
+    /// use crane_sdk::generate::CancelToken;
+    /// use crane_sdk::text::RenderOptions;
+    ///
+    /// let cancel = CancelToken::new();
+    /// let options = RenderOptions { interrupt: Some(cancel.interrupt()), ..RenderOptions::default() };
+    /// # let _ = options;
+    /// ```
+    pub fn interrupt(&self) -> Interrupt {
+        let token = self.clone();
+        Interrupt::new(move || token.is_cancelled())
     }
 
     /// Ends work that is not a generation.

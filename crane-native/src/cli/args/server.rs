@@ -110,6 +110,10 @@ pub(in crate::cli) struct ServeArgs {
     #[arg(long, env = "CRANE_WRITE_TIMEOUT", value_name = "SECONDS", default_value_t = 30,
           value_parser = clap::value_parser!(u32).range(1..), help_heading = "Server")]
     pub write_timeout: u32,
+    /// Seconds that a chat template may take for one request
+    #[arg(long, env = "CRANE_TEMPLATE_TIMEOUT", value_name = "SECONDS", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..), help_heading = "Server")]
+    pub template_timeout: u32,
     /// Load the models before the server listens, as many as --max-loaded lets
     #[arg(long, env = "CRANE_PRELOAD", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub preload: bool,

@@ -63,7 +63,12 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     };
     // Requests are prepared before they wait for a slot, and as many may.
     let requests = args.parallel.saturating_add(args.queue);
-    let capacity = Capacity { requests, most_body: options.most_bytes, stall: options.times.write };
+    let capacity = Capacity {
+        requests,
+        most_body: options.most_bytes,
+        stall: options.times.write,
+        template: Duration::from_secs(args.template_timeout.into()),
+    };
     let warn = Box::new(move |text: &str| console.warn(text));
     let app = App::new(fleet, args.lenient, timeout, capacity, sharing, warn);
     let app = app.map_err(Failure::Other)?;

@@ -118,8 +118,9 @@ pub(super) async fn count(
     });
     let (permit, (index, request)) = read.await?;
     let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let limit = app.template_timeout;
     let count = permit.run(move |cancel| {
-        let text = request.conversation.render(model.template()?, true, cancel)?;
+        let text = request.conversation.render(model.template()?, true, limit, cancel)?;
         model.lengths.check_bytes("messages", &text)?;
         let tokens = tokenized(&model.tokenizer, &text, false, cancel)?.len();
         Ok(Json(json!({ "input_tokens": tokens })))
@@ -143,7 +144,7 @@ async fn prepare(
         asked.config.validate()?;
         let template = model.template()?;
         let calls = tools.as_ref().map(|_| model.call_format(template)).transpose()?;
-        let text = conversation.render(template, true, cancel)?;
+        let text = conversation.render(template, true, app.template_timeout, cancel)?;
         // The template writes the special tokens itself.
         let prompt = model.lengths.prompt(&model.tokenizer, &text, cancel)?.into();
         match calls.as_ref().zip(tools.as_ref()) {

@@ -125,10 +125,11 @@ pub(super) async fn apply_template(
     });
     let (permit, (index, request)) = read.await?;
     let model = permit.outside(app.fleet.lease_text(index)).await?;
+    let limit = app.template_timeout;
     let answer = permit.run(move |cancel| {
         let template = model.template()?;
         let prompt =
-            request.conversation.render(template, request.add_generation_prompt, cancel)?;
+            request.conversation.render(template, request.add_generation_prompt, limit, cancel)?;
         Ok(Json(json!({ "prompt": prompt })))
     });
     answer.await

@@ -1,5 +1,7 @@
 //! A conversation, and whether the model's template lets the model read all of it.
 
+use std::time::Duration;
+
 use crane_sdk::generate::CancelToken;
 use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions};
 use serde_json::{Map, Value};
@@ -48,7 +50,7 @@ impl Conversation {
         Ok(Self { messages, tools: None, extra, param: "messages" })
     }
 
-    /// Writes the conversation as a prompt.
+    /// Writes the conversation as a prompt, for which the template has so much time.
     ///
     /// # Errors
     /// The template's own words, or what of the conversation it would leave out; that it was cancelled, which nobody reads.
@@ -56,6 +58,7 @@ impl Conversation {
         &self,
         template: &ChatTemplate,
         add_generation_prompt: bool,
+        time_limit: Duration,
         cancel: &CancelToken,
     ) -> Result<String, ApiError> {
         if self.extra.len() > MOST_EXTRA {
@@ -78,6 +81,8 @@ impl Conversation {
             add_generation_prompt,
             tools: self.tools.clone(),
             extra: self.extra.clone(),
+            time_limit,
+            interrupt: Some(cancel.interrupt()),
             ..RenderOptions::default()
         };
         let text = template
@@ -293,6 +298,8 @@ pub(super) fn arguments(param: &str, value: Value) -> Result<Value, ApiError> {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     fn read(json: &str) -> Result<Conversation, ApiError> {
         Conversation::take(&mut Fields::parse(json.as_bytes())?)
     }
@@ -350,13 +357,16 @@ mod tests {
             .collect();
         let of =
             |messages: &[Value]| read(&serde_json::json!({ "messages": messages }).to_string());
-        let text = of(&messages).unwrap().render(&all, true, &CancelToken::new()).unwrap();
+        let text = of(&messages).unwrap().render(&all, true, SECOND, &CancelToken::new()).unwrap();
         assert!(text.len() > MOST * 200);
         let more = [messages.as_slice(), &messages[..1]].concat();
         assert_eq!(param(of(&more).unwrap_err()), "messages");
         let cancelled = CancelToken::new();
         cancelled.cancel();
-        assert_eq!(of(&messages).unwrap().render(&all, true, &cancelled).unwrap_err().status, 500);
+        assert_eq!(
+            of(&messages).unwrap().render(&all, true, SECOND, &cancelled).unwrap_err().status,
+            500
+        );
     }
 
     #[test]
@@ -367,7 +377,8 @@ mod tests {
             ChatTemplate::new(systems_first, crane_sdk::text::SpecialTokens::new()).unwrap();
         let json = r#"{"messages": [{"role": "user", "content": "one"}, {"role": "system", "content": "two"},
             {"role": "user", "content": "three"}]}"#;
-        let text = read(json).unwrap().render(&template, true, &CancelToken::new()).unwrap();
+        let text =
+            read(json).unwrap().render(&template, true, SECOND, &CancelToken::new()).unwrap();
         assert_eq!(text, "twoonethree");
     }
 
@@ -379,6 +390,7 @@ mod tests {
             read(&format!(r#"{{"messages": {messages}}}"#)).unwrap().render(
                 &template,
                 true,
+                SECOND,
                 &CancelToken::new(),
             )
         };
@@ -388,7 +400,8 @@ mod tests {
         let lost = render(r#"[{"role": "user", "content": "x", "name": "Ann"}]"#).unwrap_err();
         assert_eq!(param(lost), "messages[0].name");
         let json = r#"{"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"tone": 1}}"#;
-        let lost = read(json).unwrap().render(&template, true, &CancelToken::new()).unwrap_err();
+        let lost =
+            read(json).unwrap().render(&template, true, SECOND, &CancelToken::new()).unwrap_err();
         assert_eq!(param(lost), "chat_template_kwargs.tone");
     }
 }
