@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Writes the fuzz targets' seeds: small whole files of each format, some from the test fixtures."""
+import gzip
 import io
 import json
 import struct
@@ -171,6 +172,108 @@ TOOLS = """{%- set ns = namespace(last=0, system='') -%}
 {%- if not messages %}{{ raise_exception('no messages') }}{% endif -%}
 {{- ns.system.replace('a', 'b').startswith('B') }}{{ range(3) | list | join(',') }}{{ eos_token }}"""
 
+CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "number"}}}}}
+TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "1 + 1?"}]}]
+ANSWER = [{"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "content": "2", "tool_call_id": "c"}]
+PROPERTIES = {"name": {"type": "string", "maxLength": 9, "pattern": "^[a-z]+$"}, "n": {"type": "integer", "minimum": 1, "maximum": 99}}
+SCHEMA = {"type": "object", "properties": PROPERTIES, "required": ["name"], "additionalProperties": False}
+
+
+def library_seeds() -> None:
+    for name in ("config.json", "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"):
+        kind = ("config.json", "1_Pooling/config.json", "modules.json", "sentence_bert_config.json").index(name)
+        seed("encoder_config", name.replace("/", "_"), str(kind).encode() + (FIXTURES / "bert" / name).read_bytes())
+    seed("encoder_config", "xlm_roberta", b"0" + (FIXTURES / "xlm_roberta/config.json").read_bytes())
+    for name in ("snac24", "snac_attn"):
+        seed("codec_config", name, (FIXTURES / name / "config.json").read_bytes())
+    seed("yaml", "bicodec", (FIXTURES / "sparktts/BiCodec/config.yaml").read_bytes())
+    seed("yaml", "notations", "a: &x [1, 2.5, ~, 'b', \"c\\n\", {d: !!str 1}]\nb: |\n  long\n  text\nc: >-\n  folded\n? k\n: v\n---\n...\n")
+
+    for name in ("qwen2_tied", "llama32"):
+        seed("tokenizer_config", name, b"0" + (FIXTURES / name / "tokenizer_config.json").read_bytes())
+    added = {"0": {"content": "<s>", "lstrip": False, "normalized": False, "rstrip": True, "single_word": False, "special": True}}
+    seed("tokenizer_config", "added", "0" + json.dumps({"added_tokens_decoder": added, "bos_token": "<s>", "chat_template": CHATML}))
+    seed("tokenizer_config", "map", '1{"bos_token": {"content": "<s>"}, "eos_token": "</s>", "additional_special_tokens": ["<x>"]}')
+    seed("tokenizer_config", "processor", "2" + json.dumps({"chat_template": [{"name": "default", "template": CHATML}]}))
+    seed("tokenizer_text", "scripts", "Hello, wörld!  世界 🦀 <|im_start|> 12345\r\n\n\t x's I'll don't e\u0301")
+    seed("tokenizer_text", "runs", " " * 300 + "a" * 300 + "\n" * 100 + "1" * 100 + "''" * 50)
+
+    seed("conversation", "tools", json.dumps({"messages": TALK + ANSWER, "tools": [TOOL], "extra": {"enable_thinking": False}}))
+    seed("conversation", "documents", json.dumps({"messages": TALK, "documents": [{"title": "A", "text": "b"}], "continue": 1}))
+
+    seed("grammar", "regex", r"0(a|bc)+[0-9]{2,5}\.?(?i:x)")
+    seed("grammar", "lark", '1start: item ("," item)*\nitem: WORD | "(" start ")"\nWORD: /[a-z]+/\n%ignore " "\n')
+    seed("grammar", "tagged", '2{"type": "json_schema", "value": {"type": "array", "items": {"type": "integer"}, "maxItems": 3}}')
+    seed("schema", "object", json.dumps(SCHEMA))
+    tree = {"$defs": {"t": {"type": "object", "properties": {"l": {"$ref": "#/$defs/t"}, "k": {"enum": ["a", 1, None]}}}}, "$ref": "#/$defs/t"}
+    seed("schema", "tree", json.dumps(tree))
+    kinds = {"anyOf": [{"type": "number", "multipleOf": 5}, {"const": {"a": [1]}}, {"type": "array", "prefixItems": [{}], "minItems": 1}]}
+    seed("schema", "kinds", json.dumps(kinds))
+
+    seed("voice_json", "voices", '0{"a": {"file": "v.onnx", "bundled": true}, "b": {"file": "x/y.onnx", "british": true}}')
+    seed("voice_json", "vocabulary", '1{"a": 1, "b": 2, "ə": 3, " ": 16}')
+    normalize = {"months": {"jan": "January"}, "titles": {"dr": "Doctor"}, "abbreviations": {"e.g.": "for example"}}
+    normalize |= {"units": {"kg": ["kilogram", "kilograms"]}, "symbols": {"&": "and"}, "currency": {"$": ["dollar", "cent"]}}
+    seed("english_tables", "normalize", "0" + json.dumps(normalize | {"roman_cardinal": ["chapter"], "roman_ordinal": ["king"]}))
+    seed("english_tables", "exceptions", '1{"don\'t": ["do", "n\'t"]}')
+    tagger = {"tags": ["NN", "VB"], "tagdict": {"the": "DT"}, "vocab": ["well"], "weights": {"bias": {"NN": 1.0}}}
+    packed = lambda value: gzip.compress(json.dumps(value).encode(), mtime=0)
+    seed("english_tables", "tagger", b"2" + packed(tagger))
+    seed("english_tables", "lexicon", b"3" + packed({"hello": "həlˈO", "the": {"DEFAULT": "ðə", "None": "ði"}}))
+    seed("english_tables", "alphabet", '5{"in": ["a", "b"], "out": ["a", "b", "ə", "n", "t"], "maxlen": 16}')
+    prose = "Dr. Smith's 2nd visit, on 3/4/1999 at 10:30 p.m., cost $3.50 (~£2m)! King Henry VIII read chapter IV: 1,234.5 kg."
+    seed("english_text", "numbers", prose)
+    seed("english_text", "marks", "[Crane](/kɹˈAn/) don't e-mail re-re-reading -- \"well-known\"... 50% of #1 & 3/4 555-1234 I'd x² 12:60 Ⅷ")
+
+
+def native_seeds() -> None:
+    bodies = {
+        "0": {"messages": TALK + ANSWER, "tools": [TOOL], "max_tokens": 5, "stop": ["a"], "logit_bias": {"1": -100}, "stream": True},
+        "1": {"prompt": ["a", "b"], "max_tokens": 3, "logprobs": 2, "n": 2, "temperature": 0.5},
+        "2": {"input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}], "text": {"format": {"type": "json_object"}}},
+        "3": {"max_tokens": 3, "system": [{"type": "text", "text": "x"}], "messages": [{"role": "user", "content": "x"}], "stop_sequences": ["a"]},
+        "4": {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "2"}]}]},
+        "5": {"input": ["a", "b"], "encoding_format": "base64", "dimensions": 4},
+        "6": {"input": "Hello.", "voice": "a", "response_format": "wav", "speed": 1.5},
+        "7": {"content": "x", "add_special": True, "with_pieces": True},
+        "8": {"tokens": [1, 2, 3]},
+        "9": {"messages": TALK, "chat_template_kwargs": {"a": [1]}, "add_generation_prompt": False},
+    }
+    for route, body in bodies.items():
+        seed("request", route, route + json.dumps(body))
+    form = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": SCHEMA}}
+    seed("request", "form", "0" + json.dumps({"messages": TALK, "response_format": form, "tool_choice": "auto", "user": "u"}))
+
+    def zipped(method: int) -> bytes:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", method) as archive:
+            for name, data in (("m/voices.json", b"{}" * 50), ("m/vocab.json", b"{}"), ("m.dist-info/RECORD", b"")):
+                archive.writestr(zipfile.ZipInfo(name), data, compress_type=method)
+        return file.getvalue()
+
+    seed("wheel", "stored", zipped(zipfile.ZIP_STORED))
+    seed("wheel", "deflated", zipped(zipfile.ZIP_DEFLATED))
+
+    def riff(kind: int, channels: int, bits: int, data: bytes) -> bytes:
+        rate, block = 16000, channels * bits // 8
+        body = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, kind, channels, rate, rate * block, block, bits)
+        body += b"LIST" + struct.pack("<I", 4) + b"INFO" + b"data" + struct.pack("<I", len(data)) + data
+        return b"RIFF" + struct.pack("<I", len(body)) + body
+
+    seed("wav", "mono", riff(1, 1, 16, struct.pack("<4h", 0, 1, -1, 32767)))
+    seed("wav", "stereo", riff(1, 2, 24, bytes(12)))
+    seed("wav", "floats", riff(3, 1, 32, struct.pack("<2f", 0.5, -1)))
+
+    commit = "0123456789abcdef" * 2 + "01234567"
+    files = [{"rfilename": name} for name in ("config.json", "model.safetensors", "m-Q4_K_M.gguf", "../x", "a/b.json")]
+    seed("hub", "list", "0" + json.dumps({"sha": commit, "siblings": files}))
+    head = f'HTTP/1.1 200 OK\r\netag: W/"{"a" * 40}"\r\nx-repo-commit: {commit}\r\ncontent-length: 2\r\nx-linked-size: 2\r\n\r\n'
+    seed("hub", "headers", "1" + head)
+    seed("hub", "redirect", "1HTTP/1.1 302 Found\r\nlocation: /a/b/resolve/main/c\r\nx-linked-etag: \"b\"\r\ncontent-length: 0\r\n\r\n")
+    seed("hub", "bytes", "2HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+    seed("hub", "name", "3Qwen/Qwen2.5-0.5B-Instruct-GGUF@main:Q4_K_M")
+
 
 def main() -> None:
     f32 = struct.pack("<6f", *range(6))
@@ -219,6 +322,9 @@ def main() -> None:
 
     seed("chat_template", "chatml", CHATML)
     seed("chat_template", "tools", TOOLS)
+
+    library_seeds()
+    native_seeds()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! Crane on this machine: devices, hub downloads, files on disk and the command line.
 //!
 //! The library proper is [`crane_sdk`]; this crate gives it what only an operating system can:
-//! files ([`folder`], [`wheel`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
+//! files ([`folder`], [`wheel`], [`wav`]), the Hub and its cache ([`hub`], [`store`]), what a model's name means
 //! ([`resolve`], [`pretrained`]), devices, threads and memory ([`device`], [`threads`], [`memory`]), the command line ([`cli`]) and, as feature `server`,
 //! the HTTP server.
 
@@ -22,6 +22,7 @@ pub mod server;
 pub mod store;
 mod terminal;
 pub mod threads;
+pub mod wav;
 pub mod wheel;
 
 pub use error::{Error, Result};

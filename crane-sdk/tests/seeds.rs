@@ -1,64 +1,33 @@
-//! The fuzz targets' seeds, whole and damaged, through every parser, on stable.
+//! The fuzz targets' seeds, whole and damaged, and the inputs that once did harm, through every parser of the library.
 //!
-//! libFuzzer searches further; what it finds becomes a seed, and so a part of this test.
+//! libFuzzer searches further (`cargo xtask fuzz`); what it finds becomes a regression, and so a part of this test.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, missing_docs, reason = "what is included is made for the fuzzer")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "../../fuzz/src/regressions.rs"]
+mod regressions;
+#[path = "../../fuzz/src/replay.rs"]
+mod replay;
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
-
-/// How many damaged copies of each kind are made of a seed.
-const DAMAGED: usize = 64;
-
-fn fuzz_folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(name)
-}
-
-fn replay(name: &str, run: fn(&[u8])) {
-    let mut seeds: Vec<PathBuf> = fs::read_dir(fuzz_folder("seeds").join(name))
-        .unwrap_or_else(|error| panic!("seeds of {name}: {error}"))
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    seeds.sort();
-    assert!(!seeds.is_empty(), "{name} has no seed");
-    for seed in seeds {
-        let whole = fs::read(&seed).unwrap();
-        run(&whole);
-        for i in 0..DAMAGED {
-            let place = whole.len() * i / DAMAGED;
-            run(&whole[..place]);
-            let mut flipped = whole.clone();
-            if let Some(byte) = flipped.get_mut(place) {
-                // Another bit each time: lengths grow by powers of two, types and brackets change.
-                *byte ^= 1 << (i % 8);
-            }
-            run(&flipped);
-        }
-    }
-}
 
 macro_rules! replayed {
     ($($target:ident)*) => {
         $(
             #[test]
             fn $target() {
-                replay(stringify!($target), targets::$target);
+                replay::seeds(stringify!($target), targets::$target);
             }
         )*
 
         #[test]
         fn every_fuzz_target_is_replayed() {
-            let mut replayed = vec![$(concat!(stringify!($target), ".rs")),*];
-            replayed.sort_unstable();
-            let mut targets: Vec<String> = fs::read_dir(fuzz_folder("fuzz_targets"))
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            targets.sort_unstable();
-            assert_eq!(replayed, targets);
+            let known: Vec<&str> = targets::TARGETS.iter().map(|(name, _)| *name).collect();
+            assert_eq!([$(stringify!($target)),*].as_slice(), known);
         }
     };
 }
@@ -70,8 +39,34 @@ replayed! {
     torch
     onnx
     config
+    encoder_config
+    codec_config
+    yaml
     generation_config
     tokenizer_json
+    tokenizer_config
     tokenizer_gguf
+    tokenizer_text
     chat_template
+    conversation
+    grammar
+    schema
+    voice_json
+    english_tables
+    english_text
+}
+
+#[test]
+fn what_once_did_harm_does_none() {
+    replay::regressions(&regressions::all(), targets::TARGETS);
+}
+
+#[test]
+fn every_target_has_seeds() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    let folders: Vec<PathBuf> =
+        fs::read_dir(seeds).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for (name, _) in targets::TARGETS {
+        assert!(folders.iter().any(|folder| folder.ends_with(name)), "{name} has no seeds");
+    }
 }

@@ -74,7 +74,7 @@ pub fn replicas() -> Result<Command> {
 }
 
 /// A `crane` of this very source.
-fn crane() -> Result<PathBuf> {
+pub fn crane() -> Result<PathBuf> {
     process::run(&mut process::cargo("build --release -p crane-native --bin crane"))?;
     Ok(process::target_dir()?.join("release/crane"))
 }

@@ -1,8 +1,10 @@
 //! `cargo xtask`: the habits of the house as commands.
 
+mod attack;
 mod bench;
 mod checks;
 mod clients;
+mod fuzz;
 mod golden;
 mod listening;
 mod models;
@@ -71,6 +73,11 @@ enum Command {
     BenchEmbed(bench::embed::Options),
     /// Measure what speech should reach: natively, in headless Chromium, and by a recogniser
     BenchSpeech(bench::speech::Options),
+    /// Search for bytes that break a parser: libFuzzer on every target, or on those named; inputs that do are kept in
+    /// fuzz/artifacts
+    Fuzz(fuzz::Options),
+    /// Attack `crane serve` and the parsers as strangers would, print what was reached, and fail where that is too little
+    Attack(attack::Options),
     /// Write the tables of README and docs: models from the registry, speeds from docs/bench
     Models {
         /// Change nothing; fail if the table is out of date
@@ -96,6 +103,8 @@ fn main() -> ExitCode {
         Command::BenchWeb(options) => bench::web::run(&options).map(done),
         Command::BenchEmbed(options) => bench::embed::run(&options).map(done),
         Command::BenchSpeech(options) => bench::speech::run(&options).map(done),
+        Command::Fuzz(options) => fuzz::run(&options),
+        Command::Attack(options) => attack::run(&options).map(done),
         Command::Models { check } => {
             let tables = models::run(check).and_then(|()| bench::write_report(check));
             tables.and_then(|()| bench::speech::write_report(check)).map(done)

@@ -1,47 +1,38 @@
-//! Recordings of voices: wav files of any usual kind, of which the first channel counts.
+//! Recordings of voices, named on the command line.
 
 use std::fmt::Display;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use crane_sdk::pipeline::Recording;
-use hound::{SampleFormat, WavReader};
 
 use crate::cli::exit::{Failure, Result};
+use crate::wav;
 
-/// More bytes than any few seconds of speech have.
-const MOST_BYTES: u64 = 256 << 20;
-
-/// Reads a wav file: 8 to 32 bits or floats, of any number of channels.
+/// Reads a wav file.
 ///
 /// # Errors
 /// [`Failure::Usage`] if it is not there, is no wav file or is damaged.
 pub(super) fn read(path: &Path) -> Result<Recording> {
     let refused =
         |reason: &dyn Display| Failure::Usage(format!("--clone {}: {reason}", path.display()));
-    let bytes = std::fs::metadata(path).map_err(|error| refused(&error))?.len();
-    if bytes > MOST_BYTES {
+    let file = File::open(path).map_err(|error| refused(&error))?;
+    let metadata = file.metadata().map_err(|error| refused(&error))?;
+    if !metadata.is_file() {
+        return Err(refused(&"it is no regular file"));
+    }
+    if metadata.len() > wav::MOST_BYTES {
         return Err(refused(&"it has more than 256 MiB; cut out a few seconds of speech"));
     }
-    let mut reader = WavReader::open(path).map_err(|error| refused(&error))?;
-    let spec = reader.spec();
-    let channels = usize::from(spec.channels).max(1);
-    let samples: hound::Result<Vec<f32>> = match spec.sample_format {
-        SampleFormat::Float => reader.samples::<f32>().step_by(channels).collect(),
-        SampleFormat::Int => {
-            let full = f64::from(spec.bits_per_sample.saturating_sub(1)).exp2();
-            let scaled = |sample: i32| (f64::from(sample) / full) as f32;
-            reader.samples::<i32>().step_by(channels).map(|sample| sample.map(scaled)).collect()
-        }
-    };
-    let samples = samples.map_err(|error| refused(&error))?;
-    Ok(Recording { samples, sample_rate: spec.sample_rate, said: None })
+    wav::read(BufReader::new(file)).map_err(|reason| refused(&reason))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use hound::{WavSpec, WavWriter};
+    use hound::{SampleFormat, WavSpec, WavWriter};
     use tempfile::TempDir;
 
     use super::*;

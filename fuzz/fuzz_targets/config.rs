@@ -1,4 +1,0 @@
-//! `cargo fuzz run config`.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| crane_fuzz::config(bytes));

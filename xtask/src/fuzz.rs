@@ -1,0 +1,181 @@
+//! `cargo xtask fuzz`: libFuzzer on every parser of bytes from strangers, with stable Rust.
+//!
+//! The flags are those of `cargo fuzz -s none`: coverage counters without a sanitizer, which stable Rust knows. All targets
+//! are one program, so that they are compiled and linked once.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::process;
+
+/// What the compiler adds for libFuzzer: counters of edges, their addresses, and what comparisons compare.
+const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
+/// What one input may take, in seconds and MiB of the whole process.
+const TIMEOUT: u64 = 5;
+const MEMORY: u64 = 512;
+/// Targets that run at a time.
+const TOGETHER: usize = 2;
+/// The lines of a failed target that are shown.
+const LAST_LINES: usize = 12;
+
+/// What to fuzz, and for how long.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The targets; without one, all
+    targets: Vec<String>,
+    /// Seconds of each beyond its corpus
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    /// Only print the targets' names
+    #[arg(long)]
+    list: bool,
+}
+
+/// `cargo xtask fuzz`.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let program = build()?;
+    let known = names(&program)?;
+    if options.list {
+        known.iter().for_each(|name| println!("{name}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(unknown) = options.targets.iter().find(|name| !known.contains(name)) {
+        bail!("there is no target {unknown}; there are {}", known.join(", "));
+    }
+    let chosen = if options.targets.is_empty() { known } else { options.targets.clone() };
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let broken = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..TOGETHER.min(chosen.len()) {
+            scope.spawn(|| {
+                while let Some(name) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match fuzz(&program, name, options.seconds) {
+                        Ok(line) => println!("{line}"),
+                        Err(error) => {
+                            println!("FAILED {name}: {error:#}");
+                            match failed.lock() {
+                                Ok(mut failed) => failed.push(name.as_str()),
+                                Err(_) => broken.store(true, Ordering::Relaxed),
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_default();
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
+    }
+    // In the words that `cargo xtask test` counts.
+    println!("{} passed, {} failed", chosen.len() - failed.len(), failed.len());
+    let is_well = failed.is_empty() && !broken.into_inner();
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Ten seconds of every target, as a part of the tests.
+pub fn in_tests() -> Result<Command> {
+    let mut fuzz = process::command(std::env::current_exe().context("finding this program")?);
+    fuzz.args(["fuzz", "--seconds", "10"]);
+    Ok(fuzz)
+}
+
+/// The program of all targets.
+fn build() -> Result<PathBuf> {
+    let version = process::output(process::command("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc -vV names no host")?;
+    let folder = process::target_dir()?.join("fuzz");
+    let mut cargo = process::cargo("build --release --quiet --locked --manifest-path fuzz/Cargo.toml");
+    // With a target of its own name, build scripts and macros are compiled without these flags.
+    cargo.args(["--target", host, "--target-dir"]).arg(&folder).env("RUSTFLAGS", COVERAGE);
+    // What a small incremental build saves, the counters of a whole one need.
+    cargo.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false");
+    let start = Instant::now();
+    process::run(&mut cargo)?;
+    println!("built in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(folder.join(host).join("release/fuzz"))
+}
+
+fn names(program: &Path) -> Result<Vec<String>> {
+    let list = process::output(process::command(program).env("CRANE_FUZZ_TARGET", "list"))?;
+    Ok(list.lines().map(str::to_owned).collect())
+}
+
+/// Replays a target's corpus and seeds, then searches for so many seconds. Says how many inputs were tried.
+fn fuzz(program: &Path, name: &str, seconds: u64) -> Result<String> {
+    let folder = process::root().join("fuzz");
+    let corpus = folder.join("corpus").join(name);
+    let artifacts = folder.join("artifacts").join(name);
+    for folder in [&corpus, &artifacts] {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let seeds = folder.join("seeds").join(name);
+    if !seeds.is_dir() {
+        bail!("it has no seeds in {}; fuzz/make_seeds.py writes them", seeds.display());
+    }
+    let stop = artifacts.join("stop");
+    let _ = std::fs::remove_file(&stop);
+    let mut libfuzzer = process::command(program);
+    libfuzzer.env("CRANE_FUZZ_TARGET", name).env("RUST_BACKTRACE", "1");
+    libfuzzer.arg(&corpus).arg(&seeds);
+    libfuzzer.arg(format!("-timeout={TIMEOUT}")).arg(format!("-rss_limit_mb={MEMORY}"));
+    libfuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    libfuzzer.arg(format!("-stop_file={}", stop.display()));
+    libfuzzer.args(["-print_final_stats=1", "-reload=0"]);
+    libfuzzer.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = libfuzzer.spawn().with_context(|| process::spell(&libfuzzer))?;
+    let mut last = std::collections::VecDeque::new();
+    let (mut tried, mut written) = (0u64, None);
+    let stderr = child.stderr.take().context("libFuzzer has no stderr")?;
+    std::thread::scope(|scope| -> Result<()> {
+        let mut began = false;
+        let mut reader = BufReader::new(stderr);
+        let mut bytes = Vec::new();
+        while reader.read_until(b'\n', &mut bytes).context("reading libFuzzer's messages")? > 0 {
+            let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            bytes.clear();
+            if line.contains("INITED") && !began {
+                began = true;
+                let stop = &stop;
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_secs(seconds));
+                    std::fs::write(stop, "stop")
+                });
+            }
+            if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
+                tried = count.trim().parse().unwrap_or_default();
+            }
+            if let Some((_, path)) = line.split_once("Test unit written to ") {
+                written = Some(path.to_owned());
+            }
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
+        Ok(())
+    })?;
+    let status = child.wait().context("waiting for libFuzzer")?;
+    let _ = std::fs::remove_file(&stop);
+    if status.success() {
+        return Ok(format!("{name}: {tried} inputs"));
+    }
+    let said = last.iter().map(|line| format!("\n    {line}")).collect::<String>();
+    match written {
+        Some(path) => bail!(
+            "{status}; replay it with\n    CRANE_FUZZ_TARGET={name} {} {path}{said}",
+            program.display()
+        ),
+        None => bail!("{status}, and no input was kept{said}"),
+    }
+}
