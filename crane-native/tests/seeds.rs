@@ -1,7 +1,11 @@
 //! The fuzz targets' seeds, whole and damaged, and the inputs that once did harm, through every parser of this crate.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, missing_docs, reason = "what is included is made for the fuzzer")]
+#![allow(
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "what is included is made for the fuzzer"
+)]
 
 #[path = "../../fuzz/src/native_regressions.rs"]
 mod native_regressions;

@@ -3,7 +3,11 @@
 //! libFuzzer searches further (`cargo xtask fuzz`); what it finds becomes a regression, and so a part of this test.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, missing_docs, reason = "what is included is made for the fuzzer")]
+#![allow(
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "what is included is made for the fuzzer"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -19,7 +19,9 @@ fn choose() {
     drop(std::panic::take_hook());
     let name = std::env::var("CRANE_FUZZ_TARGET").unwrap_or_default();
     if name == "list" {
-        for (name, _) in crane_fuzz::targets::TARGETS.iter().chain(crane_fuzz::native_targets::TARGETS) {
+        for (name, _) in
+            crane_fuzz::targets::TARGETS.iter().chain(crane_fuzz::native_targets::TARGETS)
+        {
             println!("{name}");
         }
         std::process::exit(0);
@@ -27,7 +29,9 @@ fn choose() {
     match crane_fuzz::find(&name) {
         Some(target) => drop(TARGET.set(target)),
         None => {
-            eprintln!("CRANE_FUZZ_TARGET is {name:?}; CRANE_FUZZ_TARGET=list prints the targets' names");
+            eprintln!(
+                "CRANE_FUZZ_TARGET is {name:?}; CRANE_FUZZ_TARGET=list prints the targets' names"
+            );
             std::process::exit(2);
         }
     }

@@ -16,7 +16,8 @@ pub fn all() -> Vec<Case> {
 }
 
 fn requests() -> Vec<Case> {
-    let body = |what, route: &str, body: String| ("request", what, format!("{route}{body}").into_bytes());
+    let body =
+        |what, route: &str, body: String| ("request", what, format!("{route}{body}").into_bytes());
     let nested = |n: usize| format!("{{\"messages\":{}{}}}", "[".repeat(n), "]".repeat(n));
     let messages: Vec<_> = (0..50_000).map(|_| json!({"role": "user", "content": "hi"})).collect();
     let tools: Vec<_> = (0..5_000)
@@ -45,7 +46,8 @@ fn wheel(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
 }
 
 fn wheels() -> Vec<Case> {
-    let many: Vec<(String, Vec<u8>)> = (0..10_000).map(|i| (format!("m/{i}"), Vec::new())).collect();
+    let many: Vec<(String, Vec<u8>)> =
+        (0..10_000).map(|i| (format!("m/{i}"), Vec::new())).collect();
     let mut members: Vec<(&str, Vec<u8>)> =
         many.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
     members.truncate(2_000);
@@ -53,7 +55,11 @@ fn wheels() -> Vec<Case> {
     vec![
         ("wheel", "200 MB of zeros", wheel(&[("m/config.json", vec![0; 200 << 20])])),
         ("wheel", "2,000 members", wheel(&members)),
-        ("wheel", "names that lead out", wheel(&[("m/config.json", b"{}".to_vec()), ("m/../../x", b"y".to_vec())])),
+        (
+            "wheel",
+            "names that lead out",
+            wheel(&[("m/config.json", b"{}".to_vec()), ("m/../../x", b"y".to_vec())]),
+        ),
     ]
 }
 
@@ -73,7 +79,15 @@ fn riff(format: u16, channels: u16, rate: u32, bits: u16, announced: u32) -> Vec
 fn recordings() -> Vec<Case> {
     let mut cases = Vec::new();
     for format in [1, 3, 0xfffe, 0] {
-        for (channels, rate, bits) in [(0, 16_000, 16), (1, 0, 16), (65_535, 1, 8), (2, 8_000, 0), (1, 1, 65_535), (1, 1, 24), (3, 7, 32)] {
+        for (channels, rate, bits) in [
+            (0, 16_000, 16),
+            (1, 0, 16),
+            (65_535, 1, 8),
+            (2, 8_000, 0),
+            (1, 1, 65_535),
+            (1, 1, 24),
+            (3, 7, 32),
+        ] {
             for announced in [0, 63, u32::MAX] {
                 let wav = riff(format, channels, rate, bits, announced);
                 cases.push(("wav", "a header that lies", wav));
@@ -84,7 +98,8 @@ fn recordings() -> Vec<Case> {
 }
 
 fn answers() -> Vec<Case> {
-    let files: Vec<_> = (0..20_000).map(|i| json!({"rfilename": format!("m{i}-Q4_K_M.gguf")})).collect();
+    let files: Vec<_> =
+        (0..20_000).map(|i| json!({"rfilename": format!("m{i}-Q4_K_M.gguf")})).collect();
     let list = json!({"sha": "0".repeat(40), "siblings": files});
     let endless = "HTTP/1.1 200 OK\r\n".to_owned() + &"x: y\r\n".repeat(20_000);
     vec![

@@ -35,7 +35,11 @@ fn grammars() -> Vec<Case> {
         case("grammar", "10,000 groups in each other", nested(10_000)),
         case("grammar", "10,000 brackets in each other", branches(10_000)),
         case("grammar", "10,000 alternatives", left(10_000)),
-        case("grammar", "2,000 terminals in a chain", format!("1start: T0\n{terminals}T2000: \"a\"\n")),
+        case(
+            "grammar",
+            "2,000 terminals in a chain",
+            format!("1start: T0\n{terminals}T2000: \"a\"\n"),
+        ),
         case("grammar", "repeats of repeats", "0(((a{1000}){1000}){1000}){1000}"),
         case("grammar", "a repeat of a million", "0(ab|c){1000000}"),
         case("grammar", "a rule that is itself", "1start: start\n"),
@@ -84,7 +88,10 @@ fn schemas() -> Vec<Case> {
 fn templates() -> Vec<Case> {
     let loops = |body: &str| format!("{{% set ns = namespace(x={body}) %}}");
     let grow = |start: &str, step: &str| {
-        format!("{}{{% for i in range(60) %}}{{% set ns.x = {step} %}}{{% endfor %}}{{{{ ns.x | length }}}}", loops(start))
+        format!(
+            "{}{{% for i in range(60) %}}{{% set ns.x = {step} %}}{{% endfor %}}{{{{ ns.x | length }}}}",
+            loops(start)
+        )
     };
     let nested = format!("{}x{}", "{% if 1 %}".repeat(20_000), "{% endif %}".repeat(20_000));
     let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(20_000), ")".repeat(20_000));
@@ -95,29 +102,55 @@ fn templates() -> Vec<Case> {
         ("a dictionary that doubles", grow("{'a': 1}", "{'a': ns.x, 'b': ns.x}")),
         ("a text that doubles by ~", grow("'ab'", "ns.x ~ ns.x")),
         ("a text that doubles by +", grow("'ab'", "ns.x + ns.x")),
-        ("a text that doubles by replace", grow("'ab'", "ns.x.replace('a', 'aa').replace('b', 'bb')")),
+        (
+            "a text that doubles by replace",
+            grow("'ab'", "ns.x.replace('a', 'aa').replace('b', 'bb')"),
+        ),
         ("a text that doubles by join", grow("'ab'", "[ns.x, ns.x] | join")),
         ("a text times a billion", "{{ 'ab' * 1000000000 }}".to_owned()),
         ("a width of a billion", "{{ '%1000000000d' % 1 }}".to_owned()),
         ("a width in format", "{{ '{:>999999999}'.format(1) }}".to_owned()),
-        ("a filter's width", "{{ 'x' | format | center(999999999) }}{{ 'x' | indent(999999999) }}".to_owned()),
-        ("an indented tower", format!("{}{{{{ ns.x | tojson(indent=64) }}}}", grow("[1]", "[ns.x]"))),
-        ("index in long lists", "{% set x = range(100000) | list %}{% for i in x %}{{ x.index(99999) }}{% endfor %}".to_owned()),
+        (
+            "a filter's width",
+            "{{ 'x' | format | center(999999999) }}{{ 'x' | indent(999999999) }}".to_owned(),
+        ),
+        (
+            "an indented tower",
+            format!("{}{{{{ ns.x | tojson(indent=64) }}}}", grow("[1]", "[ns.x]")),
+        ),
+        (
+            "index in long lists",
+            "{% set x = range(100000) | list %}{% for i in x %}{{ x.index(99999) }}{% endfor %}"
+                .to_owned(),
+        ),
         ("a macro that calls itself", recursive.to_owned()),
         ("20,000 conditions in each other", nested),
         ("20,000 brackets", brackets),
     ];
     let mut cases: Vec<Case> =
         texts.into_iter().map(|(what, text)| case("chat_template", what, text)).collect();
-    for text in ["{{ a.1b }}", "{% set 1a = 2 %}", "{{ \u{200d}a }}", "{% for - in x %}{% endfor %}", "{{ 'a'.'b' }}", "{{ a.\u{660} }}"] {
+    for text in [
+        "{{ a.1b }}",
+        "{% set 1a = 2 %}",
+        "{{ \u{200d}a }}",
+        "{% for - in x %}{% endfor %}",
+        "{{ 'a'.'b' }}",
+        "{{ a.\u{660} }}",
+    ] {
         cases.push(case("chat_template", "an identifier that is none", text));
     }
-    let messages: Vec<Value> = (0..4000)
-        .map(|i| json!({"role": ["user", "assistant"][i % 2], "content": format!("hi {i}")}))
-        .collect();
+    let message = |i: u32| {
+        let role = if i.is_multiple_of(2) { "user" } else { "assistant" };
+        json!({"role": role, "content": format!("hi {i}")})
+    };
+    let messages: Vec<Value> = (0..4000).map(message).collect();
     cases.push(case("conversation", "4,000 messages", json!({ "messages": messages }).to_string()));
     let deep = (0..120).fold(json!("x"), |value, _| json!([value]));
-    cases.push(case("conversation", "deep variables", json!({"messages": [{"role": "user", "content": "x"}], "extra": {"a": deep}}).to_string()));
+    cases.push(case(
+        "conversation",
+        "deep variables",
+        json!({"messages": [{"role": "user", "content": "x"}], "extra": {"a": deep}}).to_string(),
+    ));
     cases
 }
 
@@ -137,10 +170,9 @@ fn tokenizers() -> Vec<Case> {
     let doubling = json!({"normalizer": {"type": "Sequence", "normalizers": vec![replace; 40]}});
     let prepend = json!({"type": "Prepend", "prepend": "x".repeat(1000)});
     let prepends = json!({"normalizer": {"type": "Sequence", "normalizers": vec![prepend; 1000]}});
-    let split = |pattern: &str| {
-        json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}})
-    };
-    let charsmap = |bytes: &str| json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": bytes}});
+    let split = |pattern: &str| json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}});
+    let charsmap =
+        |bytes: &str| json!({"normalizer": {"type": "Precompiled", "precompiled_charsmap": bytes}});
     let nested = (0..100).fold(json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false}),
         |inner, _| json!({"type": "Sequence", "pretokenizers": [inner]}));
     let added: serde_json::Map<_, _> = (0..100_000)
@@ -148,7 +180,8 @@ fn tokenizers() -> Vec<Case> {
         .collect();
     let merges: Vec<_> = (0..2000).map(|_| json!("! !")).collect();
     let pieces = |vocab: Vec<Value>| {
-        json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": false}}).to_string()
+        json!({"model": {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": false}})
+            .to_string()
     };
     let long = vec![json!(["<unk>", 0.0]), json!(["a".repeat(400_000), -1.0])];
     let towers = (1..3000).map(|n| json!(["a".repeat(n), -1.0]));
@@ -163,13 +196,33 @@ fn tokenizers() -> Vec<Case> {
         json("a charsmap that is cut", charsmap("AAQA")),
         json("a charsmap that lies", charsmap("////fwAAAAA=")),
         json("pre-tokenisers in each other", json!({"pre_tokenizer": nested})),
-        json("merges of one pair", json!({"model": {"type": "BPE", "vocab": {"!": 0, "!!": 1}, "merges": merges}})),
-        json("a merge of nothing known", json!({"model": {"type": "BPE", "vocab": {"!": 0}, "merges": ["a b"]}})),
-        json("ids far apart", json!({"model": {"type": "BPE", "vocab": {"!": 4_294_967_295u32}, "merges": []}})),
-        json("an empty added token", json!({"added_tokens": [{"id": 1, "content": "", "special": true}]})),
+        json(
+            "merges of one pair",
+            json!({"model": {"type": "BPE", "vocab": {"!": 0, "!!": 1}, "merges": merges}}),
+        ),
+        json(
+            "a merge of nothing known",
+            json!({"model": {"type": "BPE", "vocab": {"!": 0}, "merges": ["a b"]}}),
+        ),
+        json(
+            "ids far apart",
+            json!({"model": {"type": "BPE", "vocab": {"!": 4_294_967_295u32}, "merges": []}}),
+        ),
+        json(
+            "an empty added token",
+            json!({"added_tokens": [{"id": 1, "content": "", "special": true}]}),
+        ),
         case("tokenizer_json", "a token of 400 KB", pieces(long)),
-        case("tokenizer_json", "3,000 nested tokens", pieces(std::iter::once(json!(["<unk>", 0.0])).chain(towers).collect())),
-        case("tokenizer_config", "100,000 added tokens", format!("0{}", json!({ "added_tokens_decoder": added }))),
+        case(
+            "tokenizer_json",
+            "3,000 nested tokens",
+            pieces(std::iter::once(json!(["<unk>", 0.0])).chain(towers).collect()),
+        ),
+        case(
+            "tokenizer_config",
+            "100,000 added tokens",
+            format!("0{}", json!({ "added_tokens_decoder": added })),
+        ),
         case("tokenizer_text", "12 million spaces", " ".repeat(12_000_000)),
         case("tokenizer_text", "a million letters", "a".repeat(1_000_000)),
         case("tokenizer_text", "a million marks", "'".repeat(1_000_000)),
@@ -248,17 +301,44 @@ fn files() -> Vec<Case> {
         case("torch", "a tuple that doubles", pickle(&doubling)),
         case("torch", "tuples in each other", pickle(&towers)),
         case("torch", "a dictionary of one key", pickle(&texts)),
-        case("gguf", "8 MB of bytes as values", gguf("a", 9, &gguf_array(0, 8 << 20, &vec![0; 8 << 20]))),
+        case(
+            "gguf",
+            "8 MB of bytes as values",
+            gguf("a", 9, &gguf_array(0, 8 << 20, &vec![0; 8 << 20])),
+        ),
         case("gguf", "arrays in each other", gguf("a", 9, &nested)),
         case("gguf", "half a million empty texts", gguf("a", 9, &gguf_array(8, 500_000, &strings))),
-        case("gguf", "an array of more than there is", gguf("a", 9, &gguf_array(10, u64::MAX / 8, &[]))),
-        case("onnx", "3,000 biases of one matrix", [vec![8, 8], field(7, &[matrix, biases].concat())].concat()),
-        case("safetensors", "200,000 tensors", header(&format!("{{{}}}", million.trim_end_matches(',')))),
+        case(
+            "gguf",
+            "an array of more than there is",
+            gguf("a", 9, &gguf_array(10, u64::MAX / 8, &[])),
+        ),
+        case(
+            "onnx",
+            "3,000 biases of one matrix",
+            [vec![8, 8], field(7, &[matrix, biases].concat())].concat(),
+        ),
+        case(
+            "safetensors",
+            "200,000 tensors",
+            header(&format!("{{{}}}", million.trim_end_matches(','))),
+        ),
         case("yaml", "aliases", "a: &a [1]\nb: &b [*a, *a]\n"),
         case("yaml", "lists in each other", "[".repeat(100_000)),
-        case("yaml", "keys in each other", (0..500).map(|i| format!("{}a:\n", " ".repeat(i))).collect::<String>()),
+        case(
+            "yaml",
+            "keys in each other",
+            (0..500).map(|i| format!("{}a:\n", " ".repeat(i))).collect::<String>(),
+        ),
     ];
-    let numbers = ["sampling_rate", "encoder_dim", "decoder_dim", "codebook_size", "codebook_dim", "attn_window_size"];
+    let numbers = [
+        "sampling_rate",
+        "encoder_dim",
+        "decoder_dim",
+        "codebook_size",
+        "codebook_dim",
+        "attn_window_size",
+    ];
     for name in numbers {
         for value in [json!(0), json!(-1), json!(u64::MAX), json!(null)] {
             let mut config: Value = serde_json::from_str(snac).unwrap_or_default();
@@ -273,7 +353,11 @@ fn speech() -> Vec<Case> {
     let zeros = stored_gzip(&vec![b' '; 1 << 20]);
     vec![
         case("english_tables", "a table of spaces", [b"3".as_slice(), &zeros].concat()),
-        case("english_tables", "a network that spells too much", r#"5{"in": [], "out": [], "maxlen": 99999999999}"#),
+        case(
+            "english_tables",
+            "a network that spells too much",
+            r#"5{"in": [], "out": [], "maxlen": 99999999999}"#,
+        ),
         case("english_text", "hyphens", "a-".repeat(200)),
         case("english_text", "brackets", "[".repeat(2_000)),
         case("english_text", "numbers", "1,".repeat(500)),

@@ -153,8 +153,8 @@ pub fn encoder_config(bytes: &[u8]) {
 pub fn codec_config(bytes: &[u8]) {
     use crane_sdk::codec::{Codec, Noise};
 
-    let model = source("config.json", bytes)
-        .with("pytorch_model.bin", fixture("snac24/pytorch_model.bin"));
+    let model =
+        source("config.json", bytes).with("pytorch_model.bin", fixture("snac24/pytorch_model.bin"));
     let _ = SnacConfig::from_source(&model);
     if let Ok(codec) = Snac::from_source(&model) {
         let frame = vec![0; codec.frame_codes()];
@@ -183,7 +183,8 @@ pub fn tokenizer_json(bytes: &[u8]) {
 /// `tokenizer_config.json` or `special_tokens_map.json`, beside a real tokenizer; then a conversation through the
 /// template that it may hold.
 pub fn tokenizer_config(bytes: &[u8]) {
-    const FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "chat_template.json"];
+    const FILES: [&str; 3] =
+        ["tokenizer_config.json", "special_tokens_map.json", "chat_template.json"];
     let (chosen, bytes) = choice(bytes, FILES.len());
     let model = source(FILES[chosen], bytes).with("tokenizer.json", tiny("tokenizer.json"));
     if let Ok(tokenizer) = AutoTokenizer::from_source(&model) {
@@ -252,22 +253,20 @@ pub fn chat_template(bytes: &[u8]) {
 pub fn conversation(bytes: &[u8]) {
     static TEMPLATES: OnceLock<Vec<ChatTemplate>> = OnceLock::new();
     let templates = TEMPLATES.get_or_init(|| {
-        let file: Value = serde_json::from_slice(&fixture("text/templates.json")).unwrap_or_default();
+        let file: Value =
+            serde_json::from_slice(&fixture("text/templates.json")).unwrap_or_default();
         let texts = file["templates"].as_object().into_iter().flatten();
         let tokens = || SpecialTokens::new().with("bos_token", "<s>").with("eos_token", "</s>");
         texts.filter_map(|(_, text)| ChatTemplate::new(text.as_str()?, tokens()).ok()).collect()
     });
-    let Ok(mut request) = serde_json::from_slice::<Value>(bytes) else { return };
-    let list = |value: Value| match value {
-        Value::Array(list) => Some(list),
-        _ => None,
-    };
-    let Ok(messages) = serde_json::from_value::<Vec<Message>>(request["messages"].take()) else {
+    let Ok(request) = serde_json::from_slice::<Value>(bytes) else { return };
+    let list = |name: &str| request[name].as_array().cloned();
+    let Ok(messages) = serde_json::from_value::<Vec<Message>>(request["messages"].clone()) else {
         return;
     };
     let options = RenderOptions {
-        tools: list(request["tools"].take()),
-        documents: list(request["documents"].take()),
+        tools: list("tools"),
+        documents: list("documents"),
         extra: request["extra"].as_object().cloned().unwrap_or_default(),
         add_generation_prompt: request["continue"].is_null(),
         continue_final_message: !request["continue"].is_null(),

@@ -6,7 +6,9 @@ Each must be answered by its deadline and a second, the server must live, and it
 import contextlib
 import json
 import random
+import select
 import socket
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -18,7 +20,7 @@ import forms
 import odd_requests
 import templates
 from rows import Row
-from server import CHAT, MIB, TINY, Server, open_socket
+from server import CHAT, MIB, PATIENCE, TINY, Server, open_socket
 
 DEADLINE = 5
 # A second beyond the deadline, on a machine that is busy with the attack itself.
@@ -69,9 +71,11 @@ def ask_all(server: Server, questions: Iterable[tuple[str, bytes]]) -> list[tupl
 def survived(crane: str, start: Callable[[], Server], questions: list[tuple[str, bytes]], attack: str) -> list[Row]:
     """Asks everything of one server; where it ends, of a fresh one from there on, so that every finding is told."""
     results, deaths = [], []
+    first = json.loads(questions[0][1]).get("model", Path(TINY).name) if attack.endswith("templates") else Path(TINY).name
     while questions and len(deaths) < 5:
         with start() as server:
-            server.ask(CHAT, {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2})
+            # The first model is loaded; memory is compared with what the server holds then.
+            server.ask(CHAT, {"model": first, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2})
             before = server.resident()
             asked = []
             # A batch at a time, so that what ended the server is among few.
@@ -99,16 +103,44 @@ def grammars_and_schemas(crane: str, count: int) -> list[Row]:
     return survived(crane, lambda: serve(crane), made, f"{count} grammars and schemas")
 
 
+def accepted(crane: str, models: list[Path], wrong: list[str]) -> list[Path]:
+    """Those of the models with which a server starts: a template that is none is told at the start, in an orderly way."""
+    if not models:
+        return []
+    command = [crane, "serve", *map(str, models), "--port", "0", "--max-loaded", "1", "--quiet"]
+    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as child:
+        ready, _, _ = select.select([child.stdout], [], [], PATIENCE)
+        starts = bool(ready and child.stdout.readline())
+        if starts or not ready:
+            child.kill()
+        code = child.wait()
+        log.seek(0)
+        said = log.read()
+    if starts:
+        return models
+    if len(models) == 1:
+        template = json.loads((models[0] / "tokenizer_config.json").read_text())["chat_template"]
+        if code not in (1, 2, 3) or "panicked" in said:
+            wrong.append(f"the template {template[:80]!r} ends a start with {code}: {said[-200:]}")
+        return []
+    half = len(models) // 2
+    return accepted(crane, models[:half], wrong) + accepted(crane, models[half:], wrong)
+
+
 def chat_templates(crane: str, count: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         models = templates.models(Path(folder), list(templates.texts(count, random.Random(2))))
-        # A server tells bad templates when it loads their model, so they are told one by one; some are refused at the start.
-        questions, rest = [], models
+        wrong: list[str] = []
+        # In batches: one bad template stops the start of all.
+        good = [model for at in range(0, count, 16) for model in accepted(crane, models[at : at + 16], wrong)]
         messages = [{"role": "user", "content": "hi"}]
-        for model in rest:
-            questions.append(("/apply-template", json.dumps({"model": model.name, "messages": messages}).encode()))
-        names = [str(model) for model in models]
-        return survived(crane, lambda: serve(crane, *names, more=("--max-loaded", "2")), questions, f"{count} templates")
+        questions = [("/apply-template", json.dumps({"model": model.name, "messages": messages}).encode()) for model in good]
+        names = [str(model) for model in good]
+        [row] = survived(crane, lambda: serve(crane, *names, more=("--max-loaded", "2")), questions, f"{count} templates")
+        row.wrong += wrong
+        row.measured += f"; {count - len(good)} refused at the start"
+        row.numbers["refused_at_start"] = count - len(good)
+        return [row]
 
 
 def odd(crane: str, count: int) -> list[Row]:

@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: libFuzzer on every parser of bytes from strangers, with stable Rust.
 //!
 //! The flags are those of `cargo fuzz -s none`: coverage counters without a sanitizer, which stable Rust knows. All targets
-//! are one program, so that they are compiled and linked once.
+//! are one program, so that they are compiled and linked once; only the workspace's own crates are compiled for it, the
+//! others are those of the tests.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,10 +16,6 @@ use clap::Args;
 
 use crate::process;
 
-/// What the compiler adds for libFuzzer: counters of edges, their addresses, and what comparisons compare.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
 /// What one input may take, in seconds and MiB of the whole process.
 const TIMEOUT: u64 = 5;
 const MEMORY: u64 = 512;
@@ -89,21 +86,16 @@ pub fn in_tests() -> Result<Command> {
     Ok(fuzz)
 }
 
-/// The program of all targets.
+/// The program of all targets. The features are those of the native tests, so that dependencies are shared with them.
 fn build() -> Result<PathBuf> {
-    let version = process::output(process::command("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("rustc -vV names no host")?;
-    let folder = process::target_dir()?.join("fuzz");
-    let mut cargo = process::cargo("build --release --quiet --locked --manifest-path fuzz/Cargo.toml");
-    // With a target of its own name, build scripts and macros are compiled without these flags.
-    cargo.args(["--target", host, "--target-dir"]).arg(&folder).env("RUSTFLAGS", COVERAGE);
-    // What a small incremental build saves, the counters of a whole one need.
-    cargo.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "false");
+    let mut cargo = process::cargo(
+        "build --release --workspace --bin fuzz --features crane-sdk/golden,crane-fuzz/libfuzzer",
+    );
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", process::root().join("xtask/fuzz/rustc"));
     let start = Instant::now();
     process::run(&mut cargo)?;
     println!("built in {:.0} s", start.elapsed().as_secs_f64());
-    Ok(folder.join(host).join("release/fuzz"))
+    Ok(process::target_dir()?.join("release/fuzz"))
 }
 
 fn names(program: &Path) -> Result<Vec<String>> {
