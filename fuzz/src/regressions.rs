@@ -96,7 +96,7 @@ fn templates() -> Vec<Case> {
     let nested = format!("{}x{}", "{% if 1 %}".repeat(20_000), "{% endif %}".repeat(20_000));
     let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(20_000), ")".repeat(20_000));
     let recursive = "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}";
-    let texts: [(&'static str, String); 16] = [
+    let texts: [(&'static str, String); 20] = [
         ("a list that doubles by +", grow("[1]", "ns.x + ns.x")),
         ("a list that doubles by a literal", grow("[1]", "[ns.x, ns.x]")),
         ("a dictionary that doubles", grow("{'a': 1}", "{'a': ns.x, 'b': ns.x}")),
@@ -124,6 +124,10 @@ fn templates() -> Vec<Case> {
                 .to_owned(),
         ),
         ("a macro that calls itself", recursive.to_owned()),
+        ("a namespace in itself", "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}".to_owned()),
+        ("a namespace in itself as JSON", "{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns | tojson }}".to_owned()),
+        ("namespaces in each other", "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a == b }}{{ a | string | length }}".to_owned()),
+        ("a loop that calls itself", "{% for m in messages recursive %}{{ loop(messages) }}{% endfor %}".to_owned()),
         ("20,000 conditions in each other", nested),
         ("20,000 brackets", brackets),
     ];
@@ -358,6 +362,7 @@ fn speech() -> Vec<Case> {
             "a network that spells too much",
             r#"5{"in": [], "out": [], "maxlen": 99999999999}"#,
         ),
+        case("english_text", "numerals that are no digits", "x² a½ Ⅷb b٣c ¹ ²³ x①"),
         case("english_text", "hyphens", "a-".repeat(200)),
         case("english_text", "brackets", "[".repeat(2_000)),
         case("english_text", "numbers", "1,".repeat(500)),

@@ -17,6 +17,8 @@ CHAT = "/v1/chat/completions"
 MIB = 1 << 20
 # What no answer takes that is worth waiting for.
 PATIENCE = 60
+# A body of which a server may refuse to hear the end.
+MUCH = 4 * MIB
 JSON = {"Content-Type": "application/json"}
 
 
@@ -86,7 +88,13 @@ class Server:
         connection = self.connect(source, timeout)
         data = json.dumps(body).encode() if isinstance(body, dict) else body
         try:
-            connection.request("GET" if body is None else "POST", path, data, {**JSON, **headers})
+            try:
+                connection.request("GET" if body is None else "POST", path, data, {**JSON, **headers})
+            except ConnectionError:
+                # A server need not listen to the end of what is too much; its answer may be here all the same.
+                if len(data or b"") > MUCH:
+                    return 413, b""
+                raise
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException):

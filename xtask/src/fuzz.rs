@@ -4,6 +4,7 @@
 //! are one program, so that they are compiled and linked once; only the workspace's own crates are compiled for it, the
 //! others are those of the tests.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -126,48 +127,91 @@ fn fuzz(program: &Path, name: &str, seconds: u64) -> Result<String> {
     libfuzzer.args(["-print_final_stats=1", "-reload=0"]);
     libfuzzer.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = libfuzzer.spawn().with_context(|| process::spell(&libfuzzer))?;
-    let mut last = std::collections::VecDeque::new();
-    let (mut tried, mut written) = (0u64, None);
+    let mut told = Told::default();
     let stderr = child.stderr.take().context("libFuzzer has no stderr")?;
     std::thread::scope(|scope| -> Result<()> {
-        let mut began = false;
         let mut reader = BufReader::new(stderr);
         let mut bytes = Vec::new();
         while reader.read_until(b'\n', &mut bytes).context("reading libFuzzer's messages")? > 0 {
-            let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            let has_begun = told.began;
+            told.read_line(String::from_utf8_lossy(&bytes).trim_end());
             bytes.clear();
-            if line.contains("INITED") && !began {
-                began = true;
+            if told.began && !has_begun {
                 let stop = &stop;
                 scope.spawn(move || {
                     std::thread::sleep(Duration::from_secs(seconds));
                     std::fs::write(stop, "stop")
                 });
             }
-            if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
-                tried = count.trim().parse().unwrap_or_default();
-            }
-            if let Some((_, path)) = line.split_once("Test unit written to ") {
-                written = Some(path.to_owned());
-            }
-            if last.len() == LAST_LINES {
-                last.pop_front();
-            }
-            last.push_back(line);
         }
         Ok(())
     })?;
     let status = child.wait().context("waiting for libFuzzer")?;
     let _ = std::fs::remove_file(&stop);
     if status.success() {
-        return Ok(format!("{name}: {tried} inputs"));
+        return Ok(format!("{name}: {} inputs", told.tried));
     }
-    let said = last.iter().map(|line| format!("\n    {line}")).collect::<String>();
-    match written {
+    let said = told.last.iter().map(|line| format!("\n    {line}")).collect::<String>();
+    match told.written {
         Some(path) => bail!(
             "{status}; replay it with\n    CRANE_FUZZ_TARGET={name} {} {path}{said}",
             program.display()
         ),
         None => bail!("{status}, and no input was kept{said}"),
+    }
+}
+
+/// What libFuzzer has said so far.
+#[derive(Debug, Default)]
+struct Told {
+    /// Whether the corpus has been read and the search goes on.
+    began: bool,
+    /// Inputs that were tried.
+    tried: u64,
+    /// Where the input that does not hold was written.
+    written: Option<String>,
+    last: VecDeque<String>,
+}
+
+impl Told {
+    fn read_line(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        if line.starts_with('#') && words.nth(1) == Some("INITED") {
+            self.began = true;
+        }
+        if let Some(count) = line.strip_prefix("stat::number_of_executed_units:") {
+            self.tried = count.trim().parse().unwrap_or_default();
+        }
+        if let Some((_, path)) = line.split_once("Test unit written to ") {
+            self.written = Some(path.to_owned());
+        }
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_libfuzzer_are_understood() {
+        let mut told = Told::default();
+        told.read_line("INFO: seed corpus: files: 3 INITED soon");
+        assert!(!told.began);
+        told.read_line("#4\tINITED cov: 12 ft: 13 corp: 2/9b exec/s: 0 rss: 50Mb");
+        assert!(told.began);
+        told.read_line("stat::number_of_executed_units: 95463");
+        assert_eq!((told.tried, &told.written), (95_463, &None));
+        let crash = "artifact_prefix='a/'; Test unit written to a/crash-00";
+        told.read_line(crash);
+        assert_eq!(told.written.as_deref(), Some("a/crash-00"));
+        for i in 0..100 {
+            told.read_line(&format!("line {i}"));
+        }
+        assert_eq!(told.last.len(), LAST_LINES);
+        assert_eq!(told.last.back().map(String::as_str), Some("line 99"));
     }
 }

@@ -129,7 +129,8 @@ impl Reading<'_> {
 
     /// Digits after letters: "B52" is fifty-two, "A101" one-oh-one, "X1000" digit by digit.
     fn digits_in_word(&mut self, digits: &str) {
-        let (first, rest) = digits.split_at(digits.len().min(1));
+        // Some numerals of other scripts ("²") have several bytes; they are no digits here and give no words.
+        let (first, rest) = digits.split_at(digits.chars().next().map_or(0, char::len_utf8));
         if first == "0" || digits.len() > 3 {
             self.each_digit(digits);
         } else if digits.len() == 3 && rest != "00" {
