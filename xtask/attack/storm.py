@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -96,6 +97,28 @@ def disk(folder: Path, stop: threading.Event, crane: str, count: Counter) -> Non
         stop.wait(2)
 
 
+def killed_server(crane: str, quiet: list[str], arguments: tuple[str, ...]) -> list[str]:
+    """A server that is killed under load: no client waits for what does not come, and the next server says the same as before."""
+    wrong: list[str] = []
+    with Server(crane, *arguments) as server:
+        body = {"model": "qwen2_tied", "messages": [{"role": "user", "content": "x"}], "max_tokens": 400, "ignore_eos": True, "n": 4}
+        clients = [threading.Thread(target=server.ask, args=(CHAT, body), daemon=True) for _ in range(24)]
+        for client in clients:
+            client.start()
+        time.sleep(0.1)
+        server.child.kill()
+        end = time.monotonic() + 5
+        for client in clients:
+            client.join(max(end - time.monotonic(), 0))
+        waiting = sum(client.is_alive() for client in clients)
+        if waiting:
+            wrong.append(f"{waiting} clients wait for a server that was killed")
+    with Server(crane, *arguments) as server:
+        if [steady(server, number) for number in range(4)] != quiet[:4]:
+            wrong.append("a server that follows a killed one says something else")
+    return wrong
+
+
 def mixed(crane: str, requests: int) -> list[Row]:
     wrong, faults, told = [], Counter(), Counter()
     with tempfile.TemporaryDirectory() as scratch:
@@ -140,6 +163,7 @@ def mixed(crane: str, requests: int) -> list[Row]:
                     helper.join()
             alive = server.is_alive()
             said = server.said()
+        wrong += killed_server(crane, quiet, arguments)
     if not alive or "panicked" in said:
         wrong.append(f"the server ended or a thread of it did: {said[-500:]}")
     wrong += [f"a reply is not that of a quiet run: {each}" for each in sorted(differing)[:3]]
