@@ -237,17 +237,18 @@ fn tokenizers() -> Vec<Case> {
 /// A GGUF file of version 3 without tensors, with one value.
 fn gguf(key: &str, kind: u32, value: &[u8]) -> Vec<u8> {
     let head = [b"GGUF".as_slice(), &3u32.to_le_bytes(), &0u64.to_le_bytes(), &1u64.to_le_bytes()];
-    let key = [&(key.len() as u64).to_le_bytes(), key.as_bytes(), &kind.to_le_bytes()].concat();
+    let key =
+        [(key.len() as u64).to_le_bytes().as_slice(), key.as_bytes(), &kind.to_le_bytes()].concat();
     [head.concat(), key, value.to_vec()].concat()
 }
 
 fn gguf_array(kind: u32, count: u64, values: &[u8]) -> Vec<u8> {
-    [&kind.to_le_bytes(), count.to_le_bytes().as_slice(), values].concat()
+    [kind.to_le_bytes().as_slice(), &count.to_le_bytes(), values].concat()
 }
 
 /// A pickle in a zip archive that stores it, as `torch.save` writes.
 fn pickle(program: &[u8]) -> Vec<u8> {
-    let bytes = [b"\x80\x02", program, b"."].concat();
+    let bytes = [b"\x80\x02".as_slice(), program, b"."].concat();
     let (name, sum) = (b"a/data.pkl", super::targets::tiny_english::crc32(&bytes));
     let len = bytes.len() as u32;
     let of = |signature: &[u8], version: &[u8], rest: &[u8]| {
@@ -296,7 +297,8 @@ fn files() -> Vec<Case> {
             .concat()
         })
         .collect();
-    let header = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let header =
+        |text: &str| [(text.len() as u64).to_le_bytes().as_slice(), text.as_bytes()].concat();
     let million: String = (0..200_000)
         .map(|i| format!("\"t{i}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}},"))
         .collect();
