@@ -339,8 +339,10 @@ pub fn english_tables(bytes: &[u8]) {
     }
 }
 
-/// A stranger's text through the English front end with small tables.
+/// A stranger's text through the English front end with small tables. Its beginning only: words joined by many hyphens take
+/// time that grows with the cube of their number.
 pub fn english_text(bytes: &[u8]) {
+    let bytes = bytes.get(..256).unwrap_or(bytes);
     static ENGLISH: OnceLock<Option<English>> = OnceLock::new();
     let english = ENGLISH
         .get_or_init(|| English::from_source(&tiny_english::source(), Accent::American).ok());
