@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use crane_sdk::generate::{
     CancelToken, GenerationConfig, Pooling, Session, embed, perplexity, step_together,
 };
@@ -24,32 +24,77 @@ use support::{GgufWriter, files, source};
 
 const PROMPT: [u32; 4] = [39, 307, 275, 11];
 
-/// A fixture one number of one of whose tensors is another. `untied` is the tiny Qwen2 with an output head of its own.
-fn with(fixture: &str, tensor: &str, at: usize, value: f32) -> MemorySource {
+/// A fixture whose tensors `change` sees by their names. `untied` is the tiny Qwen2 with an output head of its own.
+fn changed(fixture: &str, change: impl Fn(&str, &mut [f32])) -> MemorySource {
     let untied = fixture == "untied";
     let mut all = files(if untied { "qwen2_tied" } else { fixture });
-    let stored = SafeTensors::deserialize(&all["model.safetensors"]).unwrap();
-    let mut tensors: Vec<(String, Vec<u8>, TensorView<'_>)> = stored
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| (name, view.data().to_vec(), view))
-        .collect();
+    let bytes = all["model.safetensors"].clone();
+    let stored = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<(String, TensorView<'_>)> = stored.tensors();
     if untied {
-        let view = stored.tensor("model.embed_tokens.weight").unwrap();
-        tensors.push(("lm_head.weight".to_owned(), view.data().to_vec(), view));
+        tensors.push((
+            "lm_head.weight".to_owned(),
+            stored.tensor("model.embed_tokens.weight").unwrap(),
+        ));
         let config = String::from_utf8(all["config.json"].clone()).unwrap();
         let config =
             config.replace("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
         all.insert("config.json".to_owned(), config.into_bytes());
     }
-    let found = tensors.iter_mut().find(|(name, ..)| name == tensor).unwrap();
-    found.1[4 * at..4 * at + 4].copy_from_slice(&value.to_le_bytes());
+    let tensors: Vec<(String, Vec<u8>, TensorView<'_>)> = tensors
+        .into_iter()
+        .map(|(name, view)| {
+            let numbers = view.data().as_chunks::<4>().0.iter();
+            let mut numbers: Vec<f32> = numbers.map(|x| f32::from_le_bytes(*x)).collect();
+            change(&name, &mut numbers);
+            (name, numbers.into_iter().flat_map(f32::to_le_bytes).collect(), view)
+        })
+        .collect();
     let views = tensors.iter().map(|(name, data, view)| {
         (name.as_str(), TensorView::new(view.dtype(), view.shape().to_vec(), data).unwrap())
     });
     let bytes = safetensors::serialize(views, None).unwrap();
     all.insert("model.safetensors".to_owned(), bytes);
     source(all)
+}
+
+/// A fixture one number of one of whose tensors is another.
+fn with(fixture: &str, tensor: &str, at: usize, value: f32) -> MemorySource {
+    changed(fixture, |name, numbers| {
+        if name == tensor {
+            numbers[at] = value;
+        }
+    })
+}
+
+/// A tiny Qwen2 one of whose layers gives infinity: each number is sound, a value of 1e30 times a weight of as much is not.
+fn overflowing(layer: usize) -> MemorySource {
+    let [bias, weight] = ["v_proj.bias", "o_proj.weight"]
+        .map(|part| format!("model.layers.{layer}.self_attn.{part}"));
+    changed("qwen2_tied", |name, numbers| {
+        if name == bias || name == weight {
+            numbers[0] = 1e30;
+        }
+    })
+}
+
+/// One that does so for the token 307 alone, which alone has a number in a column of the table.
+fn overflowing_token() -> MemorySource {
+    const WIDTH: usize = 64;
+    changed("untied", |name, numbers| match name {
+        "model.embed_tokens.weight" => {
+            for (row, numbers) in numbers.chunks_exact_mut(WIDTH).enumerate() {
+                numbers[5] = if row == 307 { 1.0 } else { 0.0 };
+            }
+        }
+        "model.layers.0.self_attn.v_proj.weight" => {
+            numbers[..WIDTH].fill(0.0);
+            numbers[5] = 1e30;
+        }
+        "model.layers.0.self_attn.v_proj.bias" => numbers[0] = 0.0,
+        "model.layers.0.self_attn.o_proj.weight" => numbers[0] = 1e30,
+        _ => {}
+    })
 }
 
 fn loaded(source: &MemorySource) -> Arc<dyn CausalLm> {
@@ -80,45 +125,40 @@ fn reply(model: &Arc<dyn CausalLm>, prompt: &[u32], chunk: usize) -> Result<()> 
 
 #[test]
 fn the_first_bad_layer_is_named() {
-    for (tensor, value, expected) in [
-        ("model.layers.0.self_attn.v_proj.weight", f32::NAN, "layer 0 of the model"),
-        ("model.layers.1.self_attn.q_proj.weight", f32::NAN, "layer 1 of the model"),
-        ("model.layers.1.mlp.down_proj.weight", f32::INFINITY, "layer 1 of the model"),
-        ("model.layers.2.mlp.gate_proj.weight", f32::NAN, "layer 2 of the model"),
-    ] {
-        let model = loaded(&with("qwen2_tied", tensor, 7, value));
+    for layer in 0..3 {
+        let (model, expected) =
+            (loaded(&overflowing(layer)), format!("layer {layer} of the model"));
         for chunk in [1, 256] {
-            assert_eq!(place(reply(&model, &PROMPT, chunk).unwrap_err()), expected, "{tensor}");
+            assert_eq!(place(reply(&model, &PROMPT, chunk).unwrap_err()), expected);
         }
-        assert_eq!(
-            place(embed(model.as_ref(), &PROMPT, Pooling::Mean, &CancelToken::new()).unwrap_err()),
-            expected
-        );
+        let vector = embed(model.as_ref(), &PROMPT, Pooling::Mean, &CancelToken::new());
+        assert_eq!(place(vector.unwrap_err()), expected);
         let tokens: Vec<u32> = (0..32).collect();
         let measured = perplexity(model.as_ref(), &tokens, 16, None, |_| ControlFlow::Continue(()));
         assert_eq!(place(measured.unwrap_err()), expected);
     }
-    let model = loaded(&with("untied", "lm_head.weight", 70, f32::NAN));
+    let model = loaded(&changed("untied", |name, numbers| match name {
+        "model.norm.weight" => numbers.iter_mut().for_each(|x| *x *= 1e20),
+        "lm_head.weight" => numbers[..64].fill(1e30),
+        _ => {}
+    }));
     assert_eq!(place(reply(&model, &PROMPT, 256).unwrap_err()), "the output head");
-    // The head is not asked for an embedding.
-    embed(model.as_ref(), &PROMPT, Pooling::Mean, &CancelToken::new()).unwrap();
 }
 
-/// A row of the table is bad for those who say its token, and for nobody else.
+/// What one token makes of a model is told those who say it, and nobody else.
 #[test]
 fn a_bad_token_fails_its_own_reply_alone() {
-    // Row 307 of 64 numbers.
-    let model = loaded(&with("untied", "model.embed_tokens.weight", 307 * 64, f32::NAN));
-    assert_eq!(place(reply(&model, &PROMPT, 256).unwrap_err()), "the table of token embeddings");
+    let model = loaded(&overflowing_token());
+    assert_eq!(place(reply(&model, &PROMPT, 256).unwrap_err()), "layer 0 of the model");
     let vectors =
         |tokens: &[u32]| embed(model.as_ref(), tokens, Pooling::Last, &CancelToken::new());
     assert!(vectors(&[39, 275, 11]).unwrap().iter().all(|x| x.is_finite()));
-    assert_eq!(place(vectors(&PROMPT).unwrap_err()), "the table of token embeddings");
+    assert_eq!(place(vectors(&PROMPT).unwrap_err()), "layer 0 of the model");
 }
 
 #[test]
 fn others_of_a_batch_go_on() {
-    let model = loaded(&with("untied", "model.embed_tokens.weight", 307 * 64, f32::NAN));
+    let model = loaded(&overflowing_token());
     let config = GenerationConfig {
         sampling: SamplingParams::greedy(),
         max_new_tokens: Some(3),
@@ -136,14 +176,17 @@ fn others_of_a_batch_go_on() {
         second.unwrap();
     }
     let [error] = failed.try_into().unwrap();
-    assert_eq!(place(error), "the table of token embeddings");
+    assert_eq!(place(error), "layer 0 of the model");
     assert_eq!(good.finish().unwrap().ids.len(), 3);
 }
 
-/// Norms, biases and the scales of blocks are looked at while they are read: products that round activations would hide them.
+/// Tensors are looked through while they are read: attention and products that round activations would hide what is wrong.
 #[test]
-fn bad_tensors_of_few_numbers_are_named_at_load() {
+fn bad_tensors_are_named_at_load() {
     for tensor in [
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.1.mlp.gate_proj.weight",
         "model.norm.weight",
         "model.layers.1.post_attention_layernorm.weight",
         "model.layers.2.self_attn.k_proj.bias",
@@ -154,6 +197,10 @@ fn bad_tensors_of_few_numbers_are_named_at_load() {
             assert!(error.contains(tensor) && error.contains("NaN or infinite"), "{error}");
         }
     }
+    // A number that is sound as f32 and none as f16.
+    let narrow = LoadOptions { dtype: Some(DType::F16), ..LoadOptions::default() };
+    let error = load(&with("qwen2_tied", "model.layers.1.mlp.up_proj.weight", 9, 1e6), &narrow);
+    assert!(error.unwrap_err().to_string().contains("too large for f16"));
     let quantised = LoadOptions { quantize: Some(Quantization::Q8_0), ..LoadOptions::default() };
     let dense = with("qwen2_tied", "model.layers.1.mlp.up_proj.weight", 9, f32::NAN);
     assert!(load(&dense, &quantised).unwrap_err().to_string().contains("NaN"));
@@ -214,14 +261,24 @@ fn a_bad_scale_is_named_at_load() {
 
 #[test]
 fn an_encoder_names_its_layer() {
-    for (tensor, expected) in [
-        ("encoder.layer.1.attention.self.query.weight", "layer 1 of the encoder"),
-        ("encoder.layer.2.output.dense.weight", "layer 2 of the encoder"),
-        ("embeddings.word_embeddings.weight", "the encoder's embeddings"),
+    for tensor in [
+        "encoder.layer.1.attention.self.query.weight",
+        "encoder.layer.2.output.LayerNorm.bias",
+        "embeddings.word_embeddings.weight",
     ] {
-        let encoder =
-            TextEncoder::load(&with("bert", tensor, 0, f32::NAN), &LoadOptions::default());
-        let error = encoder.unwrap().forward(&[&[0, 3, 5], &[0, 4]]).unwrap_err();
-        assert_eq!(place(error), expected, "{tensor}");
+        let error = TextEncoder::load(&with("bert", tensor, 0, f32::NAN), &LoadOptions::default());
+        assert!(error.unwrap_err().to_string().contains(tensor));
+    }
+    for layer in 0..3 {
+        let [bias, weight] = ["self.value.bias", "output.dense.weight"]
+            .map(|part| format!("encoder.layer.{layer}.attention.{part}"));
+        let source = changed("bert", |name, numbers| {
+            if name == bias || name == weight {
+                numbers[0] = 1e30;
+            }
+        });
+        let encoder = TextEncoder::load(&source, &LoadOptions::default()).unwrap();
+        let error = encoder.forward(&[&[0, 3, 5], &[0, 4]]).unwrap_err();
+        assert_eq!(place(error), format!("layer {layer} of the encoder"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::fixture::{break_number, copy};
+use super::fixture::{copy, overflow, set_number};
 use super::support::{Home, Outcome};
 
 fn run(home: &Home, model: &Path) -> Outcome {
@@ -221,22 +221,30 @@ fn a_path_is_not_pulled() {
 
 #[test]
 fn weights_of_nan_name_what_is_bad() {
-    for (tensor, part) in [
-        // A matrix of f32 is found by what it gives, a norm while it is read.
-        ("model.layers.1.mlp.gate_proj.weight", "layer 1 of the model"),
-        ("model.layers.2.self_attn.v_proj.weight", "layer 2 of the model"),
-        ("model.layers.1.input_layernorm.weight", "model.layers.1.input_layernorm.weight"),
+    let embed = |home: &Home, folder: &Path| {
+        home.run(["embed".as_ref(), folder.as_os_str(), "Hello".as_ref()])
+    };
+    for tensor in [
+        "model.embed_tokens.weight",
+        "model.layers.1.self_attn.q_proj.weight",
+        "model.layers.1.input_layernorm.weight",
     ] {
-        let home = Home::new();
-        let folder = copy("qwen2_tied", home.path());
-        break_number(&folder, tensor);
-        run(&home, &folder).fails(3, &[part, "NaN"]);
-        let embed = ["embed".as_ref(), folder.as_os_str(), "Hello".as_ref()];
-        home.run(embed).fails(3, &[part, "NaN"]);
+        for value in [f32::NAN, f32::INFINITY] {
+            let home = Home::new();
+            let folder = copy("qwen2_tied", home.path());
+            set_number(&folder, tensor, value);
+            run(&home, &folder).fails(3, &[tensor, "NaN or infinite"]);
+            embed(&home, &folder).fails(3, &[tensor, "NaN or infinite"]);
+        }
     }
+    // Each number is sound, and what the layer makes of them is not.
     let home = Home::new();
+    let folder = copy("qwen2_tied", home.path());
+    overflow(&folder, 1);
+    run(&home, &folder).fails(3, &["layer 1 of the model", "NaN or infinite"]);
+    embed(&home, &folder).fails(3, &["layer 1 of the model"]);
+
     let folder = copy("bert", home.path());
-    break_number(&folder, "encoder.layer.1.output.dense.weight");
-    let embed = ["embed".as_ref(), folder.as_os_str(), "fox".as_ref()];
-    home.run(embed).fails(3, &["layer 1 of the encoder"]);
+    set_number(&folder, "encoder.layer.1.output.dense.weight", f32::NAN);
+    embed(&home, &folder).fails(3, &["encoder.layer.1.output.dense.weight", "NaN or infinite"]);
 }

@@ -46,24 +46,39 @@ pub fn integers(name: &str, tensor: &str) -> Vec<u32> {
 /// A copy of a fixture that a test may damage.
 pub fn copy(name: &str, to: &Path) -> PathBuf {
     let target = to.join(name);
-    std::fs::create_dir_all(&target).unwrap();
-    for entry in std::fs::read_dir(folder(name)).unwrap() {
-        let entry = entry.unwrap();
-        let bytes = std::fs::read(entry.path()).unwrap();
-        std::fs::write(target.join(entry.file_name()), bytes).unwrap();
-    }
+    copy_folder(&folder(name), &target);
     target
 }
 
-/// Makes NaN of the first number of a tensor of f32 in a folder's `model.safetensors`.
-pub fn break_number(folder: &Path, tensor: &str) {
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            // Not `fs::copy`, which would keep the file read-only where the repository is.
+            false => std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap(),
+        }
+    }
+}
+
+/// Gives the first number of a tensor of f32 in a folder's `model.safetensors` another value.
+pub fn set_number(folder: &Path, tensor: &str, value: f32) {
     let file = folder.join("model.safetensors");
     let mut bytes = std::fs::read(&file).unwrap();
     let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
     let head: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     let start = 8 + length + head[tensor]["data_offsets"][0].as_u64().unwrap() as usize;
-    bytes[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    bytes[start..start + 4].copy_from_slice(&value.to_le_bytes());
     std::fs::write(file, bytes).unwrap();
+}
+
+/// Makes a layer of a Qwen2 give infinity: a value of 1e30 times a weight of as much.
+pub fn overflow(folder: &Path, layer: usize) {
+    for part in ["v_proj.bias", "o_proj.weight"] {
+        set_number(folder, &format!("model.layers.{layer}.self_attn.{part}"), 1e30);
+    }
 }
 
 /// The ids of a JSON list.

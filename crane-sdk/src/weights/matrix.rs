@@ -16,6 +16,9 @@ use crate::{Error, Result};
 
 /// Bytes of a tensor that are taken at a time, about.
 const PIECE: usize = 8 << 20;
+/// As many where they are packed as they are stored: so few that what was read is still in the processor's cache. A
+/// browser's reads cost more than that saves.
+const STORED_PIECE: usize = if cfg!(target_arch = "wasm32") { PIECE } else { 2 << 20 };
 /// A piece's rows are a multiple of it: whole panels for every instruction set.
 const ROWS: usize = 64;
 
@@ -62,7 +65,7 @@ impl Weights<'_> {
             Some(room) => self.in_pieces(name, &stored, dtype, held, shape, room)?,
             None => {
                 let bytes = self.checkpoint.read(&stored)?;
-                self.check_scales(&stored, &bytes, dtype)?;
+                self.check(&stored, &bytes, dtype)?;
                 let bytes = self.naming.reorder(name, bytes, shape[0])?;
                 let matrix = self.whole(&bytes, dtype, held, shape, &stored)?;
                 self.checkpoint.discard_part(&stored, 0..usize::MAX);
@@ -101,25 +104,34 @@ impl Weights<'_> {
         mut room: Room,
     ) -> Result<Matrix> {
         let row_bytes = width / dtype.block_size() * dtype.type_size();
+        let as_stored = match held {
+            Held::Blocks(target) => target == dtype,
+            Held::Numbers(held) => DenseType::of(dtype) == Some(dense(held)),
+        };
+        let piece = if as_stored { STORED_PIECE } else { PIECE };
         let step = match self.naming.reorders(name) {
             // Rows change their places within the whole.
             true => rows.max(1),
-            false => (PIECE / row_bytes.max(1)).next_multiple_of(ROWS),
+            false => (piece / row_bytes.max(1)).next_multiple_of(ROWS),
         };
         for first in (0..rows).step_by(step) {
             let count = step.min(rows - first);
             let part = first * row_bytes..(first + count) * row_bytes;
             let bytes = self.checkpoint.read_part(stored, part.clone())?;
-            self.check_scales(stored, &bytes, dtype)?;
+            self.check(stored, &bytes, dtype)?;
             let bytes = self.naming.reorder(name, bytes, rows)?;
             let bytes: Cow<'_, [u8]> = match held {
-                Held::Blocks(target) if target == dtype => bytes,
+                _ if as_stored => bytes,
                 Held::Blocks(target) => {
                     quantize::quantize_rows(&bytes, dtype, [count, width], target, stored)?.into()
                 }
-                Held::Numbers(held) if DenseType::of(dtype) == Some(dense(held)) => bytes,
                 Held::Numbers(held) => {
-                    convert::to_bytes(&convert::to_f32(&bytes, dtype, stored)?, dense(held)).into()
+                    let values = convert::to_f32(&bytes, dtype, stored)?;
+                    let narrowed = convert::to_bytes(&values, dense(held));
+                    if held == DType::F16 && !finite::are_finite(&narrowed, GgmlDType::F16) {
+                        return Err(self.too_large(stored));
+                    }
+                    narrowed.into()
                 }
             };
             if !room.put(first, &bytes) {
@@ -135,8 +147,8 @@ impl Weights<'_> {
         })
     }
 
-    fn check_scales(&self, stored: &str, bytes: &[u8], dtype: GgmlDType) -> Result<()> {
-        match finite::scales_are_finite(bytes, dtype) {
+    fn check(&self, stored: &str, bytes: &[u8], dtype: GgmlDType) -> Result<()> {
+        match finite::are_finite(bytes, dtype) {
             true => Ok(()),
             false => Err(self.not_finite(stored)),
         }

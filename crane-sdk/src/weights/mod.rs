@@ -260,8 +260,19 @@ impl<'a> Weights<'a> {
     }
 
     fn not_finite(&self, stored: &str) -> Error {
+        self.wrong(stored, NOT_FINITE)
+    }
+
+    fn too_large(&self, stored: &str) -> Error {
+        self.wrong(
+            stored,
+            "a number of it is too large for f16; load it as bf16, f32 or as it is stored",
+        )
+    }
+
+    fn wrong(&self, stored: &str, reason: &str) -> Error {
         let (name, file) = (stored.to_owned(), self.label().to_owned());
-        Error::Weights { name, file, reason: NOT_FINITE.to_owned() }
+        Error::Weights { name, file, reason: reason.to_owned() }
     }
 
     fn hold(&self, bytes: usize, dtype: &str) {

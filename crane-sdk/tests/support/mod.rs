@@ -41,8 +41,9 @@ pub fn bytes(name: &str, file: &str) -> Vec<u8> {
 pub fn files(name: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(folder(name)).unwrap();
     entries
-        .map(|entry| {
-            let path = entry.unwrap().path();
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| {
             let file = path.file_name().unwrap().to_str().unwrap().to_owned();
             (file, std::fs::read(&path).unwrap())
         })

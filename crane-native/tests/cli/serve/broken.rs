@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::client::Server;
 use super::{CHAT, TEXT, chat};
-use crate::fixture::{break_number, copy};
+use crate::fixture::{copy, overflow};
 use crate::support::Home;
 
 #[test]
-fn weights_of_nan_are_an_error_of_the_request() {
+fn numbers_that_overflow_are_an_error_of_the_request() {
     let home = Home::new();
     let folder = copy("qwen2_tied", home.path());
-    break_number(&folder, "model.layers.2.self_attn.q_proj.weight");
+    overflow(&folder, 2);
     let server = Server::of(&folder.display().to_string(), &["--ctx", "256"]);
     let told = |message: String| {
         assert!(message.contains("layer 2 of the model"), "{message}");
