@@ -91,7 +91,7 @@ fn hostile_patterns_are_errors() {
             .and_then(|tokenizer| tokenizer.encode(&text, false));
         drop(result);
         if let Ok(tokenizer) = read(&description(&[("decoder", normalizer)])) {
-            drop(tokenizer.decode(&vec![64; 20], false));
+            drop(tokenizer.decode(&[64; 20], false));
         }
     }
     let limited = read(&description(&[("pre_tokenizer", split("(?:(?:a|a)(?:a|a)){20,}b"))]));
@@ -99,7 +99,7 @@ fn hostile_patterns_are_errors() {
     assert!(error.contains("limit of the regex engine"), "{error}");
 }
 
-/// Twelve million spaces pass the engine's stack: an error names the run. A megabyte of them is encoded.
+/// Twelve million spaces pass the engine's stack: an error names the run. A million of them is encoded.
 #[test]
 fn runs_that_nothing_cuts_are_bounded() {
     let tokenizer = read(&description(&[])).unwrap();
@@ -305,7 +305,7 @@ fn parts_that_lie_are_errors_or_harmless() {
                     }
                 }
                 drop(tokenizer.decode(&[0, 1, 2, 3, 256, u32::MAX], false));
-                let _ = (0..4).map(|id| tokenizer.token_bytes(id)).count();
+                (0..4).for_each(|id| drop(tokenizer.token_bytes(id)));
             }
         }
     }
@@ -388,8 +388,9 @@ fn templates_that_multiply_are_errors() {
         "{{ ns.x|trim }}",
         "{% for a in [1, 2] %}{{ loop.changed([ns.x, a]) }}{% endfor %}",
     ];
-    for step in steps {
-        for end in ends {
+    for (row, step) in steps.into_iter().enumerate() {
+        // Each end with a quarter of the steps: most run until their steps are used up.
+        for end in ends.into_iter().skip(row % 4).step_by(4) {
             let template = format!(
                 "{{% set ns = namespace(x=[1]) %}}{{% for i in range(64) %}}{{% set ns.x = {step} %}}{{% endfor %}}{end}"
             );
@@ -557,11 +558,15 @@ fn ids_are_the_librarys() {
     }));
     let texts = texts();
     assert!(texts.len() >= 400);
-    for description in &all {
+    for (row, description) in all.iter().enumerate() {
         let json = description.to_string();
         let library = tokenizers::Tokenizer::from_bytes(json.as_bytes()).unwrap();
         let ours = read(description).unwrap();
-        for text in &texts {
+        for (column, text) in texts.iter().enumerate() {
+            // Long texts take the library long: each goes through an eighth of the tokenizers.
+            if text.len() > 1000 && (row + column) % 8 != 0 {
+                continue;
+            }
             for special in [false, true] {
                 let theirs = library.encode_fast(text.as_str(), special);
                 let theirs = theirs.map(|encoding| encoding.get_ids().to_vec()).ok();

@@ -183,6 +183,29 @@ fn sentencepiece_vocabularies_give_the_ids_of_sentencepiece() {
     assert_eq!(tokenizer.token_bytes(newline), b"\n");
 }
 
+/// A SentencePiece vocabulary says its merges only by the tokens that consist of others: what that takes is bounded.
+#[test]
+fn sentencepiece_vocabularies_of_strangers_are_bounded() {
+    let vocabulary = |tokens: Vec<String>| {
+        let scores: Vec<f64> = tokens.iter().map(|_| -1.0).collect();
+        metadata(json!({"model": "llama", "tokens": tokens, "scores": scores}))
+    };
+    let nested = |most: usize| (1..=most).map(|length| "a".repeat(length)).collect();
+    for (tokens, limit) in [
+        (
+            vec!["a".to_owned(), "b".to_owned(), "c".to_owned(), "ab".repeat(200_000)],
+            "400000 bytes",
+        ),
+        (nested(3000), "consist of one another"),
+        (nested(2000), "consist of one another"),
+    ] {
+        let error = Tokenizer::from_gguf(&vocabulary(tokens)).unwrap_err().to_string();
+        assert!(error.contains(limit), "{error}");
+    }
+    let tokenizer = Tokenizer::from_gguf(&vocabulary(nested(60))).unwrap();
+    assert!(!tokenizer.encode(&"a".repeat(1000), false).unwrap().is_empty());
+}
+
 #[test]
 fn gguf_metadata_that_does_not_fit_is_an_error_that_names_the_key() {
     let good = json!({

@@ -34,7 +34,8 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         return Err(format!("a replacement has {longest} bytes, more than {MAX_REPLACEMENT}"));
     }
     for (at, unit) in units.iter().enumerate() {
-        if unit >> 31 == 1 {
+        // The first unit is the root whatever its bits; no label leads to another with bit 31.
+        if at > 0 && unit >> 31 == 1 {
             continue;
         }
         let children = at ^ ((unit >> 10) << ((unit & (1 << 9)) >> 6));
@@ -62,7 +63,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
 /// Standard base64 with padding; `None` if it is not.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
-    if text.len() % 4 != 0 || text.len() - digits.len() > 2 {
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
     }
     let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 3);

@@ -10,7 +10,7 @@ use tokenizers::{Model as _, ModelWrapper};
 use crate::{Error, Result};
 
 /// Longest piece, in bytes: a byte-pair model takes some hundred bytes of memory for each of them.
-const MAX_PIECE: usize = 1 << 20;
+const MAX_PIECE: usize = 2 << 20;
 /// A longer piece is parted where that changes no id.
 const LONG_PIECE: usize = 2048;
 /// Longest token of a unigram model, in bytes: the library's trie recurses into it.
@@ -71,10 +71,6 @@ impl Model {
 
     pub(super) fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
-    }
-
-    pub(super) fn id_to_token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
     }
 
     pub(super) fn vocab(&self) -> std::collections::HashMap<String, u32> {

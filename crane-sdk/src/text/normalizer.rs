@@ -196,16 +196,24 @@ fn pattern_at_start(
     keeps_start: &mut bool,
     budget: &Budget<'_>,
 ) -> Result<()> {
+    let mut replaced = |end: usize| {
+        let first = text.chars().next().map_or(0, char::len_utf8);
+        *keeps_start &= first == end && !content.is_empty();
+    };
+    if let Pattern::Text(word) = pattern {
+        if !word.is_empty() && text.starts_with(word.as_str()) {
+            replaced(word.len());
+        }
+        return Ok(());
+    }
     // A kilobyte tells whether the text's first character is replaced.
     let mut end = text.len().min(1024);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let head = text.get(..end).unwrap_or_default();
-    pattern.each(head, budget, |start, end| {
+    pattern.each(text.get(..end).unwrap_or_default(), budget, |start, end| {
         if start == 0 && end > 0 {
-            let one = head.chars().next().is_some_and(|first| first.len_utf8() == end);
-            *keeps_start &= one && !content.is_empty();
+            replaced(end);
         }
         Ok(())
     })

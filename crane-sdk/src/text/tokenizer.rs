@@ -141,7 +141,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a text cannot be expressed in the vocabulary, [`Error::InvalidArgument`] if it has more than
-    /// 64 MiB, or a run of more than a megabyte that the tokenizer does not cut or that its patterns reach a limit on.
+    /// 64 MiB, or a run of more than two megabytes that the tokenizer does not cut or that its patterns reach a limit on.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         self.encode_with(text, add_special_tokens, None)
     }
