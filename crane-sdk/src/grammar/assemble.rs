@@ -17,7 +17,7 @@ const HEAVY: u32 = 1000;
 const HEAVY_LEXEMES: usize = 32;
 
 /// The library goes over all symbols once for each part of a row that may be empty; so many looks it may take.
-const LOOKS: usize = 32_000_000;
+const LOOKS: usize = 36_000_000;
 /// So much is told of what the library says, which may hold the whole of a pattern.
 const TOLD: usize = 800;
 

@@ -14,6 +14,8 @@ use super::lark_tokens::{Token, Tokens};
 use super::schema;
 use crate::{Error, Result};
 
+/// Searches among alternatives that a grammar may cause.
+const SEARCHES: usize = 500_000_000;
 /// Ways in which terminals that are joined with `&` can go on together; the lexer tries each.
 const WAYS: u64 = 100_000;
 
@@ -197,6 +199,7 @@ impl<'a> Scope<'a> {
         let bodies: Vec<(&str, &[Part])> =
             self.definitions.iter().map(|(name, parts)| (*name, parts.as_slice())).collect();
         let mut graph = Graph::default();
+        let mut alternatives = Vec::with_capacity(bodies.len());
         for (_, parts) in &bodies {
             budget.step(parts.len() as u64)?;
             let (mut brackets, mut deepest, mut names) = (0usize, 0, Vec::new());
@@ -211,7 +214,9 @@ impl<'a> Scope<'a> {
             }
             graph.depths.push(1 + deepest);
             graph.names.push(names);
+            alternatives.push(1 + parts.iter().filter(|part| matches!(part, Part::Bar)).count());
         }
+        check_alternatives(&graph, &alternatives)?;
         let longest = graph.longest();
         let what = "rules that refer to one another in a chain or a circle, with their brackets";
         most("chain", what, longest.depth, budget.limits.chain)?;
@@ -227,6 +232,23 @@ impl<'a> Scope<'a> {
         }
         budget.step(size(&self.ignored, &sizes)?)
     }
+}
+
+/// Refuses rules of so many alternatives that name one another that the library would search for what may come next for long:
+/// wherever a rule is named it looks up each of its alternatives among all that may come there.
+fn check_alternatives(graph: &Graph, alternatives: &[usize]) -> Result<()> {
+    let of = |name: &usize| alternatives.get(*name).copied().unwrap_or(0);
+    let named: usize = graph.names.iter().flatten().map(of).sum();
+    let all: usize = alternatives.iter().sum();
+    let searches = named.saturating_mul(all);
+    if searches <= SEARCHES {
+        return Ok(());
+    }
+    let reason = format_args!(
+        "has rules of {all} alternatives in all, {named} counted wherever a rule is named: their product is {searches}, and \
+         at most {SEARCHES} is taken; write fewer alternatives that name rules"
+    );
+    Err(Error::argument("grammar", reason))
 }
 
 /// Rules have small letters; terminals, which are written out where they are named, have large ones.

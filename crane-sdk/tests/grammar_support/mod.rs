@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 /// A family's name, and its grammar of a size.
 pub type Family = (&'static str, fn(usize) -> Grammar);
 
+/// The most levels of a schema: to write one takes time by their square.
+const DEEP: usize = 2_000;
+
 /// All of them.
 pub const FAMILIES: [Family; 42] = [
     ("a chain of rules", lark::chain),
@@ -34,10 +37,10 @@ pub const FAMILIES: [Family; 42] = [
     ("optional properties", |size| wide(size, false)),
     ("names that are only required", schema::required),
     ("one property of many", schema::one_of_properties),
-    ("arrays inside one another", schema::arrays),
-    ("objects inside one another", schema::objects),
-    ("anyOf inside one another", schema::any),
-    ("allOf inside one another", schema::all),
+    ("arrays inside one another", |size| schema::arrays(size.min(DEEP))),
+    ("objects inside one another", |size| schema::objects(size.min(DEEP))),
+    ("anyOf inside one another", |size| schema::any(size.min(DEEP))),
+    ("allOf inside one another", |size| schema::all(size.min(DEEP))),
     ("references in a chain", schema::references),
     ("references beside keywords", schema::siblings),
     ("many definitions", schema::definitions),
