@@ -22,12 +22,12 @@ def prompt() -> str:
 
 
 def settled(server: Server) -> tuple[float, float]:
-    """The median time to the first token and the longest time of /health."""
+    """The median times to the first token and of /health: a single one may meet the machine at other work."""
     times, health = [], []
     for _ in range(ROUNDS):
         times.append(server.first_token(prompt(), QUIET))
         health.append(server.health())
-    return median(times), max(health)
+    return median(times), median(health)
 
 
 def crowd(crane: str) -> list[Row]:
@@ -62,7 +62,7 @@ def crowd(crane: str) -> list[Row]:
         wrong.append(f"the first token takes {1000 * crowded:.0f} ms, usually {1000 * usual:.0f} ms")
     if health > HEALTH:
         wrong.append(f"/health took {1000 * health:.0f} ms")
-    told = f"first token {1000 * usual:.0f} ms, then {1000 * crowded:.0f} ms; /health at most {1000 * health:.0f} ms"
+    told = f"first token {1000 * usual:.0f} ms, then {1000 * crowded:.0f} ms; /health {1000 * health:.0f} ms"
     numbers = {"usual_ms": round(1000 * usual, 1), "crowded_ms": round(1000 * crowded, 1), "health_ms": round(1000 * health, 1), "connections": len(sockets), "refused": refused}
     attack = f"{IDLE} idle, {STALLED} stalled, {HALF} half-open connections, while one client (from {QUIET}) chats"
     return [Row(attack, "its first token within 2 x its usual time, `/health` < 100 ms", told, wrong, numbers)]

@@ -32,7 +32,7 @@ class Client(robustness.Client):
         if method == "POST" and self.rng.random() < 0.02:
             try:
                 body = json.dumps({**json.loads(body), "model": self.rng.choice([OTHER, BROKEN])}).encode()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 pass
         elif method == "POST" and b'"model"' not in body and body[:1] == b"{":
             body = body[:1] + b'"model":"qwen2_tied",' + body[1:]
