@@ -98,7 +98,8 @@ fn made_absolute(value: &OsStr) -> Option<OsString> {
     std::path::absolute(path).ok().map(PathBuf::into_os_string)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::fs;

@@ -131,7 +131,8 @@ fn flags(options: &mut OpenOptions, flags: &[Flag]) {
 #[cfg(not(unix))]
 fn flags(_options: &mut OpenOptions, _flags: &[Flag]) {}
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::io::Write;

@@ -101,20 +101,22 @@ fn address(text: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Puts [`ClientAddress`] among a request's extensions.
+/// Puts [`ClientAddress`] among a request's extensions, and into its [`ConnectInfo`].
 pub(super) async fn attach(
     State(proxies): State<Arc<TrustedProxies>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     if let Some(peer) = peer {
         let headers = request.headers();
         let is_tls = headers.get("x-forwarded-proto").is_some_and(|value| value == "https");
-        let client = ClientAddress(proxies.client(peer, headers));
-        request.extensions_mut().insert(client);
-        if is_tls && proxies.hold(peer) {
-            request.extensions_mut().insert(CameByTls);
+        let client = proxies.client(peer.ip(), headers);
+        let extensions = request.extensions_mut();
+        extensions.insert(ClientAddress(client));
+        extensions.insert(ConnectInfo(SocketAddr::new(client, peer.port())));
+        if is_tls && proxies.hold(peer.ip()) {
+            extensions.insert(CameByTls);
         }
     }
     next.run(request).await

@@ -43,6 +43,8 @@ pub struct Times {
 const RESERVED: u64 = 64;
 /// How often one trouble of the listener is told.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Connections that are closed at a time where descriptors have run out.
+const AT_ONCE: usize = 16;
 /// How long the listener waits for descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -134,8 +136,8 @@ async fn accept(
             ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
         );
         if !is_gone {
-            // Descriptors or memory have run out: whoever has been idle for longest gives some back.
-            table.make_room();
+            // Descriptors or memory have run out: those who have been idle for longest give some back.
+            let _ = (0..AT_ONCE).all(|_| table.make_room());
         }
         if told.is_none_or(|told| told.elapsed() > AGAIN) {
             *told = Some(Instant::now());

@@ -208,6 +208,7 @@ mod tests {
         drop(one);
         assert!(two.add(30) && !two.add(1));
         drop((two, other));
-        assert_eq!((admission.lock().bytes, admission.lock().shares.len()), (0, 0));
+        let held = admission.lock();
+        assert_eq!((held.bytes, held.shares.len()), (0, 0));
     }
 }

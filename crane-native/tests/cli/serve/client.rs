@@ -238,7 +238,8 @@ impl Connection {
             let is_cut = matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
             assert!(is_cut, "the server did not end the connection: {error}");
         }
-        String::from_utf8(bytes).unwrap()
+        // A character may be cut, too.
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Everything up to the end of a streamed answer.
@@ -282,7 +283,8 @@ impl Answer {
         let status = response.status().as_u16();
         let header = response.headers().get("retry-after");
         let retry_after = header.map(|value| value.to_str().unwrap().parse().unwrap());
-        let text = response.body_mut().read_to_string().unwrap();
+        let body = response.body_mut().with_config().limit(1 << 30);
+        let text = body.read_to_string().unwrap();
         let json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"));
         Answer { status, retry_after, json }
     }

@@ -131,7 +131,7 @@ fn clients_that_say_nothing_do_not_put_off_the_end() {
 #[cfg(target_os = "linux")]
 fn limited(soft: u32, hard: u32, arguments: &[&str]) -> Server {
     let home = Home::new();
-    let script = format!("ulimit -Hn {hard}; ulimit -Sn {soft}; exec \"$@\"");
+    let script = format!("ulimit -Sn {soft}; ulimit -Hn {hard}; exec \"$@\"");
     let model = fixture::model("qwen2_tied");
     let command = ["-c", &script, "bash", env!("CARGO_BIN_EXE_crane"), "serve", &model];
     let serve = ["--port", "0", "--ctx", "128"];

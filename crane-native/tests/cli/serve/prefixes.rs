@@ -42,7 +42,7 @@ fn another_key_learns_nothing_of_a_prompt() {
     };
     let (prompt, _) = tokens(server.post_as("alice", TEXT, of(SECRET, json!({}))));
     let before = found(&server);
-    for guess in [SECRET, WRONG, &SECRET[..40]] {
+    for guess in [WRONG, SECRET] {
         assert_eq!(cached("bob", guess, json!({})), 0, "{guess}");
     }
     // The work is the same too, whatever it says.

@@ -51,7 +51,8 @@ fn a_quiet_key_does_not_wait_for_the_queue_of_another() {
         for _ in 0..3 {
             assert_eq!(server.get("/ready").ok()["status"], "ready");
             small("quiet").ok();
-            assert_eq!(waiting(&server), 32);
+            // The one that was put aside may not have gone on yet.
+            assert!(waiting(&server) >= 32);
         }
         server.terminate();
     });

@@ -47,7 +47,8 @@ fn wait_for_stalled(server: &Server) {
 
 #[test]
 fn a_deadline_frees_the_slot_of_a_client_that_does_not_read() {
-    let server = Server::fixture(&["--ctx", "32768", "--parallel", "1", "--timeout", "4"]);
+    let options = ["--ctx", "32768", "--parallel", "1", "--timeout", "4", "--write-timeout", "600"];
+    let server = Server::fixture(&options);
     let mut stalled = stall(&server, "m", 32000);
     server.wait_for_running(1);
     server.wait_for_running(0);
@@ -92,7 +93,6 @@ fn a_model_is_given_back_when_it_has_written_whatever_was_read() {
     let told = stalled.rest_of_stream();
     assert!(told.contains("data: [DONE]"), "{}", told.len());
     let is_chunk = |line: &&str| line.starts_with("data: {");
-    let last: Value =
-        serde_json::from_str(&told.lines().filter(is_chunk).next_back().unwrap()[6..]).unwrap();
+    let last: Value = serde_json::from_str(&told.lines().rfind(is_chunk).unwrap()[6..]).unwrap();
     assert_eq!(last["choices"][0]["finish_reason"], "length");
 }
