@@ -279,10 +279,11 @@ fn a_reply_goes_on_where_its_cache_was_given_up() {
     for evicted in [0, 1, 17, 39] {
         let mut session = session(&model, 200);
         session.begin(&prompt, &config, &CancelToken::new()).unwrap();
-        let mut pieces = 0;
+        let (mut pieces, mut is_evicted) = (0, false);
         while session.is_running() {
-            if pieces == evicted {
+            if pieces == evicted && !is_evicted {
                 session.evict();
+                is_evicted = true;
                 assert_eq!((session.own_pages(), session.cached()), (0, 0));
             }
             if let Step::Piece(_) = session.step().unwrap() {

@@ -121,7 +121,10 @@ fn lexicon(source: &dyn Source) -> Result<()> {
     English::from_source(source, Accent::American).map(drop)
 }
 
-const READERS: [(&str, fn(&dyn Source) -> Result<()>); 11] = [
+/// What reads a case: the beginning of its name, and the parser.
+type Reader = (&'static str, fn(&dyn Source) -> Result<()>);
+
+const READERS: [Reader; 11] = [
     ("gguf", gguf),
     ("safetensors", safetensors),
     ("torch", torch),

@@ -6,10 +6,6 @@
 pub mod native_targets;
 pub mod targets;
 
-/// A target: its name, and what reads its bytes. Any bytes may give an error; none may panic, hang or take memory that
-/// they do not justify.
-pub type Target = (&'static str, fn(&[u8]));
-
 /// The target of a name.
 #[must_use]
 pub fn find(name: &str) -> Option<fn(&[u8])> {

@@ -20,8 +20,11 @@ use crane_sdk::generate::GenerationConfig;
 use crane_sdk::source::Source;
 use tempfile::TempDir;
 
+/// A target: its name, and what reads its bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target of this file by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
+pub const TARGETS: &[Target] =
     &[("request", request), ("wheel", wheel), ("wav", wav), ("hub", hub)];
 
 /// The body of a request of each route that reads one, strictly and leniently.

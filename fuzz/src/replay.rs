@@ -4,6 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// A target: its name, and what reads its bytes.
+type Target = (&'static str, fn(&[u8]));
+/// An input that once did harm: its target's name, what it is, its bytes.
+type Case = (&'static str, &'static str, Vec<u8>);
+
 /// How many damaged copies of each kind are made of a seed.
 const DAMAGED: usize = 64;
 /// What one input may take on a busy machine; alone it takes a small part of it.
@@ -37,10 +42,7 @@ pub fn seeds(name: &str, run: fn(&[u8])) {
 }
 
 /// Inputs that once did harm: a target's name, what the input is, its bytes. None may take long or much memory.
-pub fn regressions(
-    cases: &[(&'static str, &'static str, Vec<u8>)],
-    targets: &[(&'static str, fn(&[u8]))],
-) {
+pub fn regressions(cases: &[Case], targets: &[Target]) {
     for (target, what, bytes) in cases {
         let run = targets.iter().find(|(name, _)| name == target).map(|(_, run)| run);
         let run = run.unwrap_or_else(|| panic!("{what}: there is no target {target}"));

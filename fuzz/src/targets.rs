@@ -20,8 +20,11 @@ use serde_json::Value;
 #[path = "tiny_english.rs"]
 pub mod tiny_english;
 
+/// A target: its name, and what reads its bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target of this file by its name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[Target] = &[
     ("safetensors", safetensors),
     ("safetensors_index", safetensors_index),
     ("gguf", gguf),

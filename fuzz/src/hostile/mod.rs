@@ -28,6 +28,7 @@ pub const GROUPS: [fn() -> Vec<Case>; 9] = [
 ];
 
 /// Every case.
+#[allow(dead_code, reason = "for those who want them at once")]
 pub fn all() -> Vec<Case> {
     GROUPS.iter().flat_map(|group| group()).collect()
 }
