@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -78,13 +78,6 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     println!("{} passed, {} failed", chosen.len() - failed.len(), failed.len());
     let is_well = failed.is_empty() && !broken.into_inner();
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Ten seconds of every target, as a part of the tests.
-pub fn in_tests() -> Result<Command> {
-    let mut fuzz = process::command(std::env::current_exe().context("finding this program")?);
-    fuzz.args(["fuzz", "--seconds", "10"]);
-    Ok(fuzz)
 }
 
 /// The program of all targets. The features are those of the native tests, so that dependencies are shared with them.
