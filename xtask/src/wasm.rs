@@ -65,10 +65,11 @@ const SHARED_MEMORY: [&str; 9] = [
 
 /// Crates that no token waits for: read once when a model is loaded, or run once a prompt. They are built to
 /// be small, since a page fetches them before it can do anything.
-const COLD: [&str; 32] = [
+const COLD: [&str; 33] = [
     "aho-corasick",
     "candle-core",
     "candle-nn",
+    "daachorse",
     "derivre",
     "fancy-regex",
     "flate2",
@@ -170,7 +171,11 @@ fn cargo(command: &str, features: &str) -> Command {
     for package in COLD {
         // Not in Cargo.toml, where it would hold for native builds too.
         let profile = format!("profile.release.package.{package}");
-        cargo.args(["--config", &format!("{profile}.opt-level=\"s\"")]);
+        // Sound and dense products still pass through a few of them.
+        let computes =
+            ["candle-", "gemm", "rayon", "rustfft"].iter().any(|it| package.starts_with(it));
+        let level = if computes { "s" } else { "z" };
+        cargo.args(["--config", &format!("{profile}.opt-level=\"{level}\"")]);
         cargo.args(["--config", &format!("{profile}.codegen-units=1")]);
     }
     // RUSTFLAGS would displace the flags of `.cargo/config.toml`.
