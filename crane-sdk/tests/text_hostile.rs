@@ -59,7 +59,7 @@ fn split(pattern: &str) -> Value {
 /// A pattern may be a catastrophe: reading it or encoding with it is an error that names the limit.
 #[test]
 fn hostile_patterns_are_errors() {
-    let text = format!("{}!", "a".repeat(40_000));
+    let text = format!("{}!", "a".repeat(4_000));
     for pattern in [
         "(a|a)*b",
         "(?:a+)+b",

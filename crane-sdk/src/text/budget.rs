@@ -44,7 +44,7 @@ impl fmt::Debug for Interrupt {
 }
 
 /// Time for any text, however short.
-const BASE: Duration = Duration::from_secs(10);
+const BASE: Duration = Duration::from_secs(5);
 /// Time for each byte: some hundred times what an ordinary tokenizer takes, so that only a hostile one reaches it.
 const PER_BYTE: Duration = Duration::from_micros(20);
 /// Steps between two looks at the clock.

@@ -181,8 +181,11 @@ mod engine {
 
     use super::{Budget, Result, failed};
 
-    /// Steps back in one search: a megabyte of spaces takes a million.
-    const MAX_RETRIES: u32 = 4_000_000;
+    /// Steps back at each place of a search over the whole text, which cannot be ended in between: ordinary patterns take fewer
+    /// but in runs of more characters.
+    const FEW_RETRIES: u32 = 128;
+    /// Steps back at one place: a run of two megabytes takes one for each byte and alternative.
+    const MANY_RETRIES: u32 = 8_000_000;
     /// Entries of the engine's stack, 40 bytes each.
     const MAX_STACK: u32 = 4_000_000;
 
@@ -201,26 +204,10 @@ mod engine {
             found: &mut dyn FnMut(usize, usize) -> Result<()>,
         ) -> Result<()> {
             let mut region = Region::new();
-            let mut from = 0;
-            let mut last_end = None;
+            let (mut from, mut last_end) = (0, None);
             while from <= text.len() {
                 budget.check()?;
-                region.clear();
-                let mut limits = MatchParam::default();
-                limits.set_retry_limit_in_match(MAX_RETRIES);
-                limits.set_match_stack_limit(MAX_STACK);
-                let at = self
-                    .0
-                    .search_with_param(
-                        text,
-                        from,
-                        text.len(),
-                        SearchOptions::SEARCH_OPTION_NONE,
-                        Some(&mut region),
-                        limits,
-                    )
-                    .map_err(failed)?;
-                let (Some(_), Some((start, end))) = (at, region.pos(0)) else { break };
+                let Some((start, end)) = self.find(text, from, budget, &mut region)? else { break };
                 // An empty match at the end of the last one is none.
                 if start == end && last_end == Some(end) {
                     let rest = text.get(from..).unwrap_or_default();
@@ -232,6 +219,46 @@ mod engine {
             }
             Ok(())
         }
+
+        /// The first match from a place on.
+        fn find(
+            &self,
+            text: &str,
+            from: usize,
+            budget: &Budget<'_>,
+            region: &mut Region,
+        ) -> Result<Option<(usize, usize)>> {
+            let options = SearchOptions::SEARCH_OPTION_NONE;
+            region.clear();
+            let few = limits(FEW_RETRIES);
+            let place =
+                self.0.search_with_param(text, from, text.len(), options, Some(region), few);
+            if let Ok(place) = place {
+                return Ok(place.and_then(|_| region.pos(0)));
+            }
+            // Some place takes more steps: place by place, so that the budget is looked at in between.
+            let rest = text.get(from..).unwrap_or_default();
+            for at in rest.char_indices().map(|(at, _)| from + at).chain([text.len()]) {
+                budget.check()?;
+                region.clear();
+                let many = limits(MANY_RETRIES);
+                let found = self
+                    .0
+                    .match_with_param(text, at, options, Some(region), many)
+                    .map_err(failed)?;
+                if found.is_some() {
+                    return Ok(region.pos(0));
+                }
+            }
+            Ok(None)
+        }
+    }
+
+    fn limits(retries: u32) -> MatchParam {
+        let mut limits = MatchParam::default();
+        limits.set_retry_limit_in_match(retries);
+        limits.set_match_stack_limit(MAX_STACK);
+        limits
     }
 }
 
