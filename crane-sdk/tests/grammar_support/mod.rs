@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// A family's name, and its grammar of a size.
 pub type Family = (&'static str, fn(usize) -> Grammar);
 
-/// The most levels of a schema: to write one takes time by their square.
+/// The most levels of a schema: to drop one takes stack for each.
 const DEEP: usize = 2_000;
 
 /// All of them.

@@ -7,6 +7,11 @@ fn inside(count: usize, begin: Value, around: impl Fn(usize, Value) -> Value) ->
     Grammar::JsonSchema((0..count).fold(begin, |schema, n| around(n, schema)))
 }
 
+/// An object of JSON that its values are moved into; `json!` copies them.
+fn object<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Object(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 fn properties(count: usize, of: impl Fn(usize) -> Value) -> Map<String, Value> {
     (0..count).map(|n| (format!("p{n}"), of(n))).collect()
 }
@@ -27,27 +32,23 @@ pub fn one_of_properties(count: usize) -> Grammar {
 
 /// Arrays inside one another.
 pub fn arrays(count: usize) -> Grammar {
-    inside(
-        count,
-        json!({ "type": "integer" }),
-        |_, items| json!({ "type": "array", "items": items }),
-    )
+    let around = |_, items| object([("type", json!("array")), ("items", items)]);
+    inside(count, json!({ "type": "integer" }), around)
 }
 
 /// Objects inside one another.
 pub fn objects(count: usize) -> Grammar {
-    inside(
-        count,
-        json!({ "type": "integer" }),
-        |_, inner| json!({ "type": "object", "properties": { "a": inner }, "required": ["a"] }),
-    )
+    inside(count, json!({ "type": "integer" }), |_, inner| {
+        let properties = object([("a", inner)]);
+        object([("type", json!("object")), ("properties", properties), ("required", json!(["a"]))])
+    })
 }
 
 /// Choices inside one another, beside a keyword.
 pub fn any(count: usize) -> Grammar {
     inside(count, json!({ "type": "object" }), |n, inner| {
         let other = json!({ "type": "object", "properties": { "x": { "const": n } } });
-        json!({ "anyOf": [inner, other], "type": "object" })
+        object([("anyOf", Value::Array(vec![inner, other])), ("type", json!("object"))])
     })
 }
 
@@ -55,7 +56,7 @@ pub fn any(count: usize) -> Grammar {
 pub fn all(count: usize) -> Grammar {
     inside(count, json!({ "type": "object" }), |n, inner| {
         let other = json!({ "type": "object", "properties": { format!("x{n}"): { "const": n } } });
-        json!({ "allOf": [inner, other] })
+        object([("allOf", Value::Array(vec![inner, other]))])
     })
 }
 
