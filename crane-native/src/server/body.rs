@@ -19,14 +19,14 @@ use super::wire::ApiError;
 
 /// The limits of a server's routes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct BodyLimits {
     /// Bytes of a request to any route.
     pub most: usize,
     /// Routes that take less than that.
     pub smaller: &'static [(&'static str, usize)],
 }
 
-impl Limits {
+impl BodyLimits {
     fn of(&self, path: &str) -> usize {
         let smaller = self.smaller.iter().find(|(route, _)| *route == path);
         smaller.map_or(self.most, |(_, most)| self.most.min(*most))
@@ -34,7 +34,11 @@ impl Limits {
 }
 
 /// Refuses a request that announces too large a body, and stops reading one that turns out to be.
-pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+pub(super) async fn limit(
+    State(limits): State<BodyLimits>,
+    request: Request,
+    next: Next,
+) -> Response {
     let most = limits.of(request.uri().path());
     if announced(request.headers()).is_some_and(|bytes| bytes > most as u64) {
         return ApiError::too_large(most).into_response();
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_smaller_limit_holds() {
-        let limits = Limits { most: 100, smaller: &[("/small", 10), ("/large", 1000)] };
+        let limits = BodyLimits { most: 100, smaller: &[("/small", 10), ("/large", 1000)] };
         assert_eq!(["/small", "/large", "/other"].map(|path| limits.of(path)), [10, 100, 100]);
     }
 

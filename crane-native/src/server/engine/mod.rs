@@ -74,14 +74,14 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Ticket {
     events: UnboundedReceiver<(usize, Event)>,
-    work: Option<Work>,
+    work: Option<UnderWay>,
     cancel: CancelToken,
     shared: Arc<Shared>,
 }
 
 /// The work for a request's replies, apart from what has come of it.
 #[derive(Debug)]
-pub struct Work {
+pub struct UnderWay {
     /// Closed once no reply waits or is under way.
     under_way: Receiver<Infallible>,
     cancel: CancelToken,
@@ -176,7 +176,7 @@ impl Engine {
             ApiError::busy(self.limits.queue, seconds)
         })?;
         let shared = self.shared.clone();
-        let work = Work { under_way, cancel: cancel.clone(), shared: shared.clone() };
+        let work = UnderWay { under_way, cancel: cancel.clone(), shared: shared.clone() };
         Ok(Ticket { events: receiver, work: Some(work), cancel, shared })
     }
 }
@@ -206,7 +206,7 @@ impl Ticket {
     }
 
     /// The work itself, for who looks after it while what comes of it is read. There is one.
-    pub fn take_work(&mut self) -> Option<Work> {
+    pub fn take_work(&mut self) -> Option<UnderWay> {
         self.work.take()
     }
 
@@ -219,7 +219,7 @@ impl Ticket {
     }
 }
 
-impl Work {
+impl UnderWay {
     /// Ends when no reply waits or is under way any longer, whether what came of them was read or not.
     pub async fn ended(&mut self) {
         while self.under_way.recv().await.is_some() {}

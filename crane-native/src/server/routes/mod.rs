@@ -79,7 +79,7 @@ pub fn router(app: Arc<App>, keys: Arc<Keys>, most_bytes: usize) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(
-            body::Limits { most: most_bytes, smaller: SMALLER },
+            body::BodyLimits { most: most_bytes, smaller: SMALLER },
             body::limit,
         ))
         .with_state(app)

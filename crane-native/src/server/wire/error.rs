@@ -77,6 +77,13 @@ impl ApiError {
         self
     }
 
+    /// With another name for an option that the message tells of.
+    #[must_use]
+    pub fn told_as(mut self, from: &str, to: &str) -> Self {
+        self.body.message = self.body.message.replacen(from, to, 1);
+        self
+    }
+
     /// With another status, its type and its code.
     #[must_use]
     pub fn with(mut self, status: StatusCode, kind: &'static str, code: &'static str) -> Self {
@@ -104,7 +111,7 @@ impl ApiError {
     /// A body of more bytes than are taken.
     pub fn too_large(most: usize) -> Self {
         let message = format_args!(
-            "the body is larger than {most} bytes, the most that is taken here (--max-body)"
+            "the body is larger than {most} bytes, the most that this route takes (--max-body, and less where texts are short)"
         );
         let mut error = Self::invalid(message).with(
             StatusCode::PAYLOAD_TOO_LARGE,

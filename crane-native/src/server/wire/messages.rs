@@ -85,9 +85,11 @@ impl Conversation {
             interrupt: Some(cancel.interrupt()),
             ..RenderOptions::default()
         };
-        let text = template
-            .render(&messages, &options)
-            .map_err(|error| ApiError::from(error).renamed("messages", self.param))?;
+        let text = template.render(&messages, &options).map_err(|error| {
+            // The library's option is the server's flag.
+            let error = ApiError::from(error).renamed("messages", self.param);
+            error.told_as("RenderOptions::time_limit", "--template-timeout")
+        })?;
         check_rendered(&messages, &text, cancel).map_err(|error| match self.param {
             "messages" => error,
             // Its items are no messages one for one.

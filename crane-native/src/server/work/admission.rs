@@ -10,12 +10,12 @@ use crate::server::share::Share;
 #[derive(Debug)]
 pub struct Admission {
     held: Mutex<Held>,
-    limits: Limits,
+    limits: AdmissionLimits,
 }
 
 /// The most that all requests may hold together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct AdmissionLimits {
     /// Requests. A share that has none is let in up to twice as many, so that no other can keep it out.
     pub requests: usize,
     /// Bytes of bodies and of what is read out of them; one share gets half.
@@ -69,7 +69,7 @@ impl Held {
 }
 
 impl Admission {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: AdmissionLimits) -> Self {
         Self { held: Mutex::default(), limits }
     }
 
@@ -164,7 +164,7 @@ mod tests {
     use crate::server::work::tests::share;
 
     fn admission(requests: usize, bytes: usize) -> Arc<Admission> {
-        Arc::new(Admission::new(Limits { requests, bytes }))
+        Arc::new(Admission::new(AdmissionLimits { requests, bytes }))
     }
 
     #[test]

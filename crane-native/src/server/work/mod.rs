@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crane_sdk::generate::CancelToken;
 use tokio::sync::oneshot;
 
-use self::admission::{Admission, Limits, Place};
+use self::admission::{Admission, AdmissionLimits, Place};
 use self::schedule::{Job, Schedule};
 use super::share::Share;
 use super::wire::ApiError;
@@ -107,7 +107,7 @@ impl Workers {
     /// The system's words if it gives no thread.
     pub fn start(queue: usize, most_body: usize) -> Result<Self, String> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let limits = Limits {
+        let limits = AdmissionLimits {
             requests: queue.max(LEAST_REQUESTS),
             bytes: most_body.saturating_mul(4).max(HELD_BYTES),
         };

@@ -22,7 +22,7 @@ pub(super) struct Job<W> {
 pub(super) struct Schedule<W> {
     waiting: VecDeque<Job<W>>,
     /// Shares that have jobs, waiting or under way.
-    shares: HashMap<Share, Turns>,
+    shares: HashMap<Share, ShareLoad>,
     running: usize,
     running_large: usize,
     /// Large jobs that may be under way at a time.
@@ -32,7 +32,7 @@ pub(super) struct Schedule<W> {
 }
 
 #[derive(Default)]
-struct Turns {
+struct ShareLoad {
     waiting: usize,
     running: usize,
     /// When the last one began.
@@ -114,7 +114,7 @@ impl<W> Schedule<W> {
     }
 
     /// Changes a share's turns; one that has no jobs is forgotten.
-    fn note(&mut self, share: &Share, change: impl FnOnce(&mut Turns)) {
+    fn note(&mut self, share: &Share, change: impl FnOnce(&mut ShareLoad)) {
         if let Some(turns) = self.shares.get_mut(share) {
             change(turns);
             if turns.waiting == 0 && turns.running == 0 {
