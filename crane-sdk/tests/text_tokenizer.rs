@@ -140,7 +140,10 @@ fn metadata(pairs: Value) -> Metadata {
         let value = match value {
             Value::String(text) => GgufValue::String(text.clone()),
             Value::Bool(value) => GgufValue::Bool(*value),
-            Value::Number(number) => GgufValue::Unsigned(number.as_u64().unwrap()),
+            Value::Number(number) => match number.as_u64() {
+                Some(number) => GgufValue::Unsigned(number),
+                None => GgufValue::Signed(number.as_i64().unwrap()),
+            },
             Value::Array(list) if list.iter().all(Value::is_string) => GgufValue::Strings(
                 list.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),
             ),
@@ -228,13 +231,12 @@ fn gguf_metadata_that_does_not_fit_is_an_error_that_names_the_key() {
         ("pre", json!("martian"), "\"martian\" (tokenizer.ggml.pre) is not supported"),
         ("tokens", json!("a"), "tokenizer.ggml.tokens should be an array of strings"),
         ("tokens", json!([]), "tokenizer.ggml.tokens is empty"),
-        ("tokens", json!(["a", "b", "ab", "ab"]), "more than once"),
         ("token_type", json!([1, 1]), "token_type has 2 entries"),
         ("merges", json!(["a b", "b b"]), "tokenizer.ggml.merges: Token `bb`"),
         ("merges", json!(["a abababab"]), "merge 0"),
         ("merges", json!(["ab"]), "merges[0] is \"ab\""),
         ("merges", json!([1]), "merges should be an array of strings"),
-        ("eos_token_id", json!(77), "eos_token_id is 77, but the vocabulary has 5 tokens"),
+        ("eos_token_id", json!("end"), "eos_token_id should be the id of a token"),
     ] {
         let message = with(key, value.clone());
         assert!(message.contains(expected), "{key} = {value}: {message:?}");
@@ -245,6 +247,92 @@ fn gguf_metadata_that_does_not_fit_is_an_error_that_names_the_key() {
         let error = Tokenizer::from_gguf(&metadata(pairs)).unwrap_err().to_string();
         assert!(error.contains(&format!("no tokenizer.ggml.{key}")), "{error}");
     }
+}
+
+/// Files write a number for a token that their model does not have.
+#[test]
+fn ids_of_special_tokens_that_are_none_are_warned_of() {
+    let good = json!({
+        "model": "gpt2", "pre": "qwen2", "tokens": ["a", "b", "ab", "<e>", "<s>"],
+        "token_type": [1, 1, 1, 3, 3], "merges": ["a b"], "bos_token_id": 4, "eos_token_id": 3,
+    });
+    let with = |pairs: &[(&str, Value)]| {
+        let mut all = good.clone();
+        for (key, value) in pairs {
+            all[*key] = value.clone();
+        }
+        Tokenizer::from_gguf(&metadata(all))
+    };
+    let keys = ["bos", "eos", "unknown", "seperator", "padding", "cls", "mask"];
+    for key in keys.map(|key| format!("{key}_token_id")) {
+        for none in [json!(-1), json!(5), json!(65_535), json!(u32::MAX), json!(u64::MAX)] {
+            let tokenizer = with(&[(&key, none.clone())]).unwrap();
+            let [warning] = tokenizer.warnings() else { panic!("{:?}", tokenizer.warnings()) };
+            let said = format!("m.gguf: tokenizer.ggml.{key} is {none}, but the vocabulary has 5");
+            assert!(warning.contains(&said), "{warning}");
+            assert_eq!(tokenizer.encode("ab<e>a", true).unwrap(), [2, 3, 0]);
+        }
+        assert!(with(&[(&key, json!(0))]).unwrap().warnings().is_empty());
+    }
+    assert_eq!(with(&[("eos_token_id", json!(-1))]).unwrap().eos_id(), None);
+    // A token that the file wants around every text is needed.
+    for (role, asks) in [("bos", "add_bos_token"), ("eos", "add_eos_token")] {
+        let key = format!("{role}_token_id");
+        let error = with(&[(&key, json!(-1)), (asks, json!(true))]).unwrap_err().to_string();
+        assert!(error.contains(&format!("{key} is -1")) && error.contains(asks), "{error}");
+        assert!(with(&[(&key, json!(-1)), (asks, json!(false))]).is_ok());
+    }
+    // A SentencePiece vocabulary has usual places for three of them.
+    let pieces = json!({
+        "model": "llama", "tokens": ["<unk>", "<s>", "</s>", "a"], "token_type": [2, 3, 3, 1],
+        "scores": [0.5, 0.5, 0.5, 0.5], "bos_token_id": -1, "unknown_token_id": u32::MAX,
+    });
+    let tokenizer = Tokenizer::from_gguf(&metadata(pieces)).unwrap();
+    assert_eq!(
+        (tokenizer.bos_id(), tokenizer.unk_id(), tokenizer.eos_id()),
+        (Some(1), Some(0), Some(2))
+    );
+    assert!(tokenizer.warnings().iter().all(|warning| warning.contains("is taken instead")));
+    assert_eq!(tokenizer.warnings().len(), 2);
+}
+
+/// Reserved rows of a vocabulary are often spelt alike: the first id is the token's, and each id has a text.
+#[test]
+fn tokens_that_are_listed_twice_get_the_first_id() {
+    let byte_level = |tokens: Value, types: Value| {
+        let pairs = json!({
+            "model": "gpt2", "pre": "qwen2", "tokens": tokens, "token_type": types, "merges": ["a b"],
+        });
+        Tokenizer::from_gguf(&metadata(pairs)).unwrap()
+    };
+    let reserved = byte_level(
+        json!(["a", "b", "ab", "<r>", "<r>", "<pad>", "<r>", "<pad>"]),
+        json!([1, 1, 1, 3, 3, 4, 3, 4]),
+    );
+    assert_eq!(reserved.encode("ab<r><pad>b<r>", true).unwrap(), [2, 3, 5, 1, 3]);
+    assert_eq!(reserved.decode(&[3, 4, 6, 5, 7], false).unwrap(), "<r><r><r><pad><pad>");
+    assert_eq!(reserved.decode(&[3, 4, 6, 5, 7], true).unwrap(), "<pad><pad>");
+    assert!(reserved.is_special(6) && !reserved.is_special(7));
+    assert_eq!((reserved.vocab_size(), reserved.token_to_id("<r>")), (8, Some(3)));
+    assert!(reserved.warnings().is_empty(), "{:?}", reserved.warnings());
+    // Of words it is told, and a token stays what its first row says.
+    let words = byte_level(json!(["a", "b", "ab", "b", "ab"]), json!([1, 1, 1, 1, 3]));
+    assert_eq!(words.encode("bab", true).unwrap(), [1, 2]);
+    assert!(!words.is_special(2));
+    let [warning] = words.warnings() else { panic!("{:?}", words.warnings()) };
+    assert!(warning.contains("tokens[3] is \"b\" again (1 such)"), "{warning}");
+    let pieces = json!({
+        "model": "llama", "tokens": ["<unk>", "<s>", "</s>", "▁", "a", "▁a", "<r>", "<r>", "a"],
+        "token_type": [2, 3, 3, 1, 1, 1, 3, 3, 1], "scores": [0.5, 0.5, 0.5, -1.5, -1.5, -0.5, 0.5, 0.5, -2.5],
+    });
+    let pieces = Tokenizer::from_gguf(&metadata(pieces)).unwrap();
+    assert_eq!(pieces.encode("aa<r>", false).unwrap(), [5, 4, 6]);
+    let words = json!({
+        "model": "bert", "tokens": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "▁a", "b", "▁a", "[unused]", "[unused]"],
+        "token_type": [3, 3, 3, 3, 1, 1, 1, 3, 3],
+    });
+    let words = Tokenizer::from_gguf(&metadata(words)).unwrap();
+    assert_eq!(words.encode("a ab", true).unwrap(), [2, 4, 4, 5, 3]);
 }
 
 /// Damaged copies of a file: bytes changed, cut out or doubled, and numbers replaced by odd ones.

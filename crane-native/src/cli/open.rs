@@ -102,6 +102,7 @@ pub(super) fn tokenizer(console: Console, model: &Resolved) -> Result<Arc<Tokeni
         tokenizer.vocab_size(),
         start.elapsed().as_secs_f64()
     ));
+    tokenizer.warnings().iter().for_each(|warning| console.warn(warning));
     Ok(Arc::new(tokenizer))
 }
 
@@ -218,6 +219,7 @@ pub(super) fn embedder(
         false => Ok(()),
     })
     .map_err(|error| model.explain(error))?;
+    embedder.tokenizer().warnings().iter().for_each(|warning| console.warn(warning));
     tell(console, model, embedder.info(), &options.device, start);
     Ok(embedder)
 }

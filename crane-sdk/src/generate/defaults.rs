@@ -187,6 +187,8 @@ fn unsupported(name: &str, value: &Value) -> Option<String> {
 
 /// `eos_token_id`: one id or a list of them, in the order given.
 fn ids(file: &str, fields: &Map<String, Value>) -> Result<Vec<u32>> {
+    // Older configs write -1 where there is none.
+    let is_none = |value: &Value| value.as_i64().is_some_and(|id| id < 0);
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     let ids = match fields.get("eos_token_id") {
         None | Some(Value::Null) => Some(Vec::new()),
@@ -195,7 +197,8 @@ fn ids(file: &str, fields: &Map<String, Value>) -> Result<Vec<u32>> {
             let reason = format_args!("eos_token_id lists {} ids, over {MOST_ENDS}", list.len());
             return Err(Error::invalid_file(file, reason));
         }
-        Some(Value::Array(list)) => list.iter().map(id).collect(),
+        Some(Value::Array(list)) => list.iter().filter(|value| !is_none(value)).map(id).collect(),
+        Some(value) if is_none(value) => Some(Vec::new()),
         Some(value) => id(value).map(|id| vec![id]),
     };
     ids.ok_or_else(|| Error::invalid_file(file, "eos_token_id is neither a token id nor a list"))

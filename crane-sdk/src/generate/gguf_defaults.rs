@@ -2,7 +2,7 @@
 
 use super::GenerationConfig;
 use crate::source::{Metadata, Value};
-use crate::text::Tokenizer;
+use crate::text::{TokenId, Tokenizer};
 use crate::{Error, Result};
 
 /// Metadata keys that name an end token: of the sequence, of a turn, of a message.
@@ -37,12 +37,15 @@ pub(super) fn apply(
     metadata: &Metadata,
     tokenizer: &Tokenizer,
 ) -> Result<()> {
+    let tokens = metadata.opt_strings("tokenizer.ggml.tokens")?;
+    let count = tokens.map_or(tokenizer.vocab_size(), <[String]>::len);
+    let mut faults = Vec::new();
     for key in END_KEYS {
-        if let Some(id) = metadata.opt_u64(key)? {
-            let id = u32::try_from(id).map_err(|_| {
-                Error::invalid_file(metadata.label(), format_args!("{key} is {id}"))
-            })?;
-            add(&mut config.eos_ids, id);
+        match TokenId::read(metadata, key, count)? {
+            Some(TokenId::Known(id)) => add(&mut config.eos_ids, id),
+            Some(TokenId::None(fault)) => faults.push((fault, false)),
+            Some(TokenId::Outside(fault)) => faults.push((fault, true)),
+            None => {}
         }
     }
     // Where answers are made of several messages, the end of one is not the end.
@@ -53,6 +56,20 @@ pub(super) fn apply(
             && !(harmony && token == "<|end|>")
         {
             add(&mut config.eos_ids, id);
+        }
+    }
+    for (fault, wrong) in faults {
+        let endless = config.eos_ids.is_empty();
+        if endless && wrong {
+            let reason = format_args!("{fault}, and no other token ends a reply");
+            return Err(Error::invalid_file(metadata.label(), reason));
+        }
+        let file = metadata.label();
+        if endless {
+            let effect = "no token ends a reply, which goes on until its limit of tokens";
+            config.warnings.push(format!("{file}: {effect} ({fault})"));
+        } else if !tokenizer.warnings().iter().any(|warning| warning.contains(&fault)) {
+            config.warnings.push(format!("{file}: {fault}; other tokens end a reply"));
         }
     }
     for (key, _) in metadata.iter() {
@@ -110,6 +127,35 @@ mod tests {
         // The file's own, then <|im_end|> and <|endoftext|> of the vocabulary.
         assert_eq!(config.eos_ids, [7, 402, 400]);
         assert!(config.sampling.is_greedy());
+    }
+
+    #[test]
+    fn an_end_that_is_no_token_is_told() {
+        let eot = "tokenizer.ggml.eot_token_id";
+        let eos = "tokenizer.ggml.eos_token_id";
+        for (key, id, number) in [
+            (eot, Value::Signed(-1), "-1"),
+            (eos, Value::Unsigned(0xFFFF_FFFF), "4294967295"),
+            (eos, Value::Unsigned(77_000), "77000"),
+            ("tokenizer.ggml.eom_token_id", Value::Unsigned(u64::MAX), "18446744073709551615"),
+        ] {
+            let config = applied(vec![(key, id)]).unwrap();
+            assert_eq!(config.eos_ids, [402, 400]);
+            let [warning] = config.warnings.as_slice() else { panic!("{:?}", config.warnings) };
+            assert!(warning.contains(&format!("{key} is {number}")), "{warning}");
+        }
+        // A vocabulary of letters has no other end.
+        let letters = |id: Value| {
+            let json = br#"{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}"#;
+            let tokenizer = Tokenizer::from_json(json, None).unwrap();
+            let metadata = Metadata::from_pairs("test.gguf", [(eos.to_owned(), id)]);
+            let mut config = GenerationConfig::default();
+            apply(&mut config, &metadata, &tokenizer).map(|()| config)
+        };
+        let endless = letters(Value::Signed(-1)).unwrap();
+        assert!(endless.warnings[0].contains("no token ends a reply"), "{:?}", endless.warnings);
+        let error = letters(Value::Unsigned(7)).unwrap_err().to_string();
+        assert!(error.contains("eos_token_id is 7, but the vocabulary has 1 token"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Rebuilds a tokenizer from the metadata of a GGUF file.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use tokenizers::{AddedToken, ModelWrapper};
 
 use super::around::Around;
@@ -9,7 +11,8 @@ use super::decoder::Decoder;
 use super::normalizer::Normalizer;
 use super::pre_tokenizer::PreTokenizer;
 use super::special_tokens::SpecialTokens;
-use super::tokenizer::{Parts, library_error};
+use super::token_id::TokenId;
+use super::tokenizer::{Parts, Repeated, library_error};
 use super::word_pieces;
 use crate::source::Metadata;
 use crate::{Error, Result};
@@ -41,6 +44,8 @@ pub(super) struct Vocabulary<'a> {
     pub(super) meta: &'a Metadata,
     pub(super) tokens: &'a [String],
     kinds: Vec<Kind>,
+    /// Ids whose token a smaller id has too: reserved tokens are often spelt alike.
+    repeated: BTreeSet<usize>,
 }
 
 /// Reads the tokenizer.
@@ -72,7 +77,7 @@ fn byte_level(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         };
         bpe.merges.push((left.to_owned(), right.to_owned()));
     }
-    let special = SpecialTokens::from_gguf(meta, vocabulary.tokens)?;
+    let (special, warnings) = SpecialTokens::from_gguf(meta, vocabulary.tokens, &[])?;
     Ok(Parts {
         model: vocabulary.build(bpe, MERGES)?,
         normalizer: pre.normalizer(),
@@ -81,6 +86,8 @@ fn byte_level(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         decoder: Decoder::byte_level(),
         added: vocabulary.added(),
         special,
+        repeated: vocabulary.repeated(),
+        warnings: vocabulary.warnings(warnings),
     })
 }
 
@@ -94,12 +101,8 @@ fn sentence_piece(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         let reason = format_args!("{SCORES} has {have} entries, {TOKENS} has {need}");
         return Err(Error::invalid_file(meta.label(), reason));
     }
-    let mut special = SpecialTokens::from_gguf(meta, vocabulary.tokens)?;
-    for (role, id) in [("unk_token", 0), ("bos_token", 1), ("eos_token", 2)] {
-        if let (None, Some(token)) = (special.get(role), vocabulary.tokens.get(id)) {
-            special = special.with(role, token);
-        }
-    }
+    let usual = [("unk_token", 0), ("bos_token", 1), ("eos_token", 2)];
+    let (special, warnings) = SpecialTokens::from_gguf(meta, vocabulary.tokens, &usual)?;
     let bpe = Bpe {
         merges: merges_by_score(vocabulary, scores)?,
         unk_token: special.get("unk_token").map(str::to_owned),
@@ -125,6 +128,8 @@ fn sentence_piece(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         decoder: Decoder::from_json(Some(&decoder)).map_err(library_error)?,
         added: vocabulary.added(),
         special,
+        repeated: vocabulary.repeated(),
+        warnings: vocabulary.warnings(warnings),
     })
 }
 
@@ -138,7 +143,7 @@ fn merges_by_score(vocabulary: &Vocabulary<'_>, scores: &[f64]) -> Result<Vec<(S
     let refused = |reason: std::fmt::Arguments<'_>| {
         Err(Error::invalid_file(vocabulary.meta.label(), format_args!("{TOKENS}: {reason}")))
     };
-    let ids: std::collections::HashMap<&str, usize> = vocabulary
+    let ids: HashMap<&str, usize> = vocabulary
         .entries()
         .filter(|(_, _, kind)| *kind == Kind::Normal)
         .map(|(id, token, _)| (token, id))
@@ -191,12 +196,51 @@ impl<'a> Vocabulary<'a> {
             }
             Some(types) => types.iter().map(Kind::from_number).collect(),
         };
-        Ok(Self { meta, tokens, kinds })
+        let mut seen = HashSet::with_capacity(tokens.len());
+        let mut repeated = BTreeSet::new();
+        for (id, (token, kind)) in tokens.iter().zip(&kinds).enumerate() {
+            let used = !token.is_empty() && *kind != Kind::Unused;
+            if used && !seen.insert(token.as_str()) {
+                repeated.insert(id);
+            }
+        }
+        Ok(Self { meta, tokens, kinds, repeated })
     }
 
+    /// Each token with the first id that has it.
     pub(super) fn entries(&self) -> impl Iterator<Item = (usize, &'a str, Kind)> {
+        self.rows().filter(|(id, ..)| !self.repeated.contains(id))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (usize, &'a str, Kind)> {
         let tokens = self.tokens.iter().map(String::as_str);
         tokens.zip(&self.kinds).enumerate().map(|(id, (token, &kind))| (id, token, kind))
+    }
+
+    /// The ids that no text gets, since a smaller id has the same token; a model may write them.
+    pub(super) fn repeated(&self) -> Vec<Repeated> {
+        let rows = self.rows().filter(|(id, ..)| self.repeated.contains(id));
+        rows.map(|(id, token, kind)| Repeated {
+            id: id as u32,
+            token: token.to_owned(),
+            special: matches!(kind, Kind::Control | Kind::Unknown),
+        })
+        .collect()
+    }
+
+    /// What is odd about the vocabulary, after what is odd about its special tokens.
+    pub(super) fn warnings(&self, mut warnings: Vec<String>) -> Vec<String> {
+        // Reserved tokens stand for nothing: of words it matters which id a text gets.
+        let mut words =
+            self.rows().filter(|(id, _, kind)| kind.is_normal() && self.repeated.contains(id));
+        if let Some((id, token, _)) = words.next() {
+            warnings.push(format!(
+                "{}: {TOKENS}[{id}] is {token:?} again ({} such); texts get the smallest id",
+                self.meta.label(),
+                1 + words.count()
+            ));
+        }
+        warnings
     }
 
     /// All tokens but padding rows, which belong to the embedding alone.
@@ -210,16 +254,9 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn build(&self, bpe: Bpe, field: &str) -> Result<ModelWrapper> {
-        let count = bpe.vocab.len();
         let model = bpe.build().map_err(|reason| {
             Error::invalid_file(self.meta.label(), format_args!("{field}: {reason}"))
         })?;
-        let distinct = tokenizers::Model::get_vocab_size(&model);
-        if distinct != count {
-            let twice = count - distinct;
-            let reason = format_args!("{TOKENS} lists {twice} tokens more than once");
-            return Err(Error::invalid_file(self.meta.label(), reason));
-        }
         Ok(ModelWrapper::BPE(model))
     }
 
@@ -237,16 +274,26 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn around(&self, special: &SpecialTokens, add_bos: bool) -> Result<Around> {
-        let add_bos = self.meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(add_bos);
-        let add_eos = self.meta.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
-        let named = |role: &str| {
-            let token = special.get(role)?;
-            let id = self.tokens.iter().position(|known| known == token)?;
-            u32::try_from(id).ok()
+        let named = |role: &str, usual: bool| -> Result<Option<u32>> {
+            let add = format!("tokenizer.ggml.add_{role}");
+            let asked = self.meta.opt_bool(&add)?;
+            if !asked.unwrap_or(usual) {
+                return Ok(None);
+            }
+            let token = special.get(role);
+            let id = token.and_then(|token| self.tokens.iter().position(|known| known == token));
+            let key = format!("tokenizer.ggml.{role}_id");
+            let named = TokenId::read(self.meta, &key, self.tokens.len())?;
+            match named.and_then(TokenId::fault) {
+                // Without a token that it wants around every text, a model writes nonsense.
+                Some(fault) if id.is_none() && asked == Some(true) => {
+                    let reason = format_args!("{fault}, and {add} asks for that token");
+                    Err(Error::invalid_file(self.meta.label(), reason))
+                }
+                _ => Ok(id.and_then(|id| u32::try_from(id).ok())),
+            }
         };
-        let bos = if add_bos { named("bos_token") } else { None };
-        let eos = if add_eos { named("eos_token") } else { None };
-        Ok(Around::tokens(bos, eos))
+        Ok(Around::tokens(named("bos_token", add_bos)?, named("eos_token", false)?))
     }
 }
 

@@ -169,6 +169,8 @@ fn read_file<M: DeserializeOwned>(
             .map_err(|reason| damaged("decoder", reason))?,
         added: added.iter().map(|entry| entry.token.clone()).collect(),
         special,
+        repeated: Vec::new(),
+        warnings: Vec::new(),
     };
     if let Some(config) = config {
         use_config_template(&mut parts, config, &added)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::token_id::TokenId;
 use crate::source::Metadata;
 use crate::{Error, Result};
 
@@ -90,8 +91,14 @@ impl SpecialTokens {
         Ok(())
     }
 
-    /// The tokens that GGUF metadata names by id.
-    pub(super) fn from_gguf(meta: &Metadata, tokens: &[String]) -> Result<Self> {
+    /// The tokens that GGUF metadata names by id, and a warning for each id that names none.
+    ///
+    /// `usual` are the ids that a kind of tokenizer has where the file names none.
+    pub(super) fn from_gguf(
+        meta: &Metadata,
+        tokens: &[String],
+        usual: &[(&str, usize)],
+    ) -> Result<(Self, Vec<String>)> {
         const KEYS: [(&str, &str); 7] = [
             ("bos_token", "tokenizer.ggml.bos_token_id"),
             ("eos_token", "tokenizer.ggml.eos_token_id"),
@@ -101,21 +108,24 @@ impl SpecialTokens {
             ("cls_token", "tokenizer.ggml.cls_token_id"),
             ("mask_token", "tokenizer.ggml.mask_token_id"),
         ];
-        let mut special = Self::new();
+        let (mut special, mut warnings) = (Self::new(), Vec::new());
         for (role, key) in KEYS {
-            if let Some(id) = meta.opt_u64(key)? {
-                let token = usize::try_from(id).ok().and_then(|id| tokens.get(id));
-                let token = token.ok_or_else(|| {
-                    let count = tokens.len();
-                    Error::invalid_file(
-                        meta.label(),
-                        format_args!("{key} is {id}, but the vocabulary has {count} tokens"),
-                    )
-                })?;
-                special.roles.insert(role.to_owned(), token.clone());
+            let named = TokenId::read(meta, key, tokens.len())?;
+            let usual = usual.iter().find(|(usual, _)| *usual == role).map(|(_, id)| *id);
+            let token = match &named {
+                Some(TokenId::Known(id)) => tokens.get(*id as usize),
+                _ => usual.and_then(|id| tokens.get(id)),
+            };
+            if let Some(fault) = named.and_then(TokenId::fault) {
+                let instead = match token {
+                    Some(token) => format!("{token:?} is taken instead"),
+                    None => "the model is taken to have none".to_owned(),
+                };
+                warnings.push(format!("{}: {fault}; {instead}", meta.label()));
             }
+            special.roles.extend(token.map(|token| (role.to_owned(), token.clone())));
         }
-        Ok(special)
+        Ok((special, warnings))
     }
 }
 

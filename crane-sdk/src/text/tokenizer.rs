@@ -46,6 +46,7 @@ pub struct Tokenizer {
     decoder: Decoder,
     table: Table,
     special: SpecialTokens,
+    warnings: Vec<String>,
 }
 
 /// What a reader of some format found out; [`Tokenizer::assemble`] builds from it.
@@ -57,6 +58,17 @@ pub(super) struct Parts {
     pub(super) decoder: Decoder,
     pub(super) added: Vec<AddedToken>,
     pub(super) special: SpecialTokens,
+    /// Ids that share their token with a smaller id.
+    pub(super) repeated: Vec<Repeated>,
+    /// What of the files is odd and was read all the same.
+    pub(super) warnings: Vec<String>,
+}
+
+/// An id that no text gets, since another id has the same token.
+pub(super) struct Repeated {
+    pub(super) id: u32,
+    pub(super) token: String,
+    pub(super) special: bool,
 }
 
 /// The tokens by id, in one buffer.
@@ -126,11 +138,21 @@ impl Tokenizer {
     }
 
     fn assemble(parts: Parts) -> Result<Self> {
-        let Parts { model, normalizer, cutter, around, decoder, added, special } = parts;
+        let Parts {
+            model,
+            normalizer,
+            cutter,
+            around,
+            decoder,
+            added,
+            special,
+            repeated,
+            warnings,
+        } = parts;
         let model = Model::new(model).map_err(Error::Tokenizer)?;
         let added = AddedTokens::new(added, &model, &normalizer)?;
-        let table = Table::new(&model, &added)?;
-        Ok(Self { model, normalizer, cutter, around, added, decoder, table, special })
+        let table = Table::new(&model, &added, &repeated)?;
+        Ok(Self { model, normalizer, cutter, around, added, decoder, table, special, warnings })
     }
 
     /// The ids of a text.
@@ -269,6 +291,12 @@ impl Tokenizer {
         &self.special
     }
 
+    /// What of the model's files is odd and was read all the same, such as the id of a special token that the vocabulary
+    /// does not have.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// The bytes that a token adds in the middle of a text; empty for an id outside the vocabulary.
     pub fn token_bytes(&self, id: u32) -> Vec<u8> {
         self.table.token(id).map(|(token, _)| self.decoder.token_bytes(token)).unwrap_or_default()
@@ -312,10 +340,11 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Table {
-    fn new(model: &Model, added: &AddedTokens) -> Result<Self> {
+    fn new(model: &Model, added: &AddedTokens, repeated: &[Repeated]) -> Result<Self> {
         let mut vocab = model.vocab();
         vocab.extend(added.ids().map(|(token, id)| (token.to_owned(), id)));
-        let largest = vocab.values().max().copied();
+        let again = repeated.iter().map(|repeated| repeated.id);
+        let largest = vocab.values().copied().chain(again).max();
         let most = vocab.len().saturating_mul(8).saturating_add(MAX_HOLES);
         if let Some(id) = largest.filter(|&id| id > MAX_ID || id as usize > most) {
             return Err(Error::Tokenizer(format!(
@@ -334,6 +363,9 @@ impl Table {
         }
         for (id, token, special) in added.decoded() {
             table.set(id, token, special);
+        }
+        for Repeated { id, token, special } in repeated {
+            table.set(*id, token, *special);
         }
         Ok(table)
     }
@@ -368,8 +400,8 @@ pub(super) fn json_file(source: &dyn Source, name: &str) -> Result<Option<Value>
 }
 
 fn parse_object(name: &str, bytes: &[u8]) -> Result<Value> {
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| Error::invalid_file(name, error))?;
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Error::invalid_file(name, error))?;
     if value.is_object() {
         Ok(value)
     } else {

@@ -23,7 +23,7 @@ const GOES_ON: &str = "##";
 /// Reads the tokenizer: pieces are spelt as BERT spells them, and `[CLS]` and `[SEP]` stand around every text.
 pub(super) fn read(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
     let meta = vocabulary.meta;
-    let special = SpecialTokens::from_gguf(meta, vocabulary.tokens)?;
+    let (special, warnings) = SpecialTokens::from_gguf(meta, vocabulary.tokens, &[])?;
     let spelt = |token: &str, normal: bool| match (normal, token.strip_prefix(BEGINS)) {
         (true, Some(word)) => word.to_owned(),
         (true, None) => format!("{GOES_ON}{token}"),
@@ -69,5 +69,7 @@ pub(super) fn read(vocabulary: &Vocabulary<'_>) -> Result<Parts> {
         decoder: Decoder::from_json(Some(&decoder)).map_err(library_error)?,
         added: vocabulary.added(),
         special,
+        repeated: vocabulary.repeated(),
+        warnings: vocabulary.warnings(warnings),
     })
 }

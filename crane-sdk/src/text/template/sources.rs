@@ -38,7 +38,7 @@ pub(super) fn find(source: &dyn Source) -> Result<Option<(Templates, SpecialToke
         return Ok(None);
     }
     let tokens = gguf.metadata().opt_strings("tokenizer.ggml.tokens")?.unwrap_or_default();
-    Ok(Some((templates, SpecialTokens::from_gguf(gguf.metadata(), tokens)?)))
+    Ok(Some((templates, SpecialTokens::from_gguf(gguf.metadata(), tokens, &[])?.0)))
 }
 
 fn jinja_files(source: &dyn Source) -> Result<Templates> {
