@@ -4,14 +4,18 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::tags::{self, base};
 use crate::folder::{is_relative, split_set};
 use crate::{Error, Result};
 
 /// Quantisations in the order in which an unnamed one is picked: small and good first.
-const PREFERRED: [&str; 14] = [
-    "q4_k_m", "q4_k_s", "q4_0", "q4_1", "q5_k_m", "q5_k_s", "q5_0", "q8_0", "q6_k", "iq4_xs",
-    "q3_k_m", "f16", "bf16", "f32",
+const PREFERRED: [&str; 15] = [
+    "q4_k_m", "q4_k_xl", "q4_k_s", "q4_0", "q4_1", "q5_k_m", "q5_k_s", "q5_0", "q8_0", "q6_k",
+    "iq4_xs", "q3_k_m", "f16", "bf16", "f32",
 ];
+
+/// The tag that other tools write where none is meant.
+const LATEST: &str = "latest";
 
 /// The largest index of shards that is read, in bytes.
 pub(crate) const MAX_INDEX: u64 = 64 << 20;
@@ -34,14 +38,18 @@ pub(crate) enum Weights {
     Index(String),
 }
 
-/// Chooses from a repository's files. `wanted` is a `.gguf` name or the tag of a quantisation.
+/// Chooses from a repository's files. `wanted` is a `.gguf` name or a tag as publishers write it, in any case; `latest` is
+/// what is chosen without one.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there are no weights or not the wanted ones, [`Error::Ambiguous`] if
 /// several files fit equally well.
 pub(crate) fn plan(repo: &str, files: &[String], wanted: Option<&str>) -> Result<Plan> {
     let ggufs = gguf_sets(files);
-    if let Some(wanted) = wanted {
+    let is_usual = |wanted: &&str| {
+        wanted.eq_ignore_ascii_case(LATEST) && best(repo, &ggufs, wanted).is_empty()
+    };
+    if let Some(wanted) = wanted.filter(|wanted| !is_usual(wanted)) {
         return Ok(Plan { side: Vec::new(), weights: named_gguf(repo, &ggufs, wanted)? });
     }
     let top: Vec<&String> = files.iter().filter(|file| !file.contains('/')).collect();
@@ -74,6 +82,22 @@ pub(crate) fn plan(repo: &str, files: &[String], wanted: Option<&str>) -> Result
         return Ok(Plan { side, weights });
     }
     parts_in_folders(repo, files)
+}
+
+/// The files that a name of the command line means: those of that path or name, or of that tag.
+///
+/// # Errors
+/// As [`plan`].
+pub(crate) fn named(repo: &str, files: &[String], wanted: &str) -> Result<Vec<String>> {
+    let exact: Vec<String> =
+        files.iter().filter(|file| *file == wanted || base(file) == wanted).cloned().collect();
+    if !exact.is_empty() {
+        return Ok(exact);
+    }
+    Ok(match plan(repo, files, Some(wanted))?.weights {
+        Weights::Files(files) => files,
+        Weights::Index(index) => vec![index],
+    })
 }
 
 /// The weight files that a checkpoint's index names, sorted.
@@ -138,8 +162,7 @@ fn is_side(file: &str, kind: &str) -> bool {
 fn gguf_sets(files: &[String]) -> Vec<Vec<String>> {
     let mut sets = Vec::new();
     for file in files.iter().filter(|file| file.ends_with(".gguf")) {
-        // A vision projector is a part of another model.
-        if base(file).to_ascii_lowercase().contains("mmproj") {
+        if tags::is_beside(file) {
             continue;
         }
         let set = split_set(file).unwrap_or_else(|| vec![file.clone()]);
@@ -151,16 +174,10 @@ fn gguf_sets(files: &[String]) -> Vec<Vec<String>> {
 }
 
 fn named_gguf(repo: &str, sets: &[Vec<String>], wanted: &str) -> Result<Weights> {
-    let lower = wanted.to_ascii_lowercase();
-    let by_name = sets.iter().filter(|set| set.iter().any(|file| file == wanted));
-    let by_base = sets.iter().filter(|set| set.iter().any(|file| base(file) == wanted));
-    let by_tag = sets.iter().filter(|set| set.first().is_some_and(|file| tag(file) == lower));
-    let candidates: [Vec<&Vec<String>>; 3] =
-        [by_name.collect(), by_base.collect(), by_tag.collect()];
-    match candidates.iter().find(|found| !found.is_empty()).map(Vec::as_slice) {
-        Some([set]) => Ok(Weights::Files((*set).clone())),
-        Some(several) => Err(ambiguous(repo, several)),
-        None => Err(Error::NotFound {
+    match best(repo, sets, wanted).as_slice() {
+        [set] => Ok(Weights::Files((*set).clone())),
+        several @ [_, ..] => Err(ambiguous(&format!("{repo}:{wanted}"), repo, several)),
+        [] => Err(Error::NotFound {
             what: wanted.to_owned(),
             place: repo.to_owned(),
             hint: match sets.iter().filter_map(|set| set.first()).cloned().collect::<Vec<_>>() {
@@ -171,49 +188,49 @@ fn named_gguf(repo: &str, sets: &[Vec<String>], wanted: &str) -> Result<Weights>
     }
 }
 
+/// The sets that answer best to a name.
+fn best<'a>(repo: &str, sets: &'a [Vec<String>], wanted: &str) -> Vec<&'a Vec<String>> {
+    let fits = |set: &'a Vec<String>| {
+        let fit = set.iter().filter_map(|file| tags::fit(repo, file, wanted)).min()?;
+        Some((fit, set))
+    };
+    let fits: Vec<_> = sets.iter().filter_map(fits).collect();
+    let best = fits.iter().map(|(fit, _)| *fit).min();
+    fits.iter().filter(|(fit, _)| Some(*fit) == best).map(|(_, set)| *set).collect()
+}
+
 fn usual_gguf(repo: &str, sets: &[Vec<String>]) -> Result<Vec<String>> {
     if let [only] = sets {
         return Ok(only.clone());
     }
-    for preferred in PREFERRED {
-        let found: Vec<&Vec<String>> = sets
-            .iter()
-            .filter(|set| set.first().is_some_and(|file| tag(file) == preferred))
-            .collect();
-        match found.as_slice() {
-            [] => {}
-            [set] => return Ok((*set).clone()),
-            several => return Err(ambiguous(repo, several)),
+    let tags: Vec<(String, &Vec<String>)> =
+        sets.iter().filter_map(|set| Some((tags::tag(set.first()?), set))).collect();
+    // A repository may have nothing but quantisations of its publisher's own kind.
+    let spellings: [fn(&str) -> &str; 2] = [|tag| tag, tags::plain];
+    for spell in spellings {
+        for preferred in PREFERRED {
+            let of_it = tags.iter().filter(|(tag, _)| spell(tag) == preferred);
+            let found: Vec<&Vec<String>> = of_it.map(|(_, set)| *set).collect();
+            match found.as_slice() {
+                [] => continue,
+                [set] => return Ok((*set).clone()),
+                _ => {}
+            }
+            // Of several models the one that the repository is named after.
+            return match best(repo, sets, preferred).as_slice() {
+                [set] => Ok((*set).clone()),
+                _ => Err(ambiguous(repo, repo, &found)),
+            };
         }
     }
-    Err(ambiguous(repo, &sets.iter().collect::<Vec<_>>()))
+    Err(ambiguous(repo, repo, &sets.iter().collect::<Vec<_>>()))
 }
 
-fn ambiguous(repo: &str, sets: &[&Vec<String>]) -> Error {
+fn ambiguous(what: &str, repo: &str, sets: &[&Vec<String>]) -> Error {
     Error::Ambiguous {
-        what: repo.to_owned(),
+        what: what.to_owned(),
         choices: sets.iter().filter_map(|set| Some(format!("{repo}:{}", set.first()?))).collect(),
     }
-}
-
-/// The tag of a quantisation at the end of a GGUF name, lower case: `q4_k_m`.
-fn tag(file: &str) -> String {
-    let name = base(file).to_ascii_lowercase();
-    let stem = name.strip_suffix(".gguf").unwrap_or(&name);
-    // The numbers of a split set come after the tag: `-00001-of-00003`.
-    let stem = match (split_set(&name), stem.len().checked_sub("-00001-of-00003".len())) {
-        (Some(_), Some(end)) => stem.get(..end).unwrap_or(stem),
-        _ => stem,
-    };
-    let last = stem.rsplit(['-', '.']).next().unwrap_or(stem);
-    PREFERRED
-        .iter()
-        .find(|tag| last.strip_suffix(**tag).is_some_and(|head| head.ends_with('_')))
-        .map_or_else(|| last.to_owned(), |tag| (*tag).to_owned())
-}
-
-fn base(file: &str) -> &str {
-    file.rsplit('/').next().unwrap_or(file)
 }
 
 #[cfg(test)]
@@ -295,6 +312,54 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_what_the_publisher_writes() {
+        let files = [
+            "BF16/m-BF16-00001-of-00002.gguf",
+            "BF16/m-BF16-00002-of-00002.gguf",
+            "m-IQ4_XS.gguf",
+            "m-Q4_K_XL.gguf",
+            "m-UD-Q4_K_XL.gguf",
+            "m-UD-Q2_K_XL.gguf",
+            "m Q8_0.gguf",
+            "draft/m-0.6B-Q8_0.gguf",
+            "imatrix_m.gguf",
+            "mmproj-F16.gguf",
+        ];
+        for (wanted, expected) in [
+            ("UD-Q4_K_XL", "m-UD-Q4_K_XL.gguf"),
+            ("ud-q4_k_xl", "m-UD-Q4_K_XL.gguf"),
+            ("Q4_K_XL", "m-Q4_K_XL.gguf"),
+            ("Q2_K_XL", "m-UD-Q2_K_XL.gguf"),
+            ("M-iq4_xs.GGUF", "m-IQ4_XS.gguf"),
+            ("m q8_0", "m Q8_0.gguf"),
+            ("0.6B-Q8_0", "draft/m-0.6B-Q8_0.gguf"),
+            ("bf16", "BF16/m-BF16-00001-of-00002.gguf"),
+        ] {
+            assert_eq!(weights(&files, Some(wanted))[0], expected, "{wanted}");
+        }
+        assert_eq!(weights(&files, Some("bf16")).len(), 2);
+        assert!(matches!(chosen(&files, Some("Q8_0")), Err(Error::Ambiguous { .. })));
+        assert!(matches!(chosen(&files, Some("K_XL")), Err(Error::NotFound { .. })));
+    }
+
+    #[test]
+    fn the_latest_is_the_usual_one() {
+        let files = ["m-Q8_0.gguf", "m-UD-Q4_K_XL.gguf", "m-UD-Q2_K_XL.gguf"];
+        for wanted in [None, Some("latest"), Some("LATEST")] {
+            assert_eq!(weights(&files, wanted), ["m-Q8_0.gguf"], "{wanted:?}");
+            assert_eq!(weights(&files[1..], wanted), ["m-UD-Q4_K_XL.gguf"], "{wanted:?}");
+            let safetensors = ["config.json", "model.safetensors"];
+            assert_eq!(weights(&safetensors, wanted), ["model.safetensors"], "{wanted:?}");
+        }
+        assert_eq!(weights(&["m-latest.gguf", "m-q4_0.gguf"], Some("latest")), ["m-latest.gguf"]);
+        // Of two models the one that the repository (a/b) is named after.
+        let two = ["b-Q4_K_M.gguf", "b-128K-Q4_K_M.gguf"];
+        assert_eq!(weights(&two, None), ["b-Q4_K_M.gguf"]);
+        assert_eq!(weights(&two, Some("q4_k_m")), ["b-Q4_K_M.gguf"]);
+        assert_eq!(weights(&two, Some("128K-Q4_K_M")), ["b-128K-Q4_K_M.gguf"]);
+    }
+
+    #[test]
     fn a_split_set_comes_whole() {
         let parts = ["q/m-q4_k_m-00001-of-00002.gguf", "q/m-q4_k_m-00002-of-00002.gguf"];
         let files = [parts[0], parts[1], "m-q8_0.gguf"];
@@ -307,6 +372,10 @@ mod tests {
     fn what_is_unclear_or_missing_is_said() {
         let twice = chosen(&["a-q4_0.gguf", "b-q4_0.gguf"], None).unwrap_err();
         assert!(twice.to_string().contains("a/b:a-q4_0.gguf"), "{twice}");
+        let named = chosen(&["a-q4_0.gguf", "b-q4_0.gguf"], Some("Q4_0")).unwrap_err().to_string();
+        for said in ["a/b:Q4_0 is ambiguous", "a/b:a-q4_0.gguf", "a/b:b-q4_0.gguf"] {
+            assert!(named.contains(said), "{named}");
+        }
         assert!(matches!(chosen(&["x.gguf", "y.gguf"], None), Err(Error::Ambiguous { .. })));
         let missing = chosen(&["m-q4_0.gguf"], Some("q2_k")).unwrap_err().to_string();
         assert!(missing.contains("q2_k") && missing.contains("m-q4_0.gguf"), "{missing}");

@@ -14,6 +14,7 @@ mod id;
 mod package;
 mod progress;
 mod snapshot;
+mod tags;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub use snapshot::Snapshot;
 
 pub(crate) use cache::walk;
 pub(crate) use config::expand;
+pub(crate) use files::named as named_files;
 pub(crate) use snapshot::find as find_cached;
 
 /// The largest list of files that is read from the Hub, in bytes.
@@ -134,7 +136,8 @@ impl Hub {
     /// [`Error::DiskFull`], [`Error::Io`], and [`Error::Cancelled`] if `progress` says so.
     pub fn pull(&self, id: &ModelId, progress: &dyn Progress) -> Result<Snapshot> {
         if self.config().offline {
-            return Err(Error::Offline { what: id.to_string() });
+            let lacking = snapshot::lacking(&self.config().cache_dir, id);
+            return Err(lacking.unwrap_or(Error::Offline { what: id.to_string() }));
         }
         let cache = RepoCache::new(&self.config().cache_dir, &id.repo);
         let Listing { commit, files } = self.list(id, progress)?;

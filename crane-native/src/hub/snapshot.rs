@@ -69,6 +69,24 @@ pub(crate) fn find(cache_dir: &Path, id: &ModelId) -> Result<Option<Snapshot>> {
     Ok(Some(Snapshot { id: id.clone(), commit, folder, files: side, sure }))
 }
 
+/// What is said of a model that is in the cache with other files than the one that was named.
+pub(super) fn lacking(cache_dir: &Path, id: &ModelId) -> Option<Error> {
+    let cache = RepoCache::new(cache_dir, &id.repo);
+    let have = cache.files(&cache.commit(id.revision())?);
+    let ggufs: Vec<&str> =
+        have.iter().map(String::as_str).filter(|file| file.ends_with(".gguf")).collect();
+    let wanted = id.file.as_ref().filter(|_| !ggufs.is_empty())?;
+    Some(Error::NotFound {
+        what: wanted.clone(),
+        place: format!("the cached part of {}", id.repo),
+        hint: format!(
+            "it has {}; `crane pull {id}` fetches what is missing, which offline mode (--offline, CRANE_OFFLINE, \
+             HF_HUB_OFFLINE) forbids",
+            ggufs.join(", ")
+        ),
+    })
+}
+
 /// Numbered shards without an index (`x-00001-of-00003.safetensors`): all of them count.
 fn with_whole_sets(files: Vec<String>) -> Vec<String> {
     let mut whole = BTreeSet::new();

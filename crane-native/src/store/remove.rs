@@ -1,10 +1,10 @@
 //! Removing a model, one revision or one file of it, without harm to what others still use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::hub::{ModelId, PackageModel, walk};
+use crate::hub::{ModelId, PackageModel, named_files, walk};
 use crate::{Error, Result};
 
 use super::Store;
@@ -21,13 +21,13 @@ pub struct Removed {
 impl Store<'_> {
     /// Removes a model by a name that [`Store::list`] shows, or by the last part of it.
     ///
-    /// `org/name` removes all of it, `org/name@revision` one revision, `org/name:file.gguf` one file
+    /// `org/name` removes all of it, `org/name@revision` one revision, `org/name:file.gguf` or `org/name:TAG` one file
     /// in all revisions. Content that another revision uses stays. A path is refused: a user's own
     /// files are not Crane's to remove.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is nothing of that name, [`Error::Ambiguous`] if several models
-    /// end in it, [`Error::Io`] if the system refuses.
+    /// end in it or several files have the tag, [`Error::Io`] if the system refuses.
     pub fn remove(&self, name: &str) -> Result<Removed> {
         if let Some(package) = PackageModel::find(name) {
             return self.remove_package(package);
@@ -70,16 +70,28 @@ impl Store<'_> {
                 Some(commit.trim().to_owned())
             }
         };
-        let mut doomed = Vec::new();
+        // A tag means files by the names that stand beside them, in each revision for itself.
+        let mut revisions: BTreeMap<String, Vec<(String, PathBuf)>> = BTreeMap::new();
         walk(&folder.join("snapshots"), &mut |path, name| {
             let Some((of, file)) = name.split_once('/') else { return };
-            let base = file.rsplit('/').next().unwrap_or(file);
-            let this_file =
-                id.file.as_deref().is_none_or(|wanted| wanted == file || wanted == base);
-            if this_file && commit.as_deref().is_none_or(|commit| commit == of) {
-                doomed.push(path.to_owned());
+            if commit.as_deref().is_none_or(|commit| commit == of) {
+                let files = revisions.entry(of.to_owned()).or_default();
+                files.push((file.to_owned(), path.to_owned()));
             }
         });
+        let mut doomed = Vec::new();
+        for files in revisions.into_values() {
+            let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+            let meant = match &id.file {
+                None => names,
+                Some(wanted) => match named_files(&id.repo, &names, wanted) {
+                    Err(Error::NotFound { .. }) => Vec::new(),
+                    meant => meant?,
+                },
+            };
+            let meant = files.into_iter().filter(|(name, _)| meant.contains(name));
+            doomed.extend(meant.map(|(_, path)| path));
+        }
         if doomed.is_empty() {
             return Err(not_cached(&id.to_string()));
         }
