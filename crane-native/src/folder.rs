@@ -39,6 +39,8 @@ pub struct FolderSource {
     label: String,
     /// The only files that belong to the source, or everything below `root`.
     only: Option<Vec<String>>,
+    /// The path of a single file whose name is not UTF-8, under the name that it has here.
+    exact: Option<(String, PathBuf)>,
 }
 
 impl FolderSource {
@@ -69,7 +71,8 @@ impl FolderSource {
     pub fn folder(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         fs::read_dir(path).map_err(|error| path_error(path, &error))?;
-        Ok(Self { root: path.to_owned(), label: path.display().to_string(), only: None })
+        let label = path.display().to_string();
+        Ok(Self { root: path.to_owned(), label, only: None, exact: None })
     }
 
     /// One file, or all parts of the split GGUF set (`name-00001-of-00003.gguf`) it belongs to.
@@ -78,25 +81,30 @@ impl FolderSource {
     /// [`Error::NotFound`] if a part is missing, [`Error::Io`] if the path has no file name.
     pub fn file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            return Err(Error::Io {
-                path: path.display().to_string(),
-                reason: "it has no file name that is valid UTF-8".to_owned(),
-            });
+        let label = path.display().to_string();
+        let Some(name) = path.file_name() else {
+            let reason = "it has no file name".to_owned();
+            return Err(Error::Io { path: label, reason });
         };
         let root = path.parent().unwrap_or(Path::new("")).to_owned();
+        let Some(name) = name.to_str() else {
+            fs::metadata(path).map_err(|error| path_error(path, &error))?;
+            let name = name.to_string_lossy().into_owned();
+            let exact = Some((name.clone(), path.to_owned()));
+            return Ok(Self { root, label, only: Some(vec![name]), exact });
+        };
         let only = split_set(name).unwrap_or_else(|| vec![name.to_owned()]);
         for part in &only {
             let part = root.join(part);
             fs::metadata(&part).map_err(|error| path_error(&part, &error))?;
         }
-        Ok(Self { root, label: path.display().to_string(), only: Some(only) })
+        Ok(Self { root, label, only: Some(only), exact: None })
     }
 
     /// Some files of a folder, as when a cache folder holds several quantisations of one model.
     pub fn some_files(root: impl Into<PathBuf>, files: Vec<String>) -> Self {
         let root = root.into();
-        Self { label: root.display().to_string(), root, only: Some(files) }
+        Self { label: root.display().to_string(), root, only: Some(files), exact: None }
     }
 
     /// The same source under another name in messages, such as the hub id it was fetched by.
@@ -132,20 +140,22 @@ impl Source for FolderSource {
 
     fn open(&self, name: &str) -> Result<Arc<dyn Blob>> {
         let known = self.only.as_ref().is_none_or(|only| only.iter().any(|file| file == name));
-        if !known || !is_relative(name) {
+        if !known || !stays_below(name) {
             return Err(Error::NotFound {
                 what: name.to_owned(),
                 place: self.label.clone(),
                 hint: "the model does not have this file".to_owned(),
             });
         }
-        Ok(Arc::new(OpenFile::open(&self.root.join(name))?))
+        let exact = self.exact.as_ref().filter(|(known, _)| known == name);
+        let path = exact.map_or_else(|| self.root.join(name), |(_, path)| path.clone());
+        Ok(Arc::new(OpenFile::open(&path)?))
     }
 
     fn contains(&self, name: &str) -> Result<bool> {
         Ok(match &self.only {
             Some(only) => only.iter().any(|file| file == name),
-            None => is_relative(name) && self.root.join(name).is_file(),
+            None => stays_below(name) && self.root.join(name).is_file(),
         })
     }
 }
@@ -243,10 +253,16 @@ pub(crate) fn split_set(name: &str) -> Option<Vec<String>> {
         .then(|| (1..=total).map(|i| format!("{prefix}-{i:05}-of-{total:05}.gguf")).collect())
 }
 
-/// Whether a name stays below the folder that it is joined to.
+/// Whether a name stays below the folder that it is joined to, on every system: the rule for names that come from elsewhere.
 pub(crate) fn is_relative(name: &str) -> bool {
+    stays_below(name) && !name.contains(['\\', ':'])
+}
+
+/// Whether a name stays below the folder that it is joined to, on this system: a file here may be called `a:b`.
+fn stays_below(name: &str) -> bool {
+    let foreign: &[char] = if cfg!(windows) { &['\\', ':', '\0'] } else { &['\0'] };
     !name.is_empty()
-        && !name.contains(['\\', '\0', ':'])
+        && !name.contains(foreign)
         && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 

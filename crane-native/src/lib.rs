@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod device;
 pub mod error;
+mod file_url;
 mod flac;
 pub mod folder;
 pub mod hub;

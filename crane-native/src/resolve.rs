@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crane_sdk::source::{Source, check_model};
 
+use crate::file_url;
 use crate::folder::FolderSource;
 use crate::hub::{Event, Hub, ModelId, PackageModel, Progress, Snapshot, expand};
 use crate::store::Store;
@@ -52,8 +53,8 @@ impl Resolved {
 
 /// Finds the files of a model, fetching them if they are not on this machine.
 ///
-/// A text that is spelt like a path (it begins with `./`, `../`, `/` or `~`, or ends in `/`, `.gguf` or `.whl`) is one; leading
-/// nowhere is an error. Any other is a name, in the order in which it is tried: the short name of a known package
+/// A text that is spelt like a path (it begins with `./`, `../`, `/`, `~` or `file://`, or ends in `/`, `.gguf` or `.whl`) is
+/// one; leading nowhere is an error. Any other is a name, in the order in which it is tried: the short name of a known package
 /// ([`crate::hub::PACKAGES`]); a folder or file of the current folder; a name that [`Store::list`] shows, or its last
 /// part; `org/name[@revision][:file]` on the Hub. A folder never takes the place of a package or of a cached model: the
 /// current folder may be a stranger's. Where a name means both a folder and a cached model it is ambiguous. Nothing is
@@ -133,7 +134,7 @@ pub fn resolve_default(hub: &Hub, progress: &dyn Progress) -> Result<Resolved> {
 /// Refuses a text that looks like a path and leads nowhere, as [`resolve`] does, before anything
 /// else is asked of the user.
 pub(crate) fn check_path(model: &str) -> Result<()> {
-    let path = expand(Path::new(model), std::env::home_dir().as_deref());
+    let path = path_of(model);
     if looks_like_path(model) && !path.exists() {
         // Opening says best why it cannot be opened.
         FolderSource::open_path(&path)?;
@@ -145,7 +146,7 @@ fn find(model: &str, hub: &Hub, progress: &dyn Progress, fresh: bool) -> Result<
     if model.is_empty() {
         return Err(Error::Usage("the model's name is empty".to_owned()));
     }
-    let path = expand(Path::new(model), std::env::home_dir().as_deref());
+    let path = path_of(model);
     let is_name = !looks_like_path(model);
     let package = PackageModel::find(model).filter(|_| is_name);
     if package.is_none() && path.exists() {
@@ -214,9 +215,18 @@ fn check_alone(model: &str, hub: &Hub) -> Result<()> {
     }
 }
 
+/// The path that a text would be.
+fn path_of(model: &str) -> PathBuf {
+    match file_url::path(model) {
+        Some(path) => path,
+        None => expand(Path::new(model), std::env::home_dir().as_deref()),
+    }
+}
+
 fn looks_like_path(model: &str) -> bool {
     let path = Path::new(model);
     path.is_absolute()
+        || file_url::is_one(model)
         || model.starts_with(['.', '~', '\\'])
         || model.ends_with(['/', '\\'])
         || (path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf") || end == "whl")

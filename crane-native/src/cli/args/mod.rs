@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crane_sdk::generate::Pooling;
 
 pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
-pub(super) use model::{LoadArgs, ModelArgs, NumberType, QuantType};
+pub(super) use model::{LoadArgs, ModelArgs, ModelWord, NumberType, QuantType};
 #[cfg(feature = "server")]
 pub(super) use server::ServeArgs;
 pub(super) use speaking::SpeakingArgs;
@@ -94,7 +94,8 @@ pub(super) struct OutputArgs {
 )]
 pub(super) struct RunArgs {
     /// The prompt, or a model and a prompt; `-` reads the prompt from stdin
-    #[arg(value_name = "MODEL] [PROMPT|-", num_args = 0..=2, hide_possible_values = true)]
+    #[arg(value_name = "MODEL] [PROMPT|-", num_args = 0..=2, hide_possible_values = true,
+          value_parser = ModelWord)]
     pub words: Vec<String>,
     /// Chat messages instead of PROMPT: a JSON list of {"role", "content"} (`-` for stdin)
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
@@ -120,7 +121,7 @@ pub(super) struct RunArgs {
 #[derive(Debug, Args)]
 pub(super) struct ChatArgs {
     /// The model (same as -m)
-    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    #[arg(value_name = "MODEL", conflicts_with = "model", value_parser = ModelWord)]
     pub name: Option<String>,
     #[command(flatten)]
     pub model: ModelArgs,
@@ -157,7 +158,7 @@ pub(super) struct ListArgs {
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     /// The model (same as -m)
-    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    #[arg(value_name = "MODEL", conflicts_with = "model", value_parser = ModelWord)]
     pub name: Option<String>,
     /// List every tensor: name, type, shape
     #[arg(long)]
@@ -184,7 +185,7 @@ pub(super) struct RmArgs {
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
     /// The model (same as -m)
-    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    #[arg(value_name = "MODEL", conflicts_with = "model", value_parser = ModelWord)]
     pub name: Option<String>,
     /// Prompt lengths to process, in tokens; repeatable or a comma list, 0 for none
     #[arg(short = 'p', long, value_name = "N", default_values_t = [512], value_delimiter = ',')]
@@ -227,7 +228,7 @@ pub(super) struct DoctorArgs {
 )]
 pub(super) struct TokenizeArgs {
     /// The text, or a model and a text; `-` reads the text from stdin
-    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
+    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2, value_parser = ModelWord)]
     pub words: Vec<String>,
     /// Each line of stdin is a JSON string; each line of stdout is the JSON list of its ids
     #[arg(long)]
@@ -246,7 +247,7 @@ pub(super) struct TokenizeArgs {
 )]
 pub(super) struct EmbedArgs {
     /// The text, or a model and a text; `-` reads the text from stdin
-    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
+    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2, value_parser = ModelWord)]
     pub words: Vec<String>,
     /// Each line of stdin is a text; each line of stdout is its vector
     #[arg(long)]
@@ -284,7 +285,7 @@ impl FromStr for PoolingChoice {
 #[derive(Debug, Args)]
 pub(super) struct PerplexityArgs {
     /// The model (same as -m)
-    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    #[arg(value_name = "MODEL", conflicts_with = "model", value_parser = ModelWord)]
     pub name: Option<String>,
     /// The text, a UTF-8 file (`-` for stdin)
     #[arg(short, long, value_name = "FILE")]

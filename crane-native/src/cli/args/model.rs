@@ -1,11 +1,45 @@
 //! Flags that say which model runs, where, and in which number type.
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use std::ffi::OsStr;
+use std::path::Path;
+
+use clap::builder::{
+    BoolishValueParser, PossibleValuesParser, StringValueParser, TypedValueParser,
+};
+use clap::{Arg, Args, Command, ValueEnum};
 use crane_sdk::kernels::attention::KvType;
 
 use crate::cli::machine;
 use crate::device::DeviceChoice;
+use crate::file_url;
+
+/// The text of a word that may be a model's path, whose bytes need not be UTF-8.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct ModelWord;
+
+impl TypedValueParser for ModelWord {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        word: &OsStr,
+    ) -> Result<String, clap::Error> {
+        match named(word) {
+            Some(name) => Ok(name),
+            None => StringValueParser::new().parse_ref(command, arg, word),
+        }
+    }
+}
+
+/// A model's name as text: the word, or the address of a path that is there and is no text.
+fn named(word: &OsStr) -> Option<String> {
+    match word.to_str() {
+        Some(text) => Some(text.to_owned()),
+        None => file_url::of(Path::new(word)).filter(|_| Path::new(word).exists()),
+    }
+}
 
 /// Which model.
 #[derive(Debug, Clone, Args)]
@@ -13,7 +47,7 @@ use crate::device::DeviceChoice;
 pub(in crate::cli) struct ModelArgs {
     /// The model: hub id, folder, .gguf file, or a name from `crane list` [env: CRANE_MODEL=]
     // clap would take the variable for a flag, and a model by position would conflict with it.
-    #[arg(short, long, value_name = "MODEL")]
+    #[arg(short, long, value_name = "MODEL", value_parser = ModelWord)]
     pub model: Option<String>,
     /// Use only what is on this machine
     #[arg(long, env = "CRANE_OFFLINE", value_parser = BoolishValueParser::new())]
@@ -23,9 +57,11 @@ pub(in crate::cli) struct ModelArgs {
 impl ModelArgs {
     /// The model that was asked for: by position, by flag, or by `CRANE_MODEL`.
     pub(in crate::cli) fn choose(&self, position: Option<String>) -> Option<String> {
-        position
-            .or_else(|| self.model.clone())
-            .or_else(|| std::env::var("CRANE_MODEL").ok().filter(|name| !name.is_empty()))
+        position.or_else(|| self.model.clone()).or_else(|| {
+            std::env::var_os("CRANE_MODEL")
+                .and_then(|name| named(&name))
+                .filter(|name| !name.is_empty())
+        })
     }
 }
 

@@ -7,14 +7,14 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::generation::positive;
-use super::{LoadArgs, ModelArgs};
+use super::{LoadArgs, ModelArgs, ModelWord};
 
 /// `crane serve`
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServeArgs {
     /// The models, that write or speak; one alone (same as -m) is loaded at once, of several each when it is first
     /// asked for
-    #[arg(value_name = "MODEL", conflicts_with = "model")]
+    #[arg(value_name = "MODEL", conflicts_with = "model", value_parser = ModelWord)]
     pub names: Vec<String>,
     /// Address or host name to listen at; 0.0.0.0 opens the server to the network
     #[arg(
@@ -142,7 +142,8 @@ pub(in crate::cli) struct ServeArgs {
     )]
     pub alias: Vec<String>,
     /// Also serve this model's voices at /v1/audio/speech: hibari, or a folder or wheel with voices.json
-    #[arg(long, env = "CRANE_SPEECH", value_name = "MODEL", help_heading = "Server")]
+    #[arg(long, env = "CRANE_SPEECH", value_name = "MODEL", value_parser = ModelWord,
+          help_heading = "Server")]
     pub speech: Option<String>,
     /// Let prompts of all API keys share what was evaluated of their beginnings: faster, but one can find out what another
     /// asked [default: only without keys at a loopback address]

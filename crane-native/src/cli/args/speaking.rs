@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ModelWord;
+
 /// How replies are read aloud.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SpeakingArgs {
@@ -14,7 +16,7 @@ pub(in crate::cli) struct SpeakingArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "speak", help_heading = "Speech")]
     pub speak_to: Option<PathBuf>,
     /// The model that speaks, as for `crane tts` [default: hibari]
-    #[arg(long, value_name = "MODEL", help_heading = "Speech")]
+    #[arg(long, value_name = "MODEL", value_parser = ModelWord, help_heading = "Speech")]
     pub speech_model: Option<String>,
     /// Who speaks [default: the speech model's own choice]
     #[arg(long, value_name = "NAME", help_heading = "Speech")]

@@ -6,7 +6,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use crane_sdk::models::sparktts::Level;
 
-use super::model::{QuantType, threads};
+use super::model::{ModelWord, QuantType, threads};
 
 /// `crane tts`
 #[derive(Debug, Args)]
@@ -15,10 +15,10 @@ use super::model::{QuantType, threads};
 )]
 pub(in crate::cli) struct TtsArgs {
     /// The text, or a model and a text; `-` reads the text from stdin
-    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2)]
+    #[arg(value_name = "MODEL] [TEXT|-", num_args = 0..=2, value_parser = ModelWord)]
     pub words: Vec<String>,
     /// The model: hibari, a folder or wheel with voices.json, or a folder of Orpheus (with SNAC below it) or Spark-TTS [default: hibari]
-    #[arg(short, long, value_name = "MODEL", help_heading = "Model")]
+    #[arg(short, long, value_name = "MODEL", value_parser = ModelWord, help_heading = "Model")]
     pub model: Option<String>,
     /// Use only what is on this machine
     #[arg(long, env = "CRANE_OFFLINE", value_parser = BoolishValueParser::new(), help_heading = "Model")]
