@@ -14,6 +14,7 @@ pub mod folder;
 pub mod hub;
 pub mod memory;
 mod mp3;
+mod plain_text;
 pub mod pretrained;
 mod program;
 mod regular;

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 
 use crane_sdk::generate::CancelToken;
 use crane_sdk::pipeline::Embedder;
+use crane_sdk::source::without_bom;
 
 use super::args::EmbedArgs;
 use super::exit::{Failure, Result};
@@ -34,7 +35,7 @@ pub(super) fn embed(console: Console, args: EmbedArgs) -> Result {
     if let Some(name) = &words.model {
         check_path(name)?;
     }
-    let text = words::text(words.text, "text")?;
+    let text = words::text(console, words.text, "text")?;
     let embedder = load(console, &args, words.model)?;
     let tokens = tokens(&args, &embedder, &text, "the text")?;
     let vectors = vectors(&args, &embedder, &[tokens])?;
@@ -114,6 +115,7 @@ fn read_line(
     line: &[u8],
     number: usize,
 ) -> Result<Vec<u32>> {
+    let line = if number == 1 { without_bom(line) } else { line };
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let place = format!("line {number} of stdin");

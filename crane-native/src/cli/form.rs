@@ -1,11 +1,14 @@
 //! `--json-schema` and `--grammar`: the form that a reply must have.
 
+use std::path::Path;
+
 use crane_sdk::grammar::{Compiler, Constraint, Grammar};
 use crane_sdk::text::Tokenizer;
 
 use super::args::GenerationArgs;
 use super::exit::{Failure, Result};
 use super::output::Console;
+use crate::plain_text;
 
 /// The form that the command line asks for, read before any model is looked for.
 ///
@@ -13,8 +16,9 @@ use super::output::Console;
 /// [`Failure::Usage`] if a file cannot be read or is not JSON.
 pub(super) fn grammar(args: &GenerationArgs) -> Result<Option<(&'static str, Grammar)>> {
     if let Some(text) = &args.json_schema {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let read = match text.trim_start().starts_with('{') {
-            true => text.clone(),
+            true => text.to_owned(),
             false => file("--json-schema", text)?,
         };
         let schema = serde_json::from_str(&read).map_err(|error| {
@@ -50,6 +54,5 @@ pub(super) fn constraint(
 }
 
 fn file(flag: &str, path: &str) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("{flag}: cannot read {path}: {error}")))
+    plain_text::read(Path::new(path)).map_err(|reason| Failure::Usage(format!("{flag}: {reason}")))
 }

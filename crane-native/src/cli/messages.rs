@@ -6,7 +6,9 @@ use crane_sdk::text::{Content, Message};
 use serde_json::Value;
 
 use super::exit::{Failure, Result};
-use super::words;
+use super::output::Console;
+use super::stdin;
+use crate::plain_text;
 
 /// The speakers that chat templates know.
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
@@ -17,12 +19,11 @@ const CONTENT: &str = "it should be a text, or a list of {\"type\": \"text\", \"
 ///
 /// # Errors
 /// [`Failure::Usage`] that names the file, if it cannot be read or is not a list of messages.
-pub(super) fn read(path: &Path) -> Result<Vec<Message>> {
+pub(super) fn read(console: Console, path: &Path) -> Result<Vec<Message>> {
     let name = path.display();
     let text = match path.to_str() {
-        Some("-") => words::stdin()?,
-        _ => std::fs::read_to_string(path)
-            .map_err(|error| Failure::Usage(format!("cannot read {name}: {error}")))?,
+        Some("-") => stdin::text(console)?,
+        _ => plain_text::read(path).map_err(Failure::Usage)?,
     };
     let value: Value = serde_json::from_str(&text)
         .map_err(|error| Failure::Usage(format!("{name} is not JSON: {error}")))?;

@@ -25,6 +25,7 @@ mod run;
 mod serve;
 mod settings;
 mod show;
+mod stdin;
 mod store;
 mod summary;
 mod tokenize;

@@ -9,7 +9,8 @@ use super::args::PerplexityArgs;
 use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::output::{self, Console};
-use super::{open, words};
+use super::{open, stdin};
+use crate::plain_text;
 
 /// Measures and prints one line, or a JSON object.
 ///
@@ -19,10 +20,9 @@ use super::{open, words};
 pub(super) fn measure(console: Console, args: PerplexityArgs) -> Result {
     open::check(&args.model, &args.name)?;
     let text = match args.file.to_str() {
-        Some("-") => words::stdin()?,
-        _ => std::fs::read_to_string(&args.file).map_err(|error| {
-            Failure::Usage(format!("cannot read {} as text: {error}", args.file.display()))
-        })?,
+        Some("-") => stdin::text(console)?,
+        _ => plain_text::read(&args.file)
+            .map_err(|reason| Failure::Usage(format!("--file: {reason}")))?,
     };
     let model = open::find(console, &args.model, args.name)?;
     let tokenizer = open::tokenizer(console, &model)?;

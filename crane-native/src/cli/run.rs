@@ -28,7 +28,7 @@ enum Question {
 /// finding, loading and running the model refuses; [`Failure::Interrupted`] on Ctrl-C.
 pub(super) fn run(console: Console, args: RunArgs) -> Result {
     let settings = Settings::new(&args.sampling, &args.generation)?;
-    let (position, question) = question(&args)?;
+    let (position, question) = question(console, &args)?;
     let model = open::find(console, &args.model, position)?;
     let text = open::text(console, &model)?;
     let config = reply::config(console, &text, &settings, &args.generation)?;
@@ -47,12 +47,12 @@ pub(super) fn run(console: Console, args: RunArgs) -> Result {
 }
 
 /// The model by position, if one is, and what is to be answered.
-fn question(args: &RunArgs) -> Result<(Option<String>, Question)> {
+fn question(console: Console, args: &RunArgs) -> Result<(Option<String>, Question)> {
     let flag = args.model.model.clone();
     let Some(file) = &args.messages else {
         let words = words::split(args.words.clone(), flag)?;
         open::check(&args.model, &words.model)?;
-        return Ok((words.model, Question::Words(words::text(words.text, "prompt")?)));
+        return Ok((words.model, Question::Words(words::prompt(console, words.text)?)));
     };
     let position = match args.words.as_slice() {
         [] => flag,
@@ -64,7 +64,7 @@ fn question(args: &RunArgs) -> Result<(Option<String>, Question)> {
         }
     };
     let system = args.generation.system.as_deref();
-    let messages = messages::with_system(messages::read(file)?, system)?;
+    let messages = messages::with_system(messages::read(console, file)?, system)?;
     Ok((position, Question::Messages(messages)))
 }
 

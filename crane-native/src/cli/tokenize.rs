@@ -2,10 +2,12 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 
+use crane_sdk::source::without_bom;
+
 use super::args::TokenizeArgs;
 use super::exit::{Failure, Result};
 use super::output::{self, Console};
-use super::{open, words};
+use super::{open, stdin, words};
 
 /// Prints the ids of one text, or of each line of stdin.
 ///
@@ -27,7 +29,7 @@ pub(super) fn tokenize(console: Console, args: TokenizeArgs) -> Result {
     let words = words::split(args.words, args.model.model.clone())?;
     open::check(&args.model, &words.model)?;
     let text = match words.text.as_deref() {
-        None | Some("-") => words::stdin()?,
+        None | Some("-") => stdin::text(console)?,
         Some(text) => text.to_owned(),
     };
     let model = open::find(console, &args.model, words.model)?;
@@ -49,7 +51,8 @@ fn lines(encode: impl Fn(&str) -> Result<Vec<u32>>) -> Result {
         if read == 0 {
             break;
         }
-        let text: String = serde_json::from_slice(&line).map_err(|error| {
+        let json = if number == 1 { without_bom(&line) } else { &line };
+        let text: String = serde_json::from_slice(json).map_err(|error| {
             Failure::Usage(format!("line {number} of stdin is not a JSON string: {error}"))
         })?;
         let ids = serde_json::Value::from(encode(&text)?);

@@ -42,7 +42,7 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     // What is heard at once begins before the text has ended.
     let streamed = args.stream.is_some() || args.play;
     let coming = streamed && args.output.is_none() && words.text.as_deref() == Some("-");
-    let text = if coming { None } else { Some(words::text(words.text, "text")?) };
+    let text = if coming { None } else { Some(words::text(console, words.text, "text")?) };
     let recording = args.clone.as_deref().map(recording::read).transpose()?;
     if args.transcript.as_deref().is_some_and(|text| text.trim().is_empty()) {
         let reason =

@@ -1,9 +1,12 @@
-//! Which positional argument is the model and which is the text, and texts that come on stdin.
+//! Which positional argument is the model and which is the text, and what of it comes on stdin.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use super::exit::{Failure, Result};
+use super::output::Console;
+use super::stdin;
+use crate::file_url;
 
 /// The positional arguments of `run` and `tokenize`, told apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,47 +60,48 @@ fn spells_path(word: &str) -> bool {
     let path = Path::new(word);
     let gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let begins = ["./", "../", "/", "~"].iter().any(|start| word.starts_with(start));
-    (gguf || begins || path.is_absolute()) && !word.contains(char::is_whitespace)
+    let begins = begins || path.is_absolute() || file_url::is_one(word);
+    match word.contains(char::is_whitespace) {
+        false => gguf || begins,
+        // A sentence may begin so, and may speak of a file; a model's file that is there is meant.
+        true => begins && ((gguf && path.is_file()) || is_model_folder(path)),
+    }
 }
 
 /// The text itself: the word, or stdin where the word is `-` or there is none.
 ///
 /// # Errors
 /// [`Failure::Usage`] if there is no text, or stdin holds something that is not text.
-pub(super) fn text(word: Option<String>, what: &str) -> Result<String> {
-    match word.as_deref() {
-        Some("-") => stdin(),
-        Some(text) => Ok(text.to_owned()),
-        None if io::stdin().is_terminal() => Ok(String::new()),
-        None => stdin(),
-    }
-    .and_then(|text| match text.trim() {
+pub(super) fn text(console: Console, word: Option<String>, what: &str) -> Result<String> {
+    let text = match word.as_deref() {
+        Some("-") => stdin::text(console)?,
+        Some(text) => text.to_owned(),
+        None if io::stdin().is_terminal() => String::new(),
+        None => stdin::text(console)?,
+    };
+    something(text, what)
+}
+
+/// As [`text`], of a prompt: what is piped in beside it is what it is about, and comes after it.
+///
+/// # Errors
+/// As [`text`].
+pub(super) fn prompt(console: Console, word: Option<String>) -> Result<String> {
+    let given = word.as_deref().is_some_and(|word| word != "-" && !word.trim().is_empty());
+    let prompt = text(console, word, "prompt")?;
+    Ok(match if given { stdin::beside(console)? } else { None } {
+        Some(text) => stdin::together(&prompt, &text),
+        None => prompt,
+    })
+}
+
+fn something(text: String, what: &str) -> Result<String> {
+    match text.trim() {
         "" => Err(Failure::Usage(format!(
             "there is no {what}: give it as an argument, or `-` and text on stdin"
         ))),
         _ => Ok(text),
-    })
-}
-
-/// All of stdin, without the line end that closes it.
-///
-/// # Errors
-/// [`Failure::Usage`] if it is not UTF-8, [`Failure::Other`] if it cannot be read.
-pub(super) fn stdin() -> Result<String> {
-    let mut bytes = Vec::new();
-    io::stdin()
-        .lock()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::Other(format!("cannot read stdin: {error}")))?;
-    let mut text = String::from_utf8(bytes)
-        .map_err(|error| Failure::Usage(format!("stdin is not UTF-8 text: {error}")))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
     }
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -122,7 +126,16 @@ mod tests {
 
     #[test]
     fn a_word_that_is_spelt_like_a_path_is_not_a_prompt() {
-        for word in ["missing.gguf", "M.GGUF", "./folder", "../m", "/m", "~/m", "org/name:q.gguf"] {
+        for word in [
+            "missing.gguf",
+            "M.GGUF",
+            "./folder",
+            "../m",
+            "/m",
+            "~/m",
+            "org/name:q.gguf",
+            "file:///m%FF",
+        ] {
             assert_eq!(words(&[word], None), Some((Some(word.into()), None)), "{word}");
             assert_eq!(words(&[word], Some("m")), Some((Some("m".into()), Some(word.into()))));
         }
@@ -139,6 +152,12 @@ mod tests {
         let file = file.display().to_string();
         assert_eq!(words(&[&file], None), Some((Some(file.clone()), None)));
         assert_eq!(words(&[&file], Some("m")), Some((Some("m".into()), Some(file))));
+        let spaced = folder.path().join("my own: model@1.gguf");
+        std::fs::write(&spaced, "").unwrap();
+        let spaced = spaced.display().to_string();
+        assert_eq!(words(&[&spaced], None), Some((Some(spaced.clone()), None)));
+        let missing = format!("{spaced} is what?");
+        assert_eq!(words(&[&missing], None), Some((None, Some(missing.clone()))));
         assert!(is_model_folder(folder.path()));
         assert!(!is_model_folder(tempfile::tempdir().unwrap().path()));
     }

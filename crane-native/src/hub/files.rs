@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crane_sdk::source::without_bom;
 use serde::Deserialize;
 
 use super::tags::{self, base};
@@ -112,7 +113,8 @@ pub(crate) fn shards(index_name: &str, index: &[u8]) -> Result<Vec<String>> {
     let damaged = |reason: String| {
         Error::Sdk(crane_sdk::Error::InvalidFile { file: index_name.to_owned(), reason })
     };
-    let index: Index = serde_json::from_slice(index).map_err(|e| damaged(e.to_string()))?;
+    let index: Index =
+        serde_json::from_slice(without_bom(index)).map_err(|e| damaged(e.to_string()))?;
     let shards: BTreeSet<String> = index.weight_map.into_values().collect();
     match shards.iter().find(|shard| !is_relative(shard)) {
         Some(bad) => Err(damaged(format!("the shard name {bad:?} leads out of the folder"))),

@@ -126,6 +126,7 @@ impl Chat {
     /// # Errors
     /// [`Error::InvalidArgument`] if it is not one; what was said is then kept.
     pub fn load_json(&mut self, json: &str) -> Result<()> {
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
         self.messages = serde_json::from_str(json).map_err(|error| json_error(&error))?;
         Ok(())
     }

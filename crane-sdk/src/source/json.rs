@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::Source;
+use super::{Source, without_bom};
 use crate::{Error, Result};
 
 /// The longest file, in bytes: many times the longest that the models here have. A byte of JSON takes up to 60 in memory.
@@ -20,7 +20,8 @@ pub(crate) fn read<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Resu
         return Err(Error::invalid_file(label, reason));
     }
     let bytes = blob.read_all()?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::invalid_file(blob.label(), error))
+    serde_json::from_slice(without_bom(&bytes))
+        .map_err(|error| Error::invalid_file(blob.label(), error))
 }
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ mod tests {
             read::<Value>(&MemorySource::new("m").with("a.json", text.into_bytes()), "a.json")
         };
         assert!(read("[1, 2]".to_owned()).is_ok());
+        assert!(read("\u{feff}[1, 2]".to_owned()).is_ok());
         for (text, part) in [
             (" ".repeat(MOST as usize + 1), "at most 1048576"),
             ("[".repeat(10_000), "recursion limit"),

@@ -1,5 +1,6 @@
 //! Where bytes come from: a set of named files, and the formats read out of them.
 
+mod byte_order_mark;
 mod checkpoint;
 mod gguf;
 pub(crate) mod json;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::{Error, Result};
 
+pub use byte_order_mark::without_bom;
 pub use checkpoint::{Checkpoint, StoredType, TensorInfo, TensorTable};
 pub use gguf::{Gguf, Integers, Metadata, Value, find_gguf};
 pub use memory::MemorySource;

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 use super::checkpoint::{
     Checkpoint, MAX_DIMENSIONS, MAX_TENSORS, StoredType, TensorInfo, TensorTable,
 };
-use super::{Blob, Source};
+use super::{Blob, Source, without_bom};
 use crate::{Error, Result};
 
 /// The weights file of a model that is not sharded.
@@ -158,7 +158,7 @@ impl SafetensorsCheckpoint {
             return Ok(this);
         }
         let index = source.open(INDEX)?;
-        let index: Index = serde_json::from_slice(&index.read_all()?)
+        let index: Index = serde_json::from_slice(without_bom(&index.read_all()?))
             .map_err(|error| Error::invalid_file(INDEX, error))?;
         let WeightMap { tensors, shards } = index.weight_map;
         let mut order: Vec<&String> = shards.iter().collect();

@@ -6,7 +6,7 @@ use yaml_rust2::Yaml;
 use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::scanner::TScalarStyle;
 
-use super::Source;
+use super::{Source, without_bom};
 use crate::{Error, Result};
 
 /// The longest file, in bytes.
@@ -26,7 +26,8 @@ pub(crate) fn read<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Resu
         return Err(Error::invalid_file(name, format_args!("{} bytes are no config", blob.len())));
     }
     let bytes = blob.read_all()?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| Error::invalid_file(name, error))?;
+    let text = std::str::from_utf8(without_bom(&bytes))
+        .map_err(|error| Error::invalid_file(name, error))?;
     let value = value(text).map_err(|reason| Error::invalid_file(name, reason))?;
     serde_json::from_value(value).map_err(|error| Error::invalid_file(name, error))
 }

@@ -90,10 +90,11 @@ pub(super) struct OutputArgs {
 /// `crane run`
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "crane run [OPTIONS] [MODEL] PROMPT\n       crane run [OPTIONS] [MODEL] - < FILE"
+    override_usage = "crane run [OPTIONS] [MODEL] PROMPT\n       crane run [OPTIONS] [MODEL] - < FILE\n       crane run [OPTIONS] [MODEL] PROMPT < FILE"
 )]
 pub(super) struct RunArgs {
-    /// The prompt, or a model and a prompt; `-` reads the prompt from stdin
+    /// The prompt, or a model and a prompt; `-` reads the prompt from stdin. Text that is piped in beside a prompt comes
+    /// after it
     #[arg(value_name = "MODEL] [PROMPT|-", num_args = 0..=2, hide_possible_values = true,
           value_parser = ModelWord)]
     pub words: Vec<String>,

@@ -114,7 +114,7 @@ impl Chat {
             Line::Do(Command::Clear) => self.messages.retain(|message| message.role == "system"),
             Line::Do(Command::Save(file)) => self.save(&file)?,
             Line::Do(Command::Load(file)) => {
-                self.messages = messages::read(&file)?;
+                self.messages = messages::read(self.console, &file)?;
                 self.console.tell(format_args!("{} messages", self.messages.len()));
             }
         }

@@ -13,6 +13,7 @@ use super::interrupt::Interruptible;
 use super::machine;
 use super::output::{self, Console};
 use crate::memory;
+use crate::plain_text;
 use crate::server::{
     App, Capacity, Fleet, Keeping, Metrics, Options, PrefixSharing, Times, serve as listen,
 };
@@ -87,9 +88,8 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
 fn options(args: &ServeArgs) -> Result<Options> {
     let mut keys = args.api_key.clone();
     if let Some(file) = &args.api_key_file {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            Failure::Usage(format!("--api-key-file: cannot read {}: {error}", file.display()))
-        })?;
+        let text = plain_text::read(file)
+            .map_err(|reason| Failure::Usage(format!("--api-key-file: {reason}")))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let before = keys.len();
         keys.extend(lines.map(str::to_owned));

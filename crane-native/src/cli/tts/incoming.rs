@@ -49,13 +49,14 @@ pub(super) struct Reader<R> {
     /// The beginning of a character.
     part: Vec<u8>,
     watch: Watch,
+    begun: bool,
     ended: bool,
 }
 
 /// Reads from `from`, and what watches it.
 pub(super) fn read<R: Read>(from: R) -> (Reader<R>, Watch) {
     let watch = Watch::default();
-    (Reader { from, part: Vec::new(), watch: watch.clone(), ended: false }, watch)
+    (Reader { from, part: Vec::new(), watch: watch.clone(), begun: false, ended: false }, watch)
 }
 
 impl<R: Read> Reader<R> {
@@ -83,7 +84,10 @@ impl<R: Read> Reader<R> {
                 return Err(Failure::Usage(format!("stdin is not UTF-8 text: {error}")));
             }
         };
-        Ok((count > 0).then(|| text.to_owned()))
+        // An editor's mark of the encoding is no text.
+        let mark = if self.begun { None } else { text.strip_prefix('\u{feff}') };
+        self.begun |= !text.is_empty();
+        Ok((count > 0).then(|| mark.unwrap_or(text).to_owned()))
     }
 }
 
@@ -135,9 +139,11 @@ mod tests {
     #[test]
     fn characters_stay_whole() {
         let text = "Grüße, 世界. 🙂";
-        let (reader, watch) = read(Slow(text.as_bytes()));
-        assert_eq!(reader.collect::<String>(), text);
-        assert_eq!(watch.finish().unwrap(), text);
+        for given in [text.to_owned(), format!("\u{feff}{text}")] {
+            let (reader, watch) = read(Slow(given.as_bytes()));
+            assert_eq!(reader.collect::<String>(), text);
+            assert_eq!(watch.finish().unwrap(), text);
+        }
     }
 
     #[test]

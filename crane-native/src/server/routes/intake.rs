@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
 
 use crate::server::app::App;
 use crate::server::body;
@@ -24,6 +25,7 @@ impl FromRequest<Arc<App>> for Intake {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let share = share(&request)?;
+        plain(request.headers())?;
         let mut held = app.work.no_bytes(&share);
         let take = |bytes| if held.add(bytes) { Ok(()) } else { Err(app.work.busy()) };
         let body = body::read(request.into_body(), take).await?;
@@ -57,6 +59,19 @@ impl Intake {
         let done = done.await?;
         Ok((permit, done))
     }
+}
+
+/// Refuses a body that says that it is compressed.
+fn plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(encoding) = headers.get(header::CONTENT_ENCODING) else { return Ok(()) };
+    if encoding.is_empty() || encoding.as_bytes().eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    let encoding = String::from_utf8_lossy(encoding.as_bytes());
+    Err(ApiError::invalid(format_args!(
+        "the body is compressed (Content-Encoding: {encoding}), which is not read here; send the JSON as it is"
+    ))
+    .with(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request_error", "unsupported_encoding"))
 }
 
 /// Whose request it is.

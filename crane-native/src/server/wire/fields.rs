@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use crane_sdk::source::without_bom;
 use serde_json::{Map, Value};
 
 use super::ApiError;
@@ -27,6 +28,25 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Why a body is not JSON.
+fn not_json(body: &[u8], error: &serde_json::Error) -> String {
+    let format = match body {
+        [] => return "the body is empty; a JSON object is expected".to_owned(),
+        [0x1F, 0x8B, ..] => "gzip",
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => "zstd",
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
+            return "the body is UTF-16 text; JSON is sent as UTF-8".to_owned();
+        }
+        _ => {
+            return match std::str::from_utf8(body) {
+                Ok(_) => format!("the body is not JSON: {error}"),
+                Err(error) => format!("the body is not UTF-8 text: {error}"),
+            };
+        }
+    };
+    format!("the body is compressed ({format}), which is not read here; send the JSON as it is")
+}
+
 /// A value of the wrong type.
 pub fn wrong_type(param: impl Display, wanted: &str, value: &Value) -> ApiError {
     let reason = format_args!("must be {wanted}, not {}", kind(value));
@@ -39,13 +59,14 @@ impl Fields {
     /// # Errors
     /// That it is not a JSON object.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let body = without_bom(body);
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self { map, path: String::new() }),
             Ok(other) => Err(ApiError::invalid(format_args!(
                 "the body must be a JSON object, not {}",
                 kind(&other)
             ))),
-            Err(error) => Err(ApiError::invalid(format_args!("the body is not JSON: {error}"))),
+            Err(error) => Err(ApiError::invalid(not_json(body, &error))),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::special_tokens::SpecialTokens;
 use super::super::tokenizer::json_file;
-use crate::source::{Gguf, Metadata, Source, find_gguf};
+use crate::source::{Gguf, Metadata, Source, find_gguf, without_bom};
 use crate::{Error, Result};
 
 type Templates = BTreeMap<String, String>;
@@ -51,7 +51,7 @@ fn jinja_files(source: &dyn Source) -> Result<Templates> {
         let name = if file == JINJA { Some("default") } else { more };
         if let Some(name) = name {
             let blob = source.open(&file)?;
-            let text = String::from_utf8(blob.read_all()?.into_owned())
+            let text = String::from_utf8(without_bom(&blob.read_all()?).to_vec())
                 .map_err(|error| Error::invalid_file(&file, error))?;
             templates.insert(name.to_owned(), text);
         }
