@@ -38,6 +38,7 @@ impl Resolved {
     /// An error in reading the model's files, with what to do about it if they are a cached copy.
     pub fn explain(&self, error: crane_sdk::Error) -> Error {
         use crane_sdk::Error as Sdk;
+        let error = self.named(error);
         match (&self.cached_as, &error) {
             (
                 Some(name),
@@ -47,6 +48,25 @@ impl Resolved {
                 | Sdk::NotFound { .. },
             ) => Error::CachedCopy { name: name.clone(), error },
             _ => error.into(),
+        }
+    }
+
+    /// An error with the model's name where it has none: of several models it would not say which.
+    fn named(&self, error: crane_sdk::Error) -> crane_sdk::Error {
+        use crane_sdk::Error as Sdk;
+        let (name, path) = (&self.name, self.path.to_string_lossy());
+        let tells = |text: &str| text.contains(name.as_str()) || text.contains(&*path);
+        match error {
+            Sdk::InvalidFile { file, reason } if !tells(&file) && !tells(&reason) => {
+                Sdk::InvalidFile { file: format!("{file} of {name}"), reason }
+            }
+            Sdk::Unsupported { what, hint } if !tells(&what) && !tells(&hint) => {
+                Sdk::Unsupported { what: format!("{what} (in {name})"), hint }
+            }
+            Sdk::Tokenizer(reason) if !tells(&reason) => {
+                Sdk::Tokenizer(format!("of {name}: {reason}"))
+            }
+            error => error,
         }
     }
 }

@@ -164,6 +164,12 @@ fn what_cannot_be_kept_is_refused() {
         (schema(json!({"type": "object", "dependentSchemas": {"a": {}}})), "dependentSchemas"),
         (schema(json!({"$ref": "https://example.org/schema"})), "example.org"),
         (schema(json!({"x-guidance": {"lenient": true}})), "x-guidance"),
+        (
+            schema(json!({
+                "$defs": {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}, "$ref": "#/$defs/A"
+            })),
+            "nothing but itself",
+        ),
     ] {
         let error = compiler.compile(&grammar).unwrap_err().to_string();
         assert!(error.starts_with("grammar: ") && error.contains(word), "{grammar:?}: {error}");

@@ -88,20 +88,118 @@ impl From<crane_sdk::Error> for Failure {
     }
 }
 
-/// An option as the command line spells it, by the library's name for it.
+/// The library's names of what the command line has an option for, and how that spells them.
+const FLAGS: [(&str, &str); 22] = [
+    ("temperature", "--temp"),
+    ("top_k", "--top-k"),
+    ("top_p", "--top-p"),
+    ("min_p", "--min-p"),
+    ("typical_p", "--typical-p"),
+    ("repetition_penalty", "--repeat-penalty"),
+    ("penalty_last_n", "--repeat-last-n"),
+    ("presence_penalty", "--presence-penalty"),
+    ("frequency_penalty", "--frequency-penalty"),
+    ("logit_bias", "--logit-bias"),
+    ("seed", "--seed"),
+    ("stop", "--stop"),
+    ("max_new_tokens", "--max-tokens"),
+    ("context", "--ctx"),
+    ("dtype", "--dtype"),
+    ("quant", "--quant"),
+    ("kv_type", "--kv-type"),
+    ("recording", "--clone"),
+    ("said", "--transcript"),
+    ("voice", "--voice"),
+    ("speed", "--speed"),
+    ("pitch", "--pitch"),
+];
+
+/// An option as the command line spells it, by the library's name for it; what is no option keeps its name.
 fn flag(name: &str) -> String {
     if let Some((name, id)) = name.split_once('[') {
         return format!("{} {}", flag(name), id.trim_end_matches(']'));
     }
-    match name {
-        "temperature" => "--temp".to_owned(),
-        "repetition_penalty" => "--repeat-penalty".to_owned(),
-        "penalty_last_n" => "--repeat-last-n".to_owned(),
-        "max_new_tokens" => "--max-tokens".to_owned(),
-        "recording" => "--clone".to_owned(),
-        "said" => "--transcript".to_owned(),
-        "context" => "--ctx".to_owned(),
-        "prompt" | "text" | "context policy" => name.to_owned(),
-        name => format!("--{}", name.replace('_', "-")),
+    let known = FLAGS.iter().find(|(known, _)| *known == name);
+    known.map_or(name, |(_, flag)| flag).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    /// Every long option of every command.
+    fn options() -> std::collections::BTreeSet<String> {
+        let crane = crate::cli::args::Crane::command();
+        let commands = std::iter::once(&crane).chain(crane.get_subcommands());
+        let options = commands.flat_map(clap::Command::get_arguments);
+        let long = options.filter_map(|option| Some(format!("--{}", option.get_long()?)));
+        long.chain(["--help", "--version"].map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn errors_name_options_that_there_are() {
+        let options = options();
+        for (name, option) in FLAGS {
+            assert!(options.contains(option), "{option}");
+            let refused = crane_sdk::Error::InvalidArgument {
+                name: name.to_owned(),
+                reason: "is odd".to_owned(),
+            };
+            assert_eq!(Failure::from(refused).message().unwrap(), format!("{option}: is odd"));
+        }
+        for name in ["text", "prompt", "logits", "tokens", "grammar", "vocab.json", "token"] {
+            assert_eq!(flag(name), name);
+        }
+        assert_eq!(flag("logit_bias[7]"), "--logit-bias 7");
+    }
+
+    /// A text in the sources that is spelt like an option is one, of these programs or of those that it names.
+    #[test]
+    fn texts_name_options_that_there_are() {
+        const OF_OTHERS: [&str; 9] = [
+            "--dest",
+            "--disable-pip-version-check",
+            "--features",
+            "--no-cache-dir",
+            "--no-deps",
+            "--no-input",
+            "--only-binary",
+            "--path",
+            "--release",
+        ];
+        // Not options: the names of folders in the cache, and two names of an example.
+        const NAMES: [&str; 2] = ["--org", "--name"];
+        let options = options();
+        let mut folders =
+            vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let (mut files, mut seen) = (0, 0);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                    continue;
+                }
+                files += 1;
+                let text = std::fs::read_to_string(&entry).unwrap();
+                let text = text.split("#[cfg(test)]").next().unwrap();
+                for (at, _) in text.match_indices("--") {
+                    let before = text[..at].chars().next_back();
+                    let word = text[at..].trim_end_matches(char::is_whitespace);
+                    let end = word[2..].find(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+                    let word = &word[..2 + end.unwrap_or(word.len() - 2)];
+                    let begins = before.is_none_or(|c| !(c.is_alphanumeric() || c == '-'));
+                    if !begins || !word[2..].starts_with(|c: char| c.is_ascii_lowercase()) {
+                        continue;
+                    }
+                    seen += 1;
+                    let known = options.contains(word)
+                        || OF_OTHERS.contains(&word)
+                        || NAMES.contains(&word);
+                    assert!(known, "{} names {word}", entry.display());
+                }
+            }
+        }
+        assert!(files > 100 && seen > 100, "{files} {seen}");
     }
 }

@@ -150,6 +150,10 @@ impl Text {
     ) -> Result<Prompt> {
         let (prompt, text) = Prompt::chat(&self.tokenizer, template, messages)?;
         console.detail(format_args!("prompt: {text:?}"));
+        if prompt.ids.is_empty() {
+            let reason = "the model's writes nothing for these messages; `crane run --raw PROMPT` completes text without it";
+            return Err(crane_sdk::Error::Template(reason.to_owned()).into());
+        }
         Ok(prompt)
     }
 }

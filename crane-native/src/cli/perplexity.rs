@@ -27,6 +27,14 @@ pub(super) fn measure(console: Console, args: PerplexityArgs) -> Result {
     let model = open::find(console, &args.model, args.name)?;
     let tokenizer = open::tokenizer(console, &model)?;
     let tokens = tokenizer.encode(&text, true)?;
+    if tokens.len() < args.ctx {
+        return Err(Failure::Usage(format!(
+            "--file: {} has {} tokens, fewer than one chunk of {}; give a longer text or a smaller --ctx",
+            args.file.display(),
+            tokens.len(),
+            args.ctx
+        )));
+    }
     // A tokenizer that begins every text with BOS belongs to a model that wants each chunk to begin so.
     let bos = tokenizer.bos_id().filter(|bos| tokens.first() == Some(bos));
     let loaded = open::weights(console, &model, &args.load)?;

@@ -54,6 +54,11 @@ impl Lengths {
         self.check_prompt(tokenizer, text)?;
         let ids = tokenized(tokenizer, text, false, cancel)?;
         self.check_tokens(ids.len())?;
+        if ids.is_empty() {
+            let reason = "the model's chat template writes nothing for them, so there is nothing to answer; \
+                          /v1/completions takes text without it";
+            return Err(ApiError::value("messages", reason));
+        }
         Ok(ids)
     }
 

@@ -7,6 +7,7 @@ mod chat;
 mod current_folder;
 mod damaged;
 mod embed;
+mod errors;
 mod fixture;
 mod flags;
 mod interrupt;
@@ -14,6 +15,7 @@ mod machine;
 mod memory;
 #[path = "../../../crane-sdk/tests/support/orpheus.rs"]
 mod orpheus;
+mod paths;
 mod perplexity;
 mod reference;
 mod run;
@@ -22,6 +24,7 @@ mod serve;
 mod show;
 #[path = "../../../crane-sdk/tests/support/spark.rs"]
 mod spark;
+mod stdin;
 mod support;
 mod terminal;
 mod tokenize;

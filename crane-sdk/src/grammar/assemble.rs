@@ -103,6 +103,8 @@ pub(super) fn caught<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E
 pub(super) fn refused(error: &dyn std::fmt::Display) -> Error {
     let text = error.to_string();
     let told = text.split("<backtrace>").next().unwrap_or_default().trim();
+    // An option of the library's own is none of ours.
+    let told = told.split(" Enable '").next().unwrap_or(told);
     let told: &str = &match told.char_indices().nth(TOLD) {
         Some((end, _)) => format!("{}…", told.get(..end).unwrap_or_default()),
         None => told.to_owned(),

@@ -101,6 +101,9 @@ impl Compiler {
         })?;
         let warnings = start.grammar_warnings();
         let (vocab_size, reply_steps) = (self.vocab_size, self.limits.reply_steps);
+        // A form that no text has shows with the first token, and is told here, where the grammar has a name.
+        let first = caught(|| Ok::<_, Error>(start.deep_clone()))?;
+        Follower::new(first, reply_steps).allowed(&[])?;
         Ok(Constraint(Arc::new(Compiled { start, vocab_size, warnings, reply_steps })))
     }
 }

@@ -59,7 +59,17 @@ impl Follower {
 fn failed(error: &dyn std::fmt::Display) -> Error {
     let text = error.to_string();
     let told = text.split("<backtrace>").next().unwrap_or_default().trim();
-    Error::argument("grammar", format_args!("cannot be followed further: {told}"))
+    // Of a rule that leads to nothing but itself the library says no more than this.
+    let told = match told.split_whitespace().next() {
+        Some("NoExtensionBias" | "NoExtension") => {
+            "no text has it (does a rule or a $ref lead to nothing but itself?)"
+        }
+        _ => told,
+    };
+    Error::argument(
+        "grammar",
+        format_args!("the form of the reply cannot be followed further: {told}"),
+    )
 }
 
 impl std::fmt::Debug for Follower {

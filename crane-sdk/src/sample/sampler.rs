@@ -243,6 +243,9 @@ fn best_of(logits: &[f32]) -> Result<(u32, f32)> {
     }
     match logits.iter().position(|&logit| logit == max) {
         Some(id) if max > f32::NEG_INFINITY => Ok((id as u32, max)),
-        _ => Err(Error::argument("logits", "every token is banned: there is nothing to choose")),
+        _ => Err(Error::argument(
+            "logit_bias",
+            "every token is banned, alone or together with the form of the reply: there is nothing to choose",
+        )),
     }
 }

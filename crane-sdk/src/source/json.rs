@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Source, without_bom};
+use super::{Source, impostor, without_bom};
 use crate::{Error, Result};
 
 /// The longest file, in bytes: many times the longest that the models here have. A byte of JSON takes up to 60 in memory.
@@ -21,7 +21,7 @@ pub(crate) fn read<T: DeserializeOwned>(source: &dyn Source, name: &str) -> Resu
     }
     let bytes = blob.read_all()?;
     serde_json::from_slice(without_bom(&bytes))
-        .map_err(|error| Error::invalid_file(blob.label(), error))
+        .map_err(|error| impostor::refuse(blob.as_ref(), error))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod byte_order_mark;
 mod checkpoint;
 mod gguf;
+pub(crate) mod impostor;
 pub(crate) mod json;
 mod memory;
 mod model;

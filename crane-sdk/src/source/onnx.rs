@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Blob;
+use super::{Blob, impostor};
 use crate::finite::all_finite;
 use crate::{Error, Result};
 use message::{Node, Numbers, Tensor};
@@ -55,8 +55,7 @@ impl OnnxCheckpoint {
     /// [`Error::Io`] if it cannot be read.
     pub fn read(blob: &dyn Blob) -> Result<Self> {
         let bytes = blob.read_all()?;
-        let graph =
-            message::graph(&bytes).map_err(|reason| Error::invalid_file(blob.label(), reason))?;
+        let graph = message::graph(&bytes).map_err(|reason| impostor::refuse(blob, reason))?;
         if graph.tensors.is_empty() {
             return Err(Error::invalid_file(
                 blob.label(),

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visi
 use super::checkpoint::{
     Checkpoint, MAX_DIMENSIONS, MAX_TENSORS, StoredType, TensorInfo, TensorTable,
 };
-use super::{Blob, Source, without_bom};
+use super::{Blob, Source, impostor, without_bom};
 use crate::{Error, Result};
 
 /// The weights file of a model that is not sharded.
@@ -191,18 +191,25 @@ impl SafetensorsCheckpoint {
     fn add(&mut self, blob: Arc<dyn Blob>) -> Result<()> {
         let label = blob.label();
         let invalid = |reason: String| Error::invalid_file(label, reason);
+        if blob.len() < 8 {
+            let reason = format_args!("it has {} bytes; its header alone has more", blob.len());
+            return Err(impostor::refuse(blob.as_ref(), reason));
+        }
         let mut length = [0; 8];
         length.copy_from_slice(&blob.read(0, 8)?);
         let header = u64::from_le_bytes(length);
         if header > MAX_HEADER || header + 8 > blob.len() {
-            return Err(invalid(format!(
+            let reason = format_args!(
                 "its header claims {header} bytes, the file has {} (truncated, or not safetensors)",
                 blob.len()
-            )));
+            );
+            return Err(impostor::refuse(blob.as_ref(), reason));
         }
         let text = blob.read(8, header as usize)?;
-        let Header(mut tensors) = serde_json::from_slice(&text)
-            .map_err(|error| invalid(format!("its header is wrong: {error}")))?;
+        let Header(mut tensors) = serde_json::from_slice(&text).map_err(|error| {
+            let reason = format_args!("its header is wrong: {error}");
+            impostor::refuse(blob.as_ref(), reason)
+        })?;
         tensors.sort_by_key(|(_, described)| described.data_offsets);
         let file = self.blobs.len();
         let mut before = 0;

@@ -18,7 +18,7 @@ use super::model::nested_bytes;
 use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
 use super::tokenizer::Parts;
-use crate::source::without_bom;
+use crate::source::{impostor, without_bom};
 use crate::{Error, Result};
 
 const FILE: &str = "tokenizer.json";
@@ -121,8 +121,10 @@ struct Merge(String, String);
 
 /// Reads a tokenizer; `map` is `special_tokens_map.json`.
 pub(super) fn read(json: &[u8], config: Option<&Value>, map: Option<&Value>) -> Result<Parts> {
+    let Probe { model } = serde_json::from_slice(without_bom(json)).map_err(|error| {
+        impostor::what(json).map_or_else(|| damaged("", error), |what| damaged("", what))
+    })?;
     let json = without_bom(json);
-    let Probe { model } = serde_json::from_slice(json).map_err(|error| damaged("", error))?;
     if model.kind.as_deref() == Some("BPE") || (model.kind.is_none() && model.merges.is_some()) {
         return read_file(json, config, map, byte_pair_model);
     }

@@ -13,7 +13,7 @@ use super::model::Model;
 use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
 use super::{from_gguf, from_json};
-use crate::source::{Gguf, Metadata, Source, find_gguf, without_bom};
+use crate::source::{Gguf, Metadata, Source, find_gguf, impostor, without_bom};
 use crate::{Error, Result};
 
 /// Largest id that is believed: a table is kept with an entry for each id, of 24 bytes.
@@ -400,8 +400,12 @@ pub(super) fn json_file(source: &dyn Source, name: &str) -> Result<Option<Value>
 }
 
 fn parse_object(name: &str, bytes: &[u8]) -> Result<Value> {
-    let value: Value = serde_json::from_slice(without_bom(bytes))
-        .map_err(|error| Error::invalid_file(name, error))?;
+    let value: Value = serde_json::from_slice(without_bom(bytes)).map_err(|error| {
+        match impostor::what(bytes) {
+            Some(what) => Error::invalid_file(name, what),
+            None => Error::invalid_file(name, error),
+        }
+    })?;
     if value.is_object() {
         Ok(value)
     } else {

@@ -122,6 +122,7 @@ fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
             ("404", "there is no such model"),
             ("408", "the body stopped coming"),
             ("413", "the body is too large"),
+            ("415", "the body is compressed"),
             ("429", "the queue is full; Retry-After says when to come back"),
             ("503", "the server is ending, or has no memory for the model"),
             ("504", "it took longer than --timeout"),

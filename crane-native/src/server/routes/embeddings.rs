@@ -127,7 +127,12 @@ fn tokens(
         }
         let ids = if truncate { model.shortened(ids) } else { ids };
         if ids.len() > model.most() {
-            return Err(ApiError::overflow(ids.len(), model.most()));
+            let reason = format_args!(
+                "has {} tokens, and this model takes at most {}; shorten it, or let \"truncate\": true cut it",
+                ids.len(),
+                model.most()
+            );
+            return Err(ApiError::field(param, "context_length_exceeded", reason));
         }
         texts.push(ids);
     }

@@ -28,6 +28,11 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Whether a range begins right above 0.
+fn is_tiny(least: f64) -> bool {
+    least > 0.0 && least <= f64::from(f32::MIN_POSITIVE)
+}
+
 /// Why a body is not JSON.
 fn not_json(body: &[u8], error: &serde_json::Error) -> String {
     let format = match body {
@@ -130,7 +135,11 @@ impl Fields {
         }
         let (least, most) = range.into_inner();
         let reason = match most {
-            f64::MAX => format!("is {number}; it must be at least {least}"),
+            _ if most >= f64::from(f32::MAX) && is_tiny(least) => {
+                format!("is {number}; it must be above 0")
+            }
+            _ if most >= f64::from(f32::MAX) => format!("is {number}; it must be at least {least}"),
+            _ if is_tiny(least) => format!("is {number}; it must be above 0, up to {most}"),
             _ => format!("is {number}; it must be from {least} to {most}"),
         };
         Err(ApiError::value(name, reason))

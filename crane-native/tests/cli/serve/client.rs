@@ -279,7 +279,7 @@ impl Connection {
 }
 
 impl Answer {
-    fn of(mut response: ureq::http::Response<ureq::Body>) -> Self {
+    pub fn of(mut response: ureq::http::Response<ureq::Body>) -> Self {
         let status = response.status().as_u16();
         let header = response.headers().get("retry-after");
         let retry_after = header.map(|value| value.to_str().unwrap().parse().unwrap());

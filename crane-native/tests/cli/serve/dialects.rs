@@ -324,11 +324,9 @@ fn texts_become_vectors() {
     ] {
         ask(fields).refused(400, Some(param), Some("invalid_value"));
     }
-    ask(json!({ "input": "word ".repeat(200) })).refused(
-        400,
-        None,
-        Some("context_length_exceeded"),
-    );
+    let long = json!({ "input": ["short", "word ".repeat(200)] });
+    let told = ask(long).refused(400, Some("input[1]"), Some("context_length_exceeded"));
+    assert!(told.contains("truncate"), "{told}");
 }
 
 #[test]
@@ -371,7 +369,7 @@ fn an_encoder_embeds_beside_a_model_that_writes() {
         Some("invalid_value"),
     );
     let long = json!({ "model": "bert", "input": "fox ".repeat(200) });
-    ask(long.clone()).refused(400, None, Some("context_length_exceeded"));
+    ask(long.clone()).refused(400, Some("input[0]"), Some("context_length_exceeded"));
     let mut cut = long;
     cut["truncate"] = true.into();
     assert_eq!(ask(cut).ok()["usage"]["prompt_tokens"], 80);

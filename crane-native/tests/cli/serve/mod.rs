@@ -1,5 +1,6 @@
 //! `crane serve` as its clients meet it.
 
+mod bodies;
 mod broken;
 pub mod client;
 mod connections;

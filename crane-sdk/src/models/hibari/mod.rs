@@ -97,11 +97,15 @@ impl Hibari {
         let ids = self.ids(phonemes);
         check_speed(speed)?;
         if ids.len() < 3 {
-            return Err(Error::argument("phonemes", "there is nothing that the voice can say"));
+            return Err(Error::argument("text", "there is nothing in it that the voice can say"));
         }
         if ids.len() > MAX_PHONEMES {
-            let reason = format_args!("{} are too many, {MAX_PHONEMES} at most", ids.len());
-            return Err(Error::argument("phonemes", reason));
+            let reason = format_args!(
+                "a sentence of it has {} sounds, and at most {MAX_PHONEMES} are said in one go; end it earlier, with a \
+                 full stop",
+                ids.len()
+            );
+            return Err(Error::argument("text", reason));
         }
         Utterance::new(Arc::clone(self), &ids, speed, seed)
     }

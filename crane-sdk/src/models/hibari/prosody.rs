@@ -70,9 +70,11 @@ impl Prosody {
         let durations: Vec<usize> = self.log_durations(&text)?.into_iter().map(steps).collect();
         let total = durations.iter().fold(0usize, |total, steps| total.saturating_add(*steps));
         if total > MAX_STEPS {
-            let reason =
-                format_args!("they would last {} s; the voice's weights are damaged", total / 40);
-            return Err(Error::argument("phonemes", reason));
+            let reason = format_args!(
+                "a sentence of it would last {} s; the voice's weights are damaged",
+                total / 40
+            );
+            return Err(Error::argument("text", reason));
         }
         let mut x = self.input.forward(&stretch(&text, self.text.width(), &durations, 1))?;
         for block in &self.blocks {

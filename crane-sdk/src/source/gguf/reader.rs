@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::integers::{Integers, Kind};
 use super::metadata::Value;
-use crate::source::Blob;
+use crate::source::{Blob, impostor};
 use crate::{Error, Result};
 
 /// Bytes fetched at a time; a range reader pays for each fetch.
@@ -48,9 +48,13 @@ impl<'a> Reader<'a> {
 
     /// The magic and the version (2 or 3, little-endian).
     pub(super) fn preamble(&mut self) -> Result<()> {
+        if self.blob.is_empty() {
+            return Err(impostor::refuse(self.blob, "it is empty"));
+        }
         let magic = self.array::<4>()?;
         if &magic != b"GGUF" {
-            return Err(self.invalid(format_args!("the magic is {magic:02x?}, not \"GGUF\"")));
+            let reason = format_args!("the magic is {magic:02x?}, not \"GGUF\"");
+            return Err(impostor::refuse(self.blob, reason));
         }
         self.version = self.u32()?;
         match self.version {

@@ -122,7 +122,12 @@ impl ChatTemplate {
     /// [`Error::Template`] if it cannot be parsed, [`Error::InvalidFile`] if its file is damaged.
     pub fn from_source(source: &dyn Source) -> Result<Option<Self>> {
         match sources::find(source)? {
-            Some((templates, tokens)) => Self::named(templates, tokens).map(Some),
+            Some((templates, tokens)) => match Self::named(templates, tokens) {
+                Err(Error::Template(reason)) => {
+                    Err(Error::Template(format!("{}: {reason}", source.label())))
+                }
+                named => named.map(Some),
+            },
             None => Ok(None),
         }
     }
