@@ -1,13 +1,14 @@
 /** The engine: one worker with one WebAssembly instance. */
+import { resolved } from "./addresses.js";
 import { capabilitiesOf } from "./capabilities.js";
 import { Channel } from "./channel.js";
 import { Embedder } from "./embedder.js";
-import { CraneError } from "./errors.js";
+import { CraneError, shown } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
 import type { LoadEvent, Settings } from "./protocol.js";
 import { hibariAt, placeOf } from "./sources.js";
-import { spawn } from "./spawn.js";
+import { checkPlace, spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
 import { fastestTier, moduleOf, ownThreads, sharing } from "./tiers.js";
 import { Tts } from "./tts.js";
@@ -81,6 +82,7 @@ export class Crane {
   /** Starts the worker and compiles the engine. */
   static async create(options: CraneOptions = {}): Promise<Crane> {
     checkOptions("Crane.create", options, TABLES.create);
+    checkPlace();
     const threads = options.threads ?? (options.wasmUrl === undefined ? ownThreads() : 1);
     const how = sharing();
     if (threads > 1 && how === undefined) {
@@ -88,7 +90,7 @@ export class Crane {
         hint: "leave the option out, or serve the page with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
       });
     }
-    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier(threads)) : absolute(options.wasmUrl);
+    const wasmUrl = options.wasmUrl === undefined ? moduleOf(fastestTier(threads)) : absolute("wasmUrl", options.wasmUrl);
     if (options.cacheDir !== undefined && typeof Worker === "function") {
       throw new CraneError("unsupported", "cacheDir: a page has no folders of the disk", { hint: "leave it out: models are kept in the origin's private file system" });
     }
@@ -96,13 +98,13 @@ export class Crane {
       wasmUrl: String(wasmUrl),
       threads,
       sharing: how ?? "memory",
-      hubUrl: absolute(options.hubUrl ?? HUB).href.replace(/\/+$/, ""),
+      hubUrl: absolute("hubUrl", options.hubUrl ?? HUB).href.replace(/\/+$/, ""),
       retries: options.retries ?? RETRIES,
       ...(options.hubToken === undefined ? {} : { hubToken: options.hubToken }),
       ...(options.cacheDir === undefined ? {} : { cacheDir: options.cacheDir }),
     };
     const start = async (settings: Settings, without?: unknown): Promise<Crane> => {
-      const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute(options.workerUrl), settings.threads - 1));
+      const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute("workerUrl", options.workerUrl), settings.threads - 1));
       try {
         const storage = await channel.call("init", settings);
         return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings, without), options.hibariUrl ?? "hibari/");
@@ -208,6 +210,8 @@ function eventsTo({ onProgress, onWarning }: Pick<LoadOptions, "onProgress" | "o
 }
 
 /** A URL relative to the page, made whole: a worker would take it relative to its own module. */
-function absolute(url: string | URL): URL {
-  return new URL(url, globalThis.location?.href);
+function absolute(option: string, url: string | URL): URL {
+  const found = resolved(url);
+  if (found) return found;
+  throw new CraneError("invalid_argument", `${option}: ${shown(String(url))} is no address`, { hint: "outside a page a URL must be absolute: https:… or file:…" });
 }

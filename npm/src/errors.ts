@@ -96,7 +96,7 @@ export function aborted(signal: AbortSignal): CraneError {
 
 /** Puts whatever was thrown into a message; errors of the engine carry their own `code` and `hint`. */
 export function toMessage(thrown: unknown): ErrorMessage {
-  if (!(thrown instanceof Error)) return { code: "internal", message: described(thrown) };
+  if (!(thrown instanceof Error)) return { code: "internal", message: typeof thrown === "string" ? thrown : shown(thrown) };
   const { code, hint } = thrown as { code?: unknown; hint?: unknown };
   const memory = thrown instanceof CraneError ? thrown.memory : undefined;
   return {
@@ -107,12 +107,13 @@ export function toMessage(thrown: unknown): ErrorMessage {
   };
 }
 
-/** An object without a prototype has no text of its own. */
-function described(thrown: unknown): string {
+/** A value as a message shows it, whatever it is; an object without a prototype has no text of its own. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
   try {
-    return String(thrown);
+    return String(value);
   } catch {
-    return "something was thrown that has no text";
+    return "an object without a text";
   }
 }
 

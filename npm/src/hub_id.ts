@@ -39,5 +39,6 @@ export function spellHubId({ repo, revision, file }: HubId): string {
 
 /** Whether a name stays below the folder that it is joined to. */
 export function isRelative(name: string): boolean {
-  return !/[\\\0:]/.test(name) && name.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+  // Half of a surrogate pair has no bytes in an address.
+  return !/[\\\0:]|\p{Surrogate}/u.test(name) && name.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }

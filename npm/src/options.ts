@@ -1,5 +1,5 @@
 /** Checks of what a caller passes: every name and value acts, or is refused by name. */
-import { CraneError } from "./errors.js";
+import { CraneError, shown } from "./errors.js";
 import { grammarOf } from "./form.js";
 import type { GenerationRequest } from "./protocol.js";
 import type { AskOptions, ChatMessage, ChatParams, EmbedderLoadOptions, EmbedOptions, FormOptions, GenerateOptions, LoadOptions, PlayOptions, PullOptions, SamplingOptions, SpeakOptions, SpeechLoadOptions } from "./types.js";
@@ -10,20 +10,18 @@ function refuse(name: string, reason: string, hint?: string): never {
   throw new CraneError("invalid_argument", `${name}: ${reason}`, { hint });
 }
 
-const show = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : String(value));
-
 function number(min: number, max: number, whole = false): Check {
   return (name, value) => {
     const sort = whole ? "a whole number" : "a number";
     if (typeof value !== "number" || !(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
       const range = max === Infinity || max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-      refuse(name, `${show(value)} is not ${sort} ${range}`);
+      refuse(name, `${shown(value)} is not ${sort} ${range}`);
     }
   };
 }
 
 const boolean: Check = (name, value) => {
-  if (typeof value !== "boolean") refuse(name, `${show(value)} is neither true nor false`);
+  if (typeof value !== "boolean") refuse(name, `${shown(value)} is neither true nor false`);
 };
 
 const stop: Check = (name, value) => {
@@ -36,30 +34,31 @@ const stop: Check = (name, value) => {
 const bias: Check = (name, value) => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) refuse(name, "an object of token ids and numbers is wanted");
   for (const [id, amount] of Object.entries(value)) {
-    if (!/^\d{1,9}$/.test(id)) refuse(`${name}[${show(id)}]`, "it is not a token id");
+    if (!/^\d{1,9}$/.test(id)) refuse(`${name}[${shown(id)}]`, "it is not a token id");
     number(-1e6, 1e6)(`${name}[${id}]`, amount);
   }
 };
 
 const signal: Check = (name, value) => {
-  if (!(value instanceof AbortSignal)) refuse(name, `${show(value)} is not an AbortSignal`);
+  // Not `instanceof`: a signal of another window is one, too.
+  if (Object.prototype.toString.call(value) !== "[object AbortSignal]") refuse(name, `${shown(value)} is not an AbortSignal`);
 };
 
 const callback: Check = (name, value) => {
-  if (typeof value !== "function") refuse(name, `${show(value)} is not a function`);
+  if (typeof value !== "function") refuse(name, `${shown(value)} is not a function`);
 };
 
 const text: Check = (name, value) => {
-  if (typeof value !== "string") refuse(name, `${show(value)} is not a text`);
+  if (typeof value !== "string") refuse(name, `${shown(value)} is not a text`);
 };
 
 const sha256: Check = (name, value) => {
-  if (typeof value !== "string" || !/^[0-9a-f]{64}$/.test(value)) refuse(name, `${show(value)} is not a SHA-256: 64 digits of 0-9 and a-f`);
+  if (typeof value !== "string" || !/^[0-9a-f]{64}$/.test(value)) refuse(name, `${shown(value)} is not a SHA-256: 64 digits of 0-9 and a-f`);
 };
 
 function oneOf(...names: string[]): Check {
   return (name, value) => {
-    if (!names.includes(value as string)) refuse(name, `${show(value)} is none of ${names.join(", ")}`);
+    if (!names.includes(value as string)) refuse(name, `${shown(value)} is none of ${names.join(", ")}`);
   };
 }
 
@@ -90,7 +89,7 @@ const CHAT: Record<keyof ChatParams, Check> = {
   max_completion_tokens: SAMPLING.max_tokens,
   stream_options: (name, value) => checkOptions(name, value, { include_usage: boolean }),
   n: (name, value) => {
-    if (value !== 1) refuse(name, `${show(value)} answers were asked for, only 1 is made`);
+    if (value !== 1) refuse(name, `${shown(value)} answers were asked for, only 1 is made`);
   },
 };
 
@@ -116,7 +115,7 @@ export function checkOptions(where: string, options: unknown, table: Readonly<Re
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(table, name) ? table[name] : undefined;
     if (check === undefined) {
-      throw new CraneError("unsupported", `${where}: the option ${show(name)} is not supported`, {
+      throw new CraneError("unsupported", `${where}: the option ${shown(name)} is not supported`, {
         hint: Object.hasOwn(UNSUPPORTED, name) ? UNSUPPORTED[name] : `the options are ${Object.keys(table).join(", ")}`,
       });
     }
@@ -154,7 +153,7 @@ export const TABLES = {
 } as const;
 
 function urlLike(name: string, value: unknown): void {
-  if (!(value instanceof URL)) text(name, value);
+  if (Object.prototype.toString.call(value) !== "[object URL]") text(name, value);
 }
 
 const ROLES = ["system", "user", "assistant"];
@@ -165,7 +164,7 @@ function checkMessages(where: string, messages: unknown): asserts messages is Ch
   messages.forEach((message: unknown, index) => {
     const set = checkOptions(`${where}[${index}]`, message, MESSAGE);
     if (!ROLES.includes(set["role"] as string)) {
-      refuse(`${where}[${index}].role`, `${show(set["role"])} is none of ${ROLES.join(", ")}`);
+      refuse(`${where}[${index}].role`, `${shown(set["role"])} is none of ${ROLES.join(", ")}`);
     }
     if (set["content"] === undefined) refuse(`${where}[${index}].content`, "a text is wanted");
   });
@@ -217,7 +216,7 @@ export function checkEmbed(input: unknown, options: EmbedOptions | undefined): {
 /** Checks a text that is there, or is still being written. */
 export function checkText(value: unknown): void {
   const written = typeof value === "object" && value !== null && Symbol.asyncIterator in value;
-  if (typeof value !== "string" && !written) refuse("text", `${show(value)} is neither a text nor an async iterable of texts`);
+  if (typeof value !== "string" && !written) refuse("text", `${shown(value)} is neither a text nor an async iterable of texts`);
 }
 
 /** Checks a list of token ids. */

@@ -1,5 +1,5 @@
 /** Starts the workers: module `Worker`s in a page, `worker_threads` workers in Node. */
-import { CraneError } from "./errors.js";
+import { CraneError, shown } from "./errors.js";
 import type { ToPage, ToWorker } from "./protocol.js";
 import type { Role } from "./worker/helper.js";
 
@@ -20,20 +20,41 @@ interface Spawned {
   terminate(): void;
 }
 
+/** Whether this is Node, or what does as if. */
+const inNode = (): boolean => typeof process === "object" && typeof process.versions?.node === "string";
+
+/** Refuses a place where no engine can run. */
+export function checkPlace(): void {
+  if (typeof WebAssembly !== "object") {
+    throw new CraneError("unsupported", "there is no WebAssembly here", { hint: "browsers in lockdown or with WebAssembly switched off cannot run the engine" });
+  }
+  if (typeof Worker === "function" || inNode()) return;
+  const serviceWorker = "ServiceWorkerGlobalScope" in globalThis;
+  throw new CraneError("unsupported", `the engine needs a worker of its own, and ${serviceWorker ? "a service worker" : "this context"} cannot start one`, {
+    hint: serviceWorker
+      ? "call Crane.create() in a page; an extension has offscreen documents for that (chrome.offscreen)"
+      : "call Crane.create() in a page or in a dedicated worker: few browsers let shared workers start workers",
+  });
+}
+
 const HINT = "if it had run before, memory ran out: call Crane.create() again and load a smaller model; if it never ran, workerUrl must point at dist/worker/main.js of the package; another origin must allow this page (CORS), and a CSP must allow worker-src blob:";
 
 /** Starts the worker whose module is at `url`, the package's own by default, and so many further ones of it that help it. */
 export async function spawn(url: string | URL | undefined, helpers: number): Promise<WorkerPort> {
   const start = await starter(url);
-  const engine = start();
-  const others = Array.from({ length: helpers }, start);
+  let all: Spawned[] = [];
+  try {
+    all = Array.from({ length: 1 + helpers }, start);
+  } catch (cause) {
+    throw new CraneError("worker", `the worker could not be started: ${shown(cause)}`, { hint: HINT, cause });
+  }
+  const [engine, ...others] = all as [Spawned, ...Spawned[]];
   const ports = others.map((helper) => {
     const { port1, port2 } = new MessageChannel();
     helper.post({ serve: port2 }, [port2]);
     return port1;
   });
   if (helpers > 0) engine.post({ helpers: ports }, ports);
-  const all = [engine, ...others];
   return {
     post: (message) => engine.post(message),
     onMessage: (listener) => engine.onMessage(listener),
@@ -65,8 +86,9 @@ function own(url: string | URL | undefined): URL {
 function spawnInPage(url: string | URL | undefined): Spawned {
   const options = { type: "module", name: "crane" } as const;
   const there = own(url);
-  // A worker's module must be of the page's origin; of another one it can be imported where that allows it (CORS).
-  const foreign = there.protocol.startsWith("http") && there.origin !== globalThis.location.origin;
+  // A worker's module must be of the page's origin; of another one it can be imported where that allows it (CORS). A sandboxed
+  // frame has no origin, and its location says otherwise.
+  const foreign = there.protocol.startsWith("http") && globalThis.origin !== undefined && there.origin !== globalThis.origin;
   const bootstrap = foreign ? URL.createObjectURL(new Blob([`import ${JSON.stringify(there.href)};`], { type: "text/javascript" })) : undefined;
   const worker =
     bootstrap !== undefined

@@ -1,5 +1,7 @@
 /** The models that are kept between visits. */
+import { resolved } from "./addresses.js";
 import type { Channel } from "./channel.js";
+import { CraneError, shown } from "./errors.js";
 import { parseHubId, spellHubId } from "./hub_id.js";
 import { checkOptions, TABLES } from "./options.js";
 import type { Progress, StoredModel } from "./types.js";
@@ -33,8 +35,9 @@ export class StoredModels {
 
 /** The spelling under which a model is kept: a relative address is made whole, `a/b@main` is `a/b`. */
 function spelled(id: string): string {
+  if (typeof id !== "string") throw new CraneError("invalid_argument", `id: ${shown(id)} is not a text`, { hint: "crane.models.list() gives the ids" });
   if (id.startsWith("local:")) return id;
   const hub = parseHubId(id);
   if (hub) return spellHubId(hub);
-  return URL.canParse(id, globalThis.location?.href) ? new URL(id, globalThis.location?.href).href : id;
+  return resolved(id)?.href ?? id;
 }

@@ -15,17 +15,20 @@ export interface ChatMessage {
  * - a name on the Hub, `org/name`, `org/name:file.gguf` or `org/name:Q4_K_M`, each with `@revision` where wanted;
  * - the `id` of a stored model;
  * - the URL of a `.gguf` file;
- * - a `File`, `Blob` or `ArrayBuffer` that is a `.gguf` file;
+ * - a `File` (or its handle), `Blob`, `ArrayBuffer` or view of one (`Uint8Array`, Node's `Buffer`) that is a `.gguf` file;
  * - the files of a checkpoint: a list, a folder's handle, or an object of names and any of the above.
  */
 export type ModelSource =
   | string
   | URL
   | ArrayBuffer
+  | ArrayBufferView
   | Blob
   | readonly File[]
+  | FileList
+  | FileSystemFileHandle
   | FileSystemDirectoryHandle
-  | { readonly [name: string]: string | URL | ArrayBuffer | Blob };
+  | { readonly [name: string]: string | URL | ArrayBuffer | ArrayBufferView | Blob };
 
 /** Numbers about a pull or a load that is under way. */
 export interface Progress {
