@@ -33,7 +33,7 @@ fn hint(error: &Error) -> Option<&str> {
         | Error::Unsupported { hint, .. }
         | Error::OutOfMemory { hint, .. } => Some(hint),
         Error::ContextOverflow { .. } => {
-            Some("shorten the prompt or load the model with a larger context")
+            Some("leave the oldest messages out, or pass a larger context to load")
         }
         Error::InvalidFile { .. } => Some("fetch the file again"),
         _ => None,
@@ -42,7 +42,15 @@ fn hint(error: &Error) -> Option<&str> {
 
 /// Translates a library error.
 pub fn failure(error: Error) -> JsValue {
-    js_error(code(&error), &error.to_string(), hint(&error))
+    let said = match &error {
+        // The library speaks of what its own callers may choose besides.
+        Error::ContextOverflow { prompt, context } => {
+            format_args!("the prompt has {prompt} tokens, and the context holds {context}")
+                .to_string()
+        }
+        _ => error.to_string(),
+    };
+    js_error(code(&error), &said, hint(&error))
 }
 
 /// An argument that cannot act.

@@ -23,7 +23,7 @@ pub use files::FileSet;
 pub use model::Model;
 pub use panic::report_panics;
 pub use shards::keep_shard;
-pub use speech::Speaker;
+pub use speech::{Reading, Speaker};
 pub use task::{run_task, task_result};
 #[cfg(target_arch = "wasm32")]
 pub use threads::{abandon_loop, serve_loops, share_loops};

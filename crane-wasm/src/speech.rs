@@ -14,7 +14,14 @@ use crate::options;
 #[derive(Debug)]
 pub struct Speaker {
     voices: TextToSpeech,
+}
+
+/// A text that is being read aloud. What it remembers is its own: readings of one voice know nothing of each other.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Reading {
     speech: Option<Speech<'static>>,
+    left_out: String,
 }
 
 /// How a speech model is loaded.
@@ -75,7 +82,7 @@ impl Speaker {
         let options = loading(options)?;
         let voices =
             TextToSpeech::load_within(&files, &options, &mut |_| Ok(())).map_err(failure)?;
-        Ok(Speaker { voices, speech: None })
+        Ok(Speaker { voices })
     }
 
     /// `{ sampleRate, voices, defaultVoice }`.
@@ -90,12 +97,11 @@ impl Speaker {
         })
     }
 
-    /// Begins to read a text aloud and gives up what was being read. `options`: `{ voice?, speed?, seed? }`. Returns the
-    /// letters that the voice has no sounds for and leaves out.
+    /// Begins to read a text aloud. `options`: `{ voice?, speed?, seed? }`.
     ///
     /// # Errors
     /// `invalid_argument` for a voice that is not here, a speed out of range, or a text without anything to say.
-    pub fn begin(&mut self, text: &str, options: JsValue) -> Outcome<String> {
+    pub fn begin(&self, text: &str, options: JsValue) -> Outcome<Reading> {
         let Options { voice, speed, seed } = options::read("speak", options)?;
         let usual = Voice::default();
         let voice = Voice {
@@ -104,10 +110,18 @@ impl Speaker {
             seed: seed.unwrap_or(usual.seed),
             ..usual
         };
-        self.speech = None;
-        self.speech = Some(self.voices.speak(text, &voice).map_err(failure)?);
+        let speech = self.voices.speak(text, &voice).map_err(failure)?;
         let left_out = self.voices.unreadable(text, &voice).map_err(failure)?;
-        Ok(left_out.into_iter().collect())
+        Ok(Reading { speech: Some(speech), left_out: left_out.into_iter().collect() })
+    }
+}
+
+#[wasm_bindgen]
+impl Reading {
+    /// The letters that the voice has no sounds for and leaves out.
+    #[wasm_bindgen(js_name = leftOut)]
+    pub fn left_out(&self) -> String {
+        self.left_out.clone()
     }
 
     /// The next samples, mono, about −0.5 to 0.5; nothing once the text has been read.
@@ -120,11 +134,6 @@ impl Speaker {
             self.speech = None;
         }
         samples.transpose().map_err(failure)
-    }
-
-    /// Gives up what is being read.
-    pub fn stop(&mut self) {
-        self.speech = None;
     }
 }
 

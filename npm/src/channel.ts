@@ -7,6 +7,8 @@ interface Pending {
   event: (event: never) => void;
   resolve: (result: never) => void;
   reject: (error: CraneError) => void;
+  /** Lets go of the signal, which may live longer. */
+  release: () => void;
 }
 
 /** Milliseconds between looks at a worker that was told to stop, and how many of them may pass without a word: a step of a large model on a slow machine takes long. */
@@ -51,11 +53,12 @@ export class Channel {
         reject(aborted(signal as AbortSignal));
       };
       signal?.addEventListener("abort", onAbort, { once: true });
+      const release = (): void => signal?.removeEventListener("abort", onAbort);
       const settled = <T>(settle: (value: T) => void) => (value: T): void => {
-        signal?.removeEventListener("abort", onAbort);
+        release();
         settle(value);
       };
-      this.#pending.set(id, { event: (event) => onEvent?.(event, id), resolve: settled(resolve), reject: settled(reject) });
+      this.#pending.set(id, { event: (event) => onEvent?.(event, id), resolve: settled(resolve), reject: settled(reject), release });
       onId?.(id);
       try {
         this.#port.post({ id, call, params } as ToWorker);
@@ -73,6 +76,7 @@ export class Channel {
 
   /** Stops a call whose result nobody waits for any more. */
   abandon(id: number): void {
+    this.#pending.get(id)?.release();
     if (!this.#pending.delete(id) || this.#closed) return;
     this.#port.post({ id, note: "abort" });
     this.#stopping.add(id);

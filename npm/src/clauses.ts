@@ -1,4 +1,5 @@
 /** Text that arrives bit by bit, cut where a voice can begin to read it: after sentences. */
+import { CraneError, shown } from "./errors.js";
 
 /**
  * A sentence's end: its mark, closing quotes or brackets, and white space; or the end of a paragraph. It begins with the first of several
@@ -19,11 +20,14 @@ const LONGEST = 2000;
 const LAST_WORD = 8;
 
 /** Gives whole sentences as soon as they are known to be whole, and what is left at the end. */
-export async function* sentencesOf(text: AsyncIterable<string>): AsyncGenerator<string, void, undefined> {
+export async function* sentencesOf(text: AsyncIterable<string | null | undefined>): AsyncGenerator<string, void, undefined> {
   let waiting = "";
   // Marks before this place are known not to end a sentence.
   let seen = 0;
   for await (const bit of text) {
+    // Deltas of a chat's chunks may be empty.
+    if (bit === undefined || bit === null) continue;
+    if (typeof bit !== "string") throw new CraneError("invalid_argument", `text: it gives ${shown(bit)}, which is not a text`);
     // A bit may itself be a whole text.
     for (let taken = 0; taken < bit.length; taken += LONGEST) {
       waiting += bit.slice(taken, taken + LONGEST);

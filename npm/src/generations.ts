@@ -3,6 +3,7 @@ import type { Channel } from "./channel.js";
 import { CraneError } from "./errors.js";
 import { eventsOf } from "./event_stream.js";
 import type { Calls, GenerationEnd, GenerationRequest, Piece } from "./protocol.js";
+import { linked } from "./signals.js";
 import { Turns } from "./turns.js";
 
 /** A prompt in ids or as a conversation. */
@@ -30,12 +31,12 @@ export class Generations {
   /** Starts when it is first asked for a piece; returns how it ended. Leaving the loop stops the worker. */
   async *run(prompt: Prompt, request: GenerationRequest, signal: AbortSignal | undefined): AsyncGenerator<Piece, GenerationEnd, undefined> {
     this.#checkAlive();
-    const stop = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
-    const free = await this.#turns.take(stop);
+    const stop = linked(signal, this.#stop.signal);
     try {
-      return yield* eventsOf(this.#channel, "generate", { model: this.#model, prompt, request }, stop);
+      const turn = await this.#turns.take(stop.signal);
+      return yield* eventsOf(this.#channel, "generate", { model: this.#model, prompt, request }, stop.signal, turn);
     } finally {
-      free();
+      stop.release();
     }
   }
 }

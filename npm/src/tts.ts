@@ -5,6 +5,7 @@ import { CraneError } from "./errors.js";
 import { eventsOf } from "./event_stream.js";
 import { checkOptions, checkSpeak, checkText, TABLES } from "./options.js";
 import { play } from "./playback.js";
+import { linked, untilAborted } from "./signals.js";
 import type { PlayOptions, SpeakOptions, Speech, SpeechInfo } from "./types.js";
 import { Turns } from "./turns.js";
 
@@ -42,9 +43,10 @@ export class Tts {
     const pieces = this.#pieces(text, how, signal);
     return Object.assign(pieces, {
       sampleRate: this.info.sampleRate,
-      play: (context?: AudioContext, seen: PlayOptions = {}) => {
+      play: async (context?: AudioContext, seen: PlayOptions = {}) => {
         checkOptions("play", seen, TABLES.play);
-        return play(pieces, this.info.sampleRate, context, signal, seen);
+        const stop = linked(signal, this.#stop.signal);
+        return play(pieces, this.info.sampleRate, context, stop.signal, seen).finally(stop.release);
       },
     });
   }
@@ -61,13 +63,18 @@ export class Tts {
     how: Omit<SpeakOptions, "signal">,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Float32Array, void, undefined> {
-    const stop = signal ? AbortSignal.any([signal, this.#stop.signal]) : this.#stop.signal;
-    if (typeof text === "string") {
-      yield* this.#say(text, how, stop);
-      return;
+    const stop = linked(signal, this.#stop.signal);
+    try {
+      if (typeof text === "string") yield* this.#say(text, how, stop.signal);
+      else yield* this.#sayAll(text, how, stop.signal);
+    } finally {
+      stop.release();
     }
+  }
+
+  async *#sayAll(text: AsyncIterable<string>, how: Omit<SpeakOptions, "signal">, stop: AbortSignal): AsyncGenerator<Float32Array, void, undefined> {
     let said = 0;
-    for await (const sentence of sentencesOf(text)) {
+    for await (const sentence of sentencesOf(untilAborted(text, stop))) {
       try {
         yield* this.#say(sentence, how, stop);
         said += 1;
@@ -80,11 +87,7 @@ export class Tts {
   }
 
   async *#say(text: string, how: Omit<SpeakOptions, "signal">, stop: AbortSignal): AsyncGenerator<Float32Array, void, undefined> {
-    const free = await this.#turns.take(stop);
-    try {
-      yield* eventsOf(this.#channel, "speak", { model: this.#model, text, ...how }, stop);
-    } finally {
-      free();
-    }
+    const turn = await this.#turns.take(stop);
+    yield* eventsOf(this.#channel, "speak", { model: this.#model, text, ...how }, stop, turn);
   }
 }

@@ -25,13 +25,15 @@ const TYPES = {
 
 /**
  * Serves the built page (or another folder, `root`) at `/`, the npm package at `/npm/`, the weights at `/models/`, a tiny checkpoint at `/fixture/` and
- * an empty page at `/blank`. `headers` go with every answer; the path `missing` is not there.
+ * an empty page at `/blank`. `headers` go with every answer; the path `missing` is not there; what `answer` takes a request for, by its path and the response, it
+ * returns true for.
  */
-export async function serve({ root = FOLDERS["/"], headers = {}, missing } = {}) {
+export async function serve({ root = FOLDERS["/"], headers = {}, missing, answer = () => false } = {}) {
   const folders = { ...FOLDERS, "/": root };
   const server = createServer((request, response) => {
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    if (answer(path, response, request)) return;
     if (path === "/blank") {
       response.writeHead(200, { "content-type": TYPES[".html"] }).end("<!doctype html><title>blank</title><link rel=icon href=data:,>");
       return;

@@ -26,9 +26,9 @@ export async function runTask<T>(): Promise<T> {
 }
 
 /** Starts a build whose memory is its own; with `waits` so that its tasks can wait for other workers. */
-export async function startAlone(source: Response | Uint8Array<ArrayBuffer> | WebAssembly.Module, waits = false): Promise<WebAssembly.Memory> {
+export async function startAlone(module: WebAssembly.Module, waits = false): Promise<WebAssembly.Memory> {
   chosen = single;
-  const wasm = await single.default({ module_or_path: source });
+  const wasm = await single.default({ module_or_path: module });
   run = waits ? suspendable(wasm.runTask) : wasm.runTask;
   return wasm.memory;
 }

@@ -7,8 +7,10 @@ import { fileSystem, openLocal } from "./read_bytes.js";
 /** Opens the folder at this path; it is made if it is not there. */
 export async function openDisk(path: string): Promise<Folder> {
   const fs = await fileSystem();
-  fs.mkdirSync(path, { recursive: true });
-  return new DiskFolder(fs, path);
+  return told(path, () => {
+    fs.mkdirSync(path, { recursive: true });
+    return new DiskFolder(fs, path);
+  });
 }
 
 class DiskFolder implements Folder {

@@ -1,17 +1,18 @@
 /** The worker's side of every call: the WebAssembly instance and the models in it. */
-import { CraneError, toMessage } from "../errors.js";
+import { CraneError, shown, toMessage } from "../errors.js";
 import { WINDOW, type CallName, type Calls, type GenerationEnd, type Piece, type Place, type ToPage, type ToWorker } from "../protocol.js";
 import type { EmbedderInfo, ModelInfo, Progress, Quantization, SpeechInfo, SpeechMemory } from "../types.js";
 import type { Embedder, FileSet, Model, Speaker } from "../../wasm/crane_wasm.js";
 import { bindings, runTask, startAlone } from "./bindings.js";
 import { crashOf } from "./crash.js";
 import { Models } from "./models.js";
-import { moduleSource } from "./module_source.js";
+import { compiled } from "./module_source.js";
 import { nextTask } from "./next_task.js";
 import { metered, type OpenFile } from "./open_files.js";
 import { checkSpeech, total } from "./speech_memory.js";
 import { startShards } from "./shards.js";
 import { startTeam } from "./team.js";
+import { stopIfAborted } from "../signals.js";
 
 /** What a call under way can see of the page. */
 interface Context {
@@ -36,7 +37,7 @@ export class Engine {
   readonly #send: (message: ToPage) => void;
   readonly #calls = new Map<number, { context: Context; abort: AbortController }>();
   readonly #models = new Map<number, { model: Model; turn: Promise<void> }>();
-  readonly #speakers = new Map<number, Speaker>();
+  readonly #speakers = new Map<number, { speaker: Speaker; turn: Promise<void> }>();
   readonly #embedders = new Map<number, Embedder>();
   /** Bytes of what is loaded. */
   readonly #held = new Map<number, number>();
@@ -97,14 +98,22 @@ export class Engine {
 
   readonly #handlers: Handlers = {
     init: async (settings) => {
-      const source = await moduleSource(settings.wasmUrl);
+      const module = await compiled(settings.wasmUrl);
       const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
-      if (this.helpers.length > 0 && settings.sharing === "shards") {
-        this.#shards = this.helpers.length;
-        this.#memory = await startShards(source, this.helpers, onTrap);
-      } else {
-        const memory = this.helpers.length > 0 ? await startTeam(source, this.helpers, onTrap) : await startAlone(source);
-        this.#memory = () => memory.buffer.byteLength;
+      try {
+        if (this.helpers.length > 0 && settings.sharing === "shards") {
+          this.#shards = this.helpers.length;
+          this.#memory = await startShards(module, this.helpers, onTrap);
+        } else {
+          const memory = this.helpers.length > 0 ? await startTeam(module, this.helpers, onTrap) : await startAlone(module);
+          this.#memory = () => memory.buffer.byteLength;
+        }
+      } catch (cause) {
+        if (cause instanceof CraneError) throw cause;
+        throw new CraneError("worker", `the engine ${settings.wasmUrl} did not start: ${shown(cause)}`, {
+          hint: "wasmUrl must name the build that suits threads; if it is the package's own, there is too little memory: close other tabs",
+          cause,
+        });
       }
       bindings().reportPanics((message: string) => (this.#panic = message));
       this.#sources = await Models.open(settings);
@@ -144,7 +153,7 @@ export class Engine {
         return { speaker, memory, free: () => speaker.free() };
       });
       const number = this.#nextModel++;
-      this.#speakers.set(number, made.speaker);
+      this.#speakers.set(number, { speaker: made.speaker, turn: Promise.resolve() });
       this.#held.set(number, total(made.memory));
       return { model: number, info: { ...(made.speaker.info() as Omit<SpeechInfo, "memory">), memory: made.memory } };
     },
@@ -175,21 +184,24 @@ export class Engine {
       return vectors;
     },
 
-    speak: async ({ model: number, text, ...options }, context) => {
-      const speaker = this.#speakers.get(number);
-      if (!speaker) throw new CraneError("disposed", "the voice was disposed");
-      speaker.begin(text, options);
-      for (let sent = 0; ; sent++) {
-        await this.#room(sent, context);
-        if (context.signal.aborted || this.#speakers.get(number) !== speaker) {
-          if (this.#speakers.get(number) === speaker) speaker.stop();
-          throw new CraneError("aborted", "the speech was aborted");
-        }
-        const samples = speaker.piece();
-        if (samples === undefined) return null;
-        this.#send({ id: context.id, event: samples });
-      }
-    },
+    speak: async ({ model: number, text, ...options }, context) =>
+      inTurn(this.#speaker(number), async () => {
+        stopIfAborted(context.signal);
+        // Of this call alone: what happens to another one cannot end it.
+        const reading = this.#speaker(number).speaker.begin(text, options);
+        const release = (): void => reading.free();
+        return unlessCrashed(release, async () => {
+          for (let sent = 0; ; sent++) {
+            await this.#room(sent, context);
+            stopIfAborted(context.signal);
+            this.#speaker(number);
+            const samples = reading.piece();
+            if (samples === undefined && sent === 0) throw new CraneError("internal", "the voice ended without having said the text");
+            if (samples === undefined) return null;
+            this.#send({ id: context.id, event: samples });
+          }
+        });
+      }),
 
     list: async () => this.#from.store.list(),
 
@@ -206,32 +218,20 @@ export class Engine {
 
     tokenizeChat: async ({ model, messages }) => Array.from(this.#model(model).encodeChat(messages)),
 
-    generate: async ({ model: number, prompt, request }, context) => {
-      const entry = this.#entry(number);
-      const before = entry.turn;
-      let free: () => void = () => {};
-      entry.turn = new Promise((resolve) => (free = resolve));
-      try {
-        await before;
+    generate: async ({ model: number, prompt, request }, context) =>
+      inTurn(this.#entry(number), async () => {
+        stopIfAborted(context.signal);
         const model = this.#model(number);
         const ids = "ids" in prompt ? Uint32Array.from(prompt.ids) : model.encodeChat(prompt.messages);
         model.begin(ids, request);
-        try {
-          return await this.#drive(model, context);
-        } catch (thrown) {
-          // After a trap any call into the instance would only hide what happened.
-          if (!(thrown instanceof WebAssembly.RuntimeError)) model.stop();
-          throw thrown;
-        }
-      } finally {
-        free();
-      }
-    },
+        // A generation that has ended does not mind.
+        return unlessCrashed(() => model.stop(), () => this.#drive(model, context));
+      }),
 
     memory: async () => ({ wasmBytes: this.#memory() }),
 
     unload: async ({ model: number }) => {
-      const other = this.#speakers.get(number) ?? this.#embedders.get(number);
+      const other = this.#speakers.get(number)?.speaker ?? this.#embedders.get(number);
       if (other) {
         this.#speakers.delete(number);
         this.#embedders.delete(number);
@@ -316,10 +316,16 @@ export class Engine {
       // What is wrong with a stored model may be the disk's fault: then that is said, and the model is not kept.
       if (stored && place.id !== undefined && isAboutFiles(thrown)) await this.#from.store.verify(place.id, progress);
       const { code, message, hint } = toMessage(thrown);
+      if (stored && place.id !== undefined && place.kind !== "stored" && isAboutFiles(thrown)) {
+        const again = await this.#from.store.distrust(place.id, code === "unsupported").catch(() => false);
+        if (again) throw new CraneError(code, `${message}; what was stored is not kept`, { hint: "the next load asks the server again; if that does not help, check that the address is that of a model", cause: thrown });
+      }
       if (!stored || place.kind === "stored" || code !== "io") throw thrown;
       // The browser took the files away while they were read.
       made = await build(await this.#from.openUnstored(place, quantize, new CraneError(code, message, { hint }), progress));
     }
+    // A storage that takes no more notes costs a later load some time, not this one.
+    if (stored && place.id !== undefined) await this.#from.store.trust(place.id).catch(() => {});
     await nextTask();
     if (context.signal.aborted) {
       made.free();
@@ -338,6 +344,12 @@ export class Engine {
     return { signal, report: (event) => this.#send({ id, event }), warn: (warning) => this.#send({ id, event: { warning: toMessage(warning) } }) };
   }
 
+  #speaker(number: number): { speaker: Speaker; turn: Promise<void> } {
+    const entry = this.#speakers.get(number);
+    if (!entry) throw new CraneError("disposed", "the voice was disposed");
+    return entry;
+  }
+
   #entry(number: number): { model: Model; turn: Promise<void> } {
     const entry = this.#models.get(number);
     if (!entry) throw new CraneError("disposed", "the model was disposed");
@@ -347,6 +359,26 @@ export class Engine {
   #model(number: number): Model {
     return this.#entry(number).model;
   }
+}
+
+/** Does work on a model after the work that was asked for before has ended, however it did. */
+async function inTurn<T>(entry: { turn: Promise<void> }, work: () => Promise<T>): Promise<T> {
+  const mine = entry.turn.then(work);
+  entry.turn = mine.then(() => {}, () => {});
+  return mine;
+}
+
+/** Does work and `after` it, unless the work ended the engine: any call into it would only hide what happened. */
+async function unlessCrashed<T>(after: () => void, work: () => Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await work();
+  } catch (thrown) {
+    if (crashOf(thrown, undefined) === undefined) after();
+    throw thrown;
+  }
+  after();
+  return result;
 }
 
 /** Files as the engine reads them. */

@@ -59,7 +59,7 @@ export function isStorageFailure(cause: unknown): cause is CraneError {
 /** The error of a write for which there is no room. Browsers may say that there is more than they give. */
 export function noRoom(what: string, said = "", cause?: unknown): CraneError {
   return new CraneError("quota_exceeded", `${what}: there is no room for more in the storage${said}`, {
-    hint: "remove models with crane.models.remove, or free disk space; what was stored is kept, and the next pull goes on from there",
+    hint: "remove models with crane.models.remove, free disk space, or load with store: false; what was stored is kept, and the next pull goes on from there",
     ...(cause === undefined ? {} : { cause }),
   });
 }

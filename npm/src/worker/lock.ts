@@ -1,4 +1,5 @@
 /** One worker at a time: of all tabs of the origin where the browser has Web Locks, else within this worker. */
+import { stopIfAborted } from "../signals.js";
 
 const waiting = new Map<string, Promise<unknown>>();
 
@@ -8,7 +9,7 @@ export async function exclusively<T>(name: string, signal: AbortSignal | undefin
   if (locks) return locks.request(`crane:${name}`, signal ? { signal } : {}, work) as Promise<T>;
   const before = waiting.get(name) ?? Promise.resolve();
   const mine = before.then(() => {
-    signal?.throwIfAborted();
+    stopIfAborted(signal);
     return work();
   });
   // Whoever comes next starts however this one ends.

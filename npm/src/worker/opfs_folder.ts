@@ -20,8 +20,8 @@ declare const FileReaderSync: new () => { readAsArrayBuffer(blob: Blob): ArrayBu
 /** Opens a folder below the origin's root; `reason` says why there is none. */
 export async function openOpfs(name: string): Promise<{ folder: Folder } | { reason: string }> {
   if (!globalThis.isSecureContext) return { reason: "the page is not in a secure context (https or localhost)" };
-  if (typeof navigator.storage?.getDirectory !== "function") return { reason: "this browser has no origin private file system" };
   try {
+    if (typeof navigator.storage?.getDirectory !== "function") return { reason: "this browser has no origin private file system" };
     if (!("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return { reason: "this browser cannot write files synchronously" };
     const make = async (): Promise<FileSystemDirectoryHandle> => (await navigator.storage.getDirectory()).getDirectoryHandle(name, { create: true });
     return { folder: new OpfsFolder(await make(), make) };

@@ -1,5 +1,6 @@
 /** One request of the network, its failures told apart: those that may pass, and those that asking again does not help. */
 import { CraneError } from "../errors.js";
+import { stopIfAborted } from "../signals.js";
 
 /** Milliseconds for which a connection may be silent before it counts as lost. */
 const SILENCE = 30_000;
@@ -77,7 +78,7 @@ export async function pause(milliseconds: number, signal: AbortSignal): Promise<
     signal.addEventListener("abort", stop, { once: true });
   });
   signal.removeEventListener("abort", stop);
-  signal.throwIfAborted();
+  stopIfAborted(signal);
 }
 
 /** The body's chunks; not every browser iterates over a stream itself. */

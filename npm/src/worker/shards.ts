@@ -5,7 +5,6 @@
 import { CraneError } from "../errors.js";
 import { bindings, keepShard, startAlone } from "./bindings.js";
 import { Helper, type Failed } from "./helper.js";
-import { compile } from "./module_source.js";
 import { onWait } from "./suspension.js";
 
 /** What a worker is sent that is to hold rows instead of being an engine. */
@@ -17,8 +16,7 @@ export interface Shard {
 type Reply = { ready: true; bytes: number } | { answer: Uint32Array<ArrayBuffer>; bytes: number };
 
 /** Starts instances of a build: the one in this worker, and one in the worker behind each port. Returns what tells the size of all memories. */
-export async function startShards(source: Response | Uint8Array<ArrayBuffer>, ports: readonly MessagePort[], onTrap: (reason: string) => void): Promise<() => number> {
-  const module = await compile(source);
+export async function startShards(module: WebAssembly.Module, ports: readonly MessagePort[], onTrap: (reason: string) => void): Promise<() => number> {
   const memory = await startAlone(module, true);
   const keepers = await Promise.all(ports.map((port) => Keeper.start(port, module, onTrap)));
   const keeper = (number: number): Keeper => {

@@ -2,9 +2,11 @@
  * The models that are kept between visits.
  *
  * A model has a folder of its own: files `0`, `1`, … and, while it is being pulled, `pull.json`, which says what they are
- * and how far they are. `model.json` is written last: a model without it is not whole.
+ * and how far they are. `model.json` is written last: a model without it is not whole. Files whose sums no server has said
+ * are trusted once a model was built of them.
  */
 import { CraneError } from "../errors.js";
+import { stopIfAborted } from "../signals.js";
 import { checkFits } from "../memory_limit.js";
 import type { Progress, StoredModel } from "../types.js";
 import { bindings } from "./bindings.js";
@@ -20,6 +22,10 @@ import { newSum, Transfer, type Remote, type Sum } from "./transfer.js";
 const FORMAT = 1;
 const PLAN = "pull.json";
 const RECORD = "model.json";
+/** There once a model was built of the files. */
+const BUILT = "built";
+/** Bytes of a file that may be a server's word instead of what was asked for, if nothing else says so. */
+const SHORT = 1 << 20;
 const BLOCK = 1 << 20;
 
 /** A file of this machine that is to be stored. */
@@ -45,6 +51,8 @@ interface Entry {
   /** What names the bytes on the server, as far as they have come. */
   validator?: string;
   done?: boolean;
+  /** Whether the server said beforehand what its sum is; else the sum is that of whatever came. */
+  proven?: boolean;
 }
 
 interface Manifest {
@@ -111,7 +119,8 @@ export class Store {
         const stored = (await this.list().catch(() => [])).find((model) => model.id === id)?.storedBytes ?? 0;
         const room = await this.#root.room();
         const said = room ? `; it is said to have ${Math.max(0, room.quota - room.usage)} bytes left` : "";
-        throw noRoom(`${id}: ${stored} of ${sizes(wanted.files)} bytes are stored`, said, cause);
+        const all = wanted.files.some(({ size }) => size === undefined) ? "" : ` of ${sizes(wanted.files)}`;
+        throw noRoom(`${id}: ${stored}${all} bytes are stored`, said, cause);
       } finally {
         close();
       }
@@ -220,13 +229,42 @@ export class Store {
     throw new CraneError("corrupt", `${id}: the stored bytes of ${changed} have changed; the model was removed from the store`, { hint: "pull it again" });
   }
 
+  /** Notes that a model was built of the files: from now on they are trusted. */
+  async trust(id: string): Promise<void> {
+    const found = await this.#record(id);
+    if (!found || found.record.files.every(({ proven }) => proven) || (await found.folder.size(BUILT)) !== undefined) return;
+    await writeText(found.folder, BUILT, "");
+  }
+
+  /**
+   * Takes back that a model is whole of whose files none could be built: a server may have sent something else, or less. The next pull asks
+   * for them again, but for those whose sums were known and, of what is sound but of no use here, large ones. Returns whether there were such files.
+   */
+  async distrust(id: string, sound: boolean): Promise<boolean> {
+    return exclusively(keyOf(id), undefined, async () => {
+      const found = await this.#record(id);
+      if (!found || (await found.folder.size(BUILT)) !== undefined) return false;
+      const { folder, record } = found;
+      const doubtful = record.files.map(({ proven, size }) => !proven && (!sound || (size ?? 0) <= SHORT));
+      if (!doubtful.includes(true)) return false;
+      const files = record.files.map((entry, index): Entry => {
+        const { name, url } = entry;
+        return doubtful[index] ? { name, ...(url === undefined ? {} : { url }) } : { ...entry, done: true };
+      });
+      for (const [index, bad] of doubtful.entries()) if (bad) await folder.remove(String(index));
+      await writeText(folder, PLAN, JSON.stringify({ ...record, files }));
+      await folder.remove(RECORD);
+      return true;
+    });
+  }
+
   async #bring(id: string, wanted: Wanted, context: PullContext): Promise<StoredModel> {
     const begun = (await this.#root.folders()).includes(keyOf(id));
     if (!begun) await this.#demandRoom(id, sizes(wanted.files));
     const folder = await this.#root.folder(keyOf(id));
     const record = await this.#plan(folder, id, wanted);
     await this.#fetch(folder, record, wanted, context);
-    const files = record.files.map(({ name, size, sum }) => ({ name, ...(size === undefined ? {} : { size }), ...(sum ? { sum } : {}) }));
+    const files = record.files.map(({ validator: _, done: __, ...file }) => file);
     await writeText(folder, RECORD, JSON.stringify({ ...record, files }));
     await folder.remove(PLAN);
     return describe(record, true, sizes(record.files));
@@ -243,6 +281,7 @@ export class Store {
   /** Writes down what is to be fetched; files of an earlier plan are taken over where they are the same. */
   async #plan(folder: Folder, id: string, wanted: Wanted): Promise<Manifest> {
     const earlier = await read(folder, PLAN);
+    await folder.remove(BUILT);
     const files: Entry[] = [];
     for (const [index, file] of wanted.files.entries()) {
       const entry = entryOf(file);
@@ -281,6 +320,7 @@ export class Store {
         } else {
           entry.sum = await copyInto(target, file, copy, signal);
         }
+        if (!("url" in file) || file.checksum) entry.proven = true;
         entry.done = true;
       } finally {
         target.close();
@@ -291,7 +331,8 @@ export class Store {
 
   async #demandRoom(id: string, bytes: number): Promise<void> {
     const room = await this.#root.room();
-    if (!room || bytes <= room.quota - room.usage) return;
+    // What no server has measured is measured by writing it.
+    if (!room || bytes === 0 || bytes <= room.quota - room.usage) return;
     throw noRoom(`${id}: ${bytes} bytes are to be stored`);
   }
 }
@@ -366,6 +407,6 @@ async function eachBlock({ size, read }: Local, signal: AbortSignal, work: (byte
   for (let offset = 0; offset < size; offset += BLOCK) {
     work(read(offset, Math.min(BLOCK, size - offset)));
     await nextTask();
-    signal.throwIfAborted();
+    stopIfAborted(signal);
   }
 }

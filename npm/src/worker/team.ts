@@ -2,7 +2,6 @@
 import { CraneError } from "../errors.js";
 import { abandonLoop, serveLoops, shareLoops, startShared } from "./bindings.js";
 import { Helper, type Failed } from "./helper.js";
-import { compile } from "./module_source.js";
 
 /** What a worker is sent that is to help instead of being an engine. */
 export interface Help {
@@ -16,8 +15,7 @@ type Reply = { ready: true };
  * Starts instances of the build: the one in this worker, and one in the worker behind each port. The first runs the program;
  * what the engine's own memory, its allocator and its locks do is done there alone.
  */
-export async function startTeam(source: Response | Uint8Array<ArrayBuffer>, ports: readonly MessagePort[], onTrap: (reason: string) => void): Promise<WebAssembly.Memory> {
-  const module = await compile(source);
+export async function startTeam(module: WebAssembly.Module, ports: readonly MessagePort[], onTrap: (reason: string) => void): Promise<WebAssembly.Memory> {
   const memory = await startShared(module);
   lendAtomics(memory);
   lendRandomness();

@@ -1,11 +1,13 @@
 /** One file from the network into an open file of the store: resumed, summed up while it is written, verified. */
 import { CraneError } from "../errors.js";
+import { stopIfAborted } from "../signals.js";
 import type { Checksum } from "../../wasm/crane_wasm.js";
 import { bindings } from "./bindings.js";
 import type { WritableFile } from "./folder.js";
 import { backoff } from "./hub.js";
 import type { Meter } from "./meter.js";
 import { nextTask } from "./next_task.js";
+import { inNode } from "./read_bytes.js";
 import { chunksOf, lost, pause, request, Transient } from "./request.js";
 
 /** Bytes that are read back at a time. */
@@ -46,7 +48,14 @@ export class Transfer {
   #validator: string | undefined;
   #sum: Checksum;
   #have = 0;
+  /** The size, where it is sure. */
   #size: number | undefined;
+  /** Where an answer ended whose length was not sure, before what it had announced. */
+  #end: number | undefined;
+  /** Bytes that this transfer brought. */
+  #brought = 0;
+  /** Whether resuming has failed for good. */
+  #anew = false;
 
   constructor(remote: Remote, file: WritableFile, validator: string | undefined, transport: Transport) {
     this.#remote = remote;
@@ -100,7 +109,7 @@ export class Transfer {
       this.#have += bytes.length;
       verify.add(this.#remote.name, bytes.length);
       await nextTask();
-      signal.throwIfAborted();
+      stopIfAborted(signal);
     }
   }
 
@@ -121,6 +130,11 @@ export class Transfer {
         fruitless = this.#have > before ? 1 : fruitless + 1;
         // A host that was never reached will not be reached by asking again.
         if (fruitless > retries || (failure.unreachable && this.#have === 0)) {
+          // What an earlier try left and a server never goes on with must not be in the way for ever.
+          if (!failure.unreachable && !this.#anew && this.#have > 0 && this.#brought === 0) {
+            [this.#anew, fruitless] = [true, retries];
+            continue;
+          }
           this.#file.flush();
           const of = this.#size === undefined ? "" : ` of ${this.#size}`;
           throw lost(`${this.#remote.url}: ${this.#have}${of} bytes came`, failure, "pull it again: it goes on from there");
@@ -132,66 +146,90 @@ export class Transfer {
 
   /** One request for the bytes that are missing. */
   async #request(): Promise<void> {
-    const { name, url, headers } = this.#remote;
+    const { name, url } = this.#remote;
     const { signal, download } = this.#transport;
-    const response = await request(url, { ...headers, ...this.#range() }, signal);
-    try {
-      this.#accept(response);
-    } catch (failure) {
-      await response.body?.cancel();
-      throw failure;
-    }
+    const response = (await this.#resumed()) ?? (await this.#whole());
     const validator = validatorOf(response);
     if (validator !== this.#validator) await this.#transport.note((this.#validator = validator));
-    this.#size ??= announcedSize(response);
-    download.expect(name, this.#size);
+    const said = announcedSize(response);
+    if (said?.sure) this.#size ??= said.bytes;
+    let announced = this.#size ?? said?.bytes;
+    download.expect(name, announced);
     for await (const chunk of chunksOf(response, signal)) {
-      if (this.#size !== undefined && this.#have + chunk.length > this.#size) {
+      const come = this.#have + chunk.length;
+      if (this.#size !== undefined && come > this.#size) {
+        const most = this.#size;
         this.#restart();
-        throw new CraneError("corrupt", `${url}: more than the announced ${this.#size} bytes came; they were thrown away`, { hint: "check the address" });
+        throw new CraneError("corrupt", `${url}: more than the announced ${most} bytes came; they were thrown away`, { hint: "check the address" });
       }
+      // It was the length of a compressed body.
+      if (announced !== undefined && come > announced) download.expect(name, (announced = undefined));
       this.#file.write(chunk, this.#have);
       this.#sum.update(chunk);
-      this.#have += chunk.length;
+      this.#have = come;
+      this.#brought += chunk.length;
       download.add(name, chunk.length);
     }
-    if (this.#size !== undefined && this.#have < this.#size) throw new Transient("the connection ended early");
+    if (announced === undefined || this.#have >= announced) return;
+    // Of a length that may be that of a compressed body, two answers that end alike are the proof.
+    if (this.#size === undefined && this.#end === this.#have) return;
+    this.#end = this.#have;
+    throw new Transient("the connection ended early");
+  }
+
+  /** The answer that goes on where the last one ended; none if there is nothing to go on with or the server does not, for whatever reason. */
+  async #resumed(): Promise<Response | undefined> {
+    if (this.#have === 0 || this.#anew) return undefined;
+    const { url, headers } = this.#remote;
+    const { signal } = this.#transport;
+    let response: Response;
+    try {
+      response = await request(url, { ...headers, ...this.#range() }, signal);
+    } catch (failure) {
+      // A server that is busy may go on later. One that says no, or whose preflight does, is asked for the whole; only an answer
+      // to that costs what there is.
+      if (signal.aborted || (failure instanceof Transient && !failure.unreachable)) throw failure;
+      return undefined;
+    }
+    if (response.status === 206 && this.#goesOn(response)) return response;
+    // A server without ranges sends the file from its first byte; so does one whose file has changed.
+    if (response.status === 200) return this.#fromStart(response);
+    await response.body?.cancel();
+    return undefined;
+  }
+
+  async #whole(): Promise<Response> {
+    const { url, headers } = this.#remote;
+    return this.#fromStart(await request(url, headers ?? {}, this.#transport.signal));
+  }
+
+  /** Takes an answer that begins with the first byte. */
+  async #fromStart(response: Response): Promise<Response> {
+    const { url } = this.#remote;
+    if (response.headers.get("content-type")?.startsWith("text/html")) {
+      await response.body?.cancel();
+      throw new CraneError("not_found", `${url} is a page, not a model file`, { hint: "check the address; some servers answer a missing file with a page" });
+    }
+    if (this.#have > 0) this.#restart();
+    return response;
   }
 
   #range(): Record<string, string> {
-    if (this.#have === 0) return {};
     const range = { range: `bytes=${this.#have}-` };
-    // Another origin would first be asked whether this header may be sent, and often says no; there the answer's own
-    // validator is compared, which comes to the same.
-    const sameOrigin = globalThis.location === undefined || new URL(this.#remote.url).origin === globalThis.location.origin;
-    return this.#validator !== undefined && sameOrigin && !this.#validator.startsWith("W/") ? { ...range, "if-range": this.#validator } : range;
+    // A browser would first ask another origin whether this header may be sent, the one behind a redirect too, and that often says no.
+    // There the answer's own validator is compared, which comes to the same.
+    return this.#validator !== undefined && inNode() && !this.#validator.startsWith("W/") ? { ...range, "if-range": this.#validator } : range;
   }
 
-  /** Whether the answer's bytes are those that are missing; what was loaded is thrown away where they are not. */
-  #accept(response: Response): void {
-    const { url, checksum } = this.#remote;
-    if (response.headers.get("content-type")?.startsWith("text/html")) {
-      throw new CraneError("not_found", `${url} is a page, not a model file`, { hint: "check the address; some servers answer a missing file with a page" });
-    }
-    if (response.status === 416) {
-      this.#restart();
-      throw new Transient("the server refused the range");
-    }
-    if (response.status !== 206) {
-      // A server without ranges sends the file from its first byte; so does one whose file has changed.
-      if (this.#have > 0) this.#restart();
-      return;
-    }
+  /** Whether a partial answer's bytes are those that are missing. */
+  #goesOn(response: Response): boolean {
     const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
-    const validator = validatorOf(response);
-    const changed = checksum === undefined && validator !== this.#validator;
+    const changed = this.#remote.checksum === undefined && validatorOf(response) !== this.#validator;
     const elsewhere = range !== null && Number(range[1]) !== this.#have;
-    const resized = range !== null && range[2] !== "*" && this.#size !== undefined && Number(range[2]) !== this.#size;
-    if (changed || elsewhere || resized) {
-      this.#restart();
-      throw new Transient("the server sent a range of another file");
-    }
-    if (range !== null && range[2] !== "*") this.#size ??= Number(range[2]);
+    const total = range === null || range[2] === "*" ? undefined : Number(range[2]);
+    if (changed || elsewhere || !isPlain(response) || (total !== undefined && this.#size !== undefined && total !== this.#size)) return false;
+    if (!hidesEncoding(response)) this.#size ??= total;
+    return true;
   }
 
   #isSound(): boolean {
@@ -215,14 +253,25 @@ export function newSum({ size, checksum }: { size?: number; checksum?: Sum }): C
   return checksum?.kind === "git" && size !== undefined ? bindings().Checksum.git(size) : bindings().Checksum.sha256();
 }
 
-/** What names the bytes of an answer: they are the same where it is. */
-function validatorOf({ headers }: Response): string | undefined {
-  return headers.get("etag") ?? headers.get("last-modified") ?? undefined;
+/** What names the bytes of an answer: they are the same where it is. Those of a compressed body are others than the file's. */
+function validatorOf(response: Response): string | undefined {
+  if (!isPlain(response)) return undefined;
+  return response.headers.get("etag") ?? response.headers.get("last-modified") ?? undefined;
 }
 
-/** The number of bytes of a whole file; unknown if the body is compressed on the way. */
-function announcedSize({ status, headers }: Response): number | undefined {
-  const length = headers.get("content-length");
-  const encoding = headers.get("content-encoding") ?? "identity";
-  return status === 200 && length !== null && /^\d+$/.test(length) && encoding === "identity" ? Number(length) : undefined;
+/** Whether the body comes as it is, as far as can be seen. */
+function isPlain({ headers }: Response): boolean {
+  return (headers.get("content-encoding") ?? "identity") === "identity";
+}
+
+/** Whether a browser shows the body's length and not its encoding: so it does with answers of other origins. */
+function hidesEncoding({ type, headers }: Response): boolean {
+  return type === "cors" && !inNode() && headers.get("content-encoding") === null;
+}
+
+/** The number of bytes of a whole file, and whether that is sure: it is not if the body may be compressed on the way. */
+function announcedSize(response: Response): { bytes: number; sure: boolean } | undefined {
+  const length = response.headers.get("content-length");
+  if (response.status !== 200 || length === null || !/^\d+$/.test(length) || !isPlain(response)) return undefined;
+  return { bytes: Number(length), sure: !hidesEncoding(response) };
 }
