@@ -70,7 +70,9 @@ fn pieces_are_the_decoded_text() {
         let (pieces, output) = speaker.say(&config(seed, 60));
         let said: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
         assert_eq!(said, output.text);
-        assert_eq!(output.text, speaker.tokenizer.decode(&output.ids, true).unwrap());
+        // A last character that the limit has cut is left out.
+        let whole = speaker.tokenizer.decode(&output.ids, true).unwrap();
+        assert!([Some(&*whole), whole.strip_suffix('\u{FFFD}')].contains(&Some(&*output.text)));
         assert_eq!(pieces.len(), 60);
     }
 }

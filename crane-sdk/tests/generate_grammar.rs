@@ -73,6 +73,29 @@ fn where_the_form_may_end_the_model_decides() {
     assert_eq!(reply(&fixture, &config).finish_reason, FinishReason::Length);
 }
 
+/// Whatever stands before it and however many bytes of it are there.
+#[test]
+fn a_character_that_the_limit_cuts_is_left_out() {
+    let fixture = fixture("qwen2_tied");
+    for text in ["😀😀", "a好b", "é", "ab👩‍👩‍👧"] {
+        let constraint = compiled(&fixture, &Grammar::Regex(text.to_owned()));
+        let whole = reply(&fixture, &config(constraint.clone(), 0));
+        assert_eq!(whole.text, text);
+        for limit in 1..whole.ids.len() {
+            let cut =
+                GenerationConfig { max_new_tokens: Some(limit), ..config(constraint.clone(), 0) };
+            let output = reply(&fixture, &cut);
+            assert_eq!(output.finish_reason, FinishReason::Length);
+            assert_eq!(output.ids, whole.ids[..limit]);
+            assert!(text.starts_with(&output.text), "{text}, {limit} tokens: {:?}", output.text);
+            // All that is there of it is said, but for the character that was cut.
+            let bytes: Vec<u8> =
+                output.ids.iter().flat_map(|id| fixture.tokenizer.token_bytes(*id)).collect();
+            assert!(bytes.len() - output.text.len() < 4, "{text}, {limit} tokens");
+        }
+    }
+}
+
 #[test]
 fn json_keeps_to_its_schema() {
     let fixture = fixture("qwen2_tied");

@@ -501,6 +501,38 @@ fn a_character_waits_until_it_is_whole() {
 }
 
 #[test]
+fn a_character_that_was_cut_is_left_out_where_that_is_asked_for() {
+    let bytes = |decoder: &str, tokens: &[&str]| {
+        let vocab: serde_json::Map<String, Value> =
+            tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), json!(id))).collect();
+        let json = json!({"model": {"type": "BPE", "vocab": vocab, "merges": []}, "decoder": {"type": decoder,
+            "add_prefix_space": false, "trim_offsets": false}});
+        Arc::new(Tokenizer::from_json(&serde_json::to_vec(&json).unwrap(), None).unwrap())
+    };
+    // "é" and two bytes of an emoji, in the alphabets of both kinds.
+    let level = bytes("ByteLevel", &["Ã", "©", "ð", "Ł", "a"]);
+    let fallback = bytes("ByteFallback", &["<0xC3>", "<0xA9>", "<0xF0>", "<0x9F>", "a"]);
+    for tokenizer in [level, fallback] {
+        for (ids, cut, whole) in [
+            (&[4, 0, 1, 2, 3][..], "aé", true),
+            (&[4, 0, 1, 2], "aé", true),
+            (&[4, 0], "a", true),
+            (&[4, 0, 1], "aé", false),
+            (&[4], "a", false),
+        ] {
+            let said = |finish: fn(&mut StreamDecoder) -> crane_sdk::Result<String>| {
+                let mut decoder = StreamDecoder::new(tokenizer.clone(), true);
+                let mut text: String = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
+                text.push_str(&finish(&mut decoder).unwrap());
+                text
+            };
+            assert_eq!(said(StreamDecoder::finish_cut), cut);
+            assert_eq!(said(StreamDecoder::finish).contains('\u{FFFD}'), whole);
+        }
+    }
+}
+
+#[test]
 fn damaged_files_are_errors_that_name_the_field() {
     let error = |json: &str| Tokenizer::from_json(json.as_bytes(), None).unwrap_err().to_string();
     let bpe = |vocab: &str, merges: &str| {

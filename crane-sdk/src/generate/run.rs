@@ -168,11 +168,13 @@ impl Run {
         }
     }
 
-    /// Ends the run; text that waited comes out.
+    /// Ends the run; text that waited comes out, but for a character that was cut.
     fn finish(&mut self, reason: FinishReason, piece: &mut Piece) -> Result<()> {
         self.end = Some(reason);
+        let cut = matches!(reason, FinishReason::Length | FinishReason::Cancelled);
         if let Some(text) = &mut self.text {
-            let rest = text.decoder.finish()?;
+            let decoder = &mut text.decoder;
+            let rest = if cut { decoder.finish_cut()? } else { decoder.finish()? };
             self.say(&rest, piece);
         }
         if let Some(text) = &mut self.text {

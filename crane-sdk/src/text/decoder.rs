@@ -30,6 +30,18 @@ pub(super) struct Decoder {
 #[derive(Debug, Clone)]
 pub(super) struct DecoderState(Vec<StageState>);
 
+impl DecoderState {
+    /// Forgets a last character of which bytes are missing.
+    pub(super) fn leave_out_unfinished(&mut self) {
+        for StageState { bytes, .. } in &mut self.0 {
+            let unfinished = std::str::from_utf8(bytes).err().filter(|e| e.error_len().is_none());
+            if let Some(error) = unfinished {
+                bytes.truncate(error.valid_up_to());
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     /// Characters of the byte-level alphabet become bytes, and the bytes text.

@@ -50,6 +50,15 @@ impl StreamDecoder {
         Ok(piece)
     }
 
+    /// As [`StreamDecoder::finish`] for a text that a limit has cut: a last character of which bytes are missing is left out.
+    ///
+    /// # Errors
+    /// As [`StreamDecoder::push`].
+    pub fn finish_cut(&mut self) -> Result<String> {
+        self.state.leave_out_unfinished();
+        self.finish()
+    }
+
     /// Ends the text and returns what was held back; the decoder starts anew after it.
     ///
     /// # Errors
