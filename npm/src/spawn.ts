@@ -83,13 +83,21 @@ function own(url: string | URL | undefined): URL {
   return new URL(url ?? module, base);
 }
 
+/** The address of a module that imports another one. */
+function importing({ href }: URL): string {
+  const text = `import ${JSON.stringify(href)};`;
+  // Chromium starts no module from a blob of a frame that has no origin.
+  if (globalThis.origin === "null") return `data:text/javascript,${encodeURIComponent(text)}`;
+  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+}
+
 function spawnInPage(url: string | URL | undefined): Spawned {
   const options = { type: "module", name: "crane" } as const;
   const there = own(url);
   // A worker's module must be of the page's origin; of another one it can be imported where that allows it (CORS). A sandboxed
   // frame has no origin, and its location says otherwise.
   const foreign = there.protocol.startsWith("http") && globalThis.origin !== undefined && there.origin !== globalThis.origin;
-  const bootstrap = foreign ? URL.createObjectURL(new Blob([`import ${JSON.stringify(there.href)};`], { type: "text/javascript" })) : undefined;
+  const bootstrap = foreign ? importing(there) : undefined;
   const worker =
     bootstrap !== undefined
       ? new Worker(/* @vite-ignore */ bootstrap, options)
