@@ -83,26 +83,34 @@ function own(url: string | URL | undefined): URL {
   return new URL(url ?? module, base);
 }
 
-/** The address of a module that imports another one. */
-function importing({ href }: URL): string {
-  const text = `import ${JSON.stringify(href)};`;
-  // Chromium starts no module from a blob of a frame that has no origin.
-  if (globalThis.origin === "null") return `data:text/javascript,${encodeURIComponent(text)}`;
-  return URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+/**
+ * The address of a script that imports a module. Chromium starts no module from a blob of a frame that has no origin, and gives each worker of
+ * a `data:` address an origin of its own, so that none takes a module from another: there a plain script does it, which keeps what comes
+ * too early.
+ */
+function importing({ href }: URL, plain: boolean): string {
+  const name = JSON.stringify(href);
+  const late = `const early = []; const keep = ({ data }) => early.push(data); addEventListener("message", keep);
+    import(${name}).then(
+      () => { removeEventListener("message", keep); for (const data of early) dispatchEvent(new MessageEvent("message", { data })); },
+      (error) => setTimeout(() => { throw error; }),
+    );`;
+  return URL.createObjectURL(new Blob([plain ? late : `import ${name};`], { type: "text/javascript" }));
 }
 
 function spawnInPage(url: string | URL | undefined): Spawned {
-  const options = { type: "module", name: "crane" } as const;
+  const plain = globalThis.origin === "null";
+  const options = { type: plain ? "classic" : "module", name: "crane" } as const;
   const there = own(url);
   // A worker's module must be of the page's origin; of another one it can be imported where that allows it (CORS). A sandboxed
   // frame has no origin, and its location says otherwise.
   const foreign = there.protocol.startsWith("http") && globalThis.origin !== undefined && there.origin !== globalThis.origin;
-  const bootstrap = foreign ? importing(there) : undefined;
+  const bootstrap = foreign ? importing(there, plain) : undefined;
   const worker =
     bootstrap !== undefined
       ? new Worker(/* @vite-ignore */ bootstrap, options)
       : url !== undefined
-        ? new Worker(/* @vite-ignore */ url, options)
+        ? new Worker(/* @vite-ignore */ url, { type: "module", name: "crane" })
         : // Bundlers find the worker by this very expression.
           new Worker(new URL("./worker/main.js", import.meta.url), { type: "module", name: "crane" });
   return {

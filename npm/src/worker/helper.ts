@@ -24,5 +24,7 @@ export class Helper<Message, Reply> {
   /** Takes what the helper says from now on. */
   onReply(listener: (reply: Reply | Failed) => void): void {
     this.#port.onmessage = ({ data }: MessageEvent<Reply | Failed>) => listener(data);
+    // What cannot be read would be waited for without end.
+    this.#port.onmessageerror = () => listener({ failed: "an answer of it could not be read" });
   }
 }

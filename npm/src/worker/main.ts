@@ -28,6 +28,7 @@ function receiver(send: (message: ToPage) => void): (message: ToWorker | Role) =
 /** Helps the engine at the other end, which says how first. */
 function serve(port: MessagePort): void {
   let take: ((message: Uint32Array) => void) | undefined;
+  port.onmessageerror = () => port.postMessage({ failed: "a message to it could not be read" });
   port.onmessage = ({ data }: MessageEvent<Help | Shard | Uint32Array>) => {
     if (data instanceof Uint32Array) take?.(data);
     else if ("shard" in data) take = hold(data.shard, (reply, transfer) => port.postMessage(reply, transfer));
