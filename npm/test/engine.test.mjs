@@ -218,3 +218,27 @@ test("a disposed engine refuses calls and those under way", async () => {
   await assert.rejects(loading, code("disposed"));
   await assert.rejects(other.memory(), code("disposed"));
 });
+
+test("a last character that max_tokens cuts is left out, streamed and whole", async () => {
+  for (const text of ["😀😀", "a好b", "né"]) {
+    const body = { messages, grammar: { type: "regex", value: text }, temperature: 0 };
+    const whole = await llm.chat.completions.create(body);
+    assert.equal(whole.choices[0].message.content, text);
+    for (let max_tokens = 1; max_tokens < whole.usage.completion_tokens; max_tokens++) {
+      const { choices: [{ message: { content }, finish_reason }] } = await llm.chat.completions.create({ ...body, max_tokens });
+      const chunks = await collect(await llm.chat.completions.create({ ...body, max_tokens, stream: true }));
+      assert.ok(text.startsWith(content), `${text}, ${max_tokens} tokens: ${JSON.stringify(content)}`);
+      assert.equal(chunks.map(({ choices }) => choices[0].delta.content ?? "").join(""), content);
+      assert.equal(finish_reason, "length");
+    }
+  }
+});
+
+test("a prompt that is too long is told in the package's own words", async () => {
+  await assert.rejects(collect(llm.generate(Array.from({ length: 300 }, () => 5))), (error) => {
+    assert.ok(code("context_overflow", /300 tokens.*256/)(error));
+    assert.doesNotMatch(error.message + error.hint, /policy|truncate|shift/);
+    assert.match(error.hint, /context to load/);
+    return true;
+  });
+});
