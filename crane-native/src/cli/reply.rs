@@ -44,6 +44,16 @@ impl Engine {
         Ok(Engine { session })
     }
 
+    /// Tokens that the session holds.
+    pub(super) fn context(&self) -> usize {
+        self.session.context()
+    }
+
+    /// Tokens that the model could hold.
+    pub(super) fn most(&self) -> usize {
+        self.session.model().context_length()
+    }
+
     /// Generates a reply, shown as it comes if `shown`, with a line break at its end. Ctrl-C stops it;
     /// what was said by then is the reply, and its finish reason says so. Where the context is full,
     /// `policy` says what happens; the prompt's head stays. `heard` gets every piece of the text.

@@ -148,6 +148,81 @@ fn a_full_context_keeps_the_system_prompt() {
     outcome.ok();
 }
 
+#[test]
+fn a_full_context_offers_what_to_do_and_loses_nothing() {
+    let home = Home::new();
+    let model = model("qwen2_tied");
+    let talk = |context: &str, lines: &str| {
+        home.run_with(["chat", &model, "--temp", "0", "-n", "8", "-c", context], lines)
+    };
+    let words = |count: usize| vec!["word"; count].join(" ");
+    let (first, second) = (home.path().join("1.json"), home.path().join("2.json"));
+    // Two turns fit, the third does not, and it is as if it had not been said.
+    let lines = format!(
+        "{}\n{}\n/save {}\n{}\n/save {}\n",
+        words(20),
+        words(20),
+        first.display(),
+        words(60),
+        second.display()
+    );
+    let outcome = talk("160", &lines);
+    for offer in ["/compact", "/clear", "--ctx (up to"] {
+        assert!(outcome.stderr.contains(offer), "{offer}: {}", outcome.stderr);
+    }
+    assert_eq!((outcome.code, outcome.stdout.lines().count()), (Some(2), 2), "{}", outcome.stderr);
+    assert_eq!(saved(&home, "1.json"), saved(&home, "2.json"));
+
+    // A message that fits into no conversation is told so: a summary would not help.
+    let outcome = talk("160", &format!("{}\n", words(300)));
+    assert!(outcome.stderr.contains("the message alone has"), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("/compact"), "{}", outcome.stderr);
+
+    // Where the context is as large as the model's, no larger one is offered.
+    let most = talk("160", &format!("/load {}\n{}\n", first.display(), words(60)));
+    let most = most.stderr.split("(up to ").nth(1).unwrap().split(')').next().unwrap().to_owned();
+    let outcome = talk(&most, &format!("{}\n", "word ".repeat(most.parse::<usize>().unwrap() + 9)));
+    assert!(!outcome.stderr.contains("larger --ctx"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_summary_takes_the_place_of_the_oldest_turns() {
+    let home = Home::new();
+    let model = model("qwen2_tied");
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let long = vec!["word"; 40].join(" ");
+    let lines = format!(
+        "{long}\n{long}\n{long}\nlast\n/save {}\n/compact\n/save {}\nmore\n/save {}\n",
+        file("before.json"),
+        file("after.json"),
+        file("more.json")
+    );
+    let options = ["--temp", "0", "-n", "8", "-c", "512", "--system", "Be brief."];
+    let outcome = home.run_with([&["chat", &model], &options[..]].concat(), &lines);
+    assert!(
+        outcome.stderr.contains("a summary stands for the first 6 messages"),
+        "{}",
+        outcome.stderr
+    );
+    let [before, after, more] =
+        ["before.json", "after.json", "more.json"].map(|name| saved(&home, name));
+    // The system prompt, the question for the summary and the summary, and the last turn as it was said.
+    assert_eq!((before.len(), after.len()), (9, 5), "{after:?}");
+    assert_eq!((&after[0], &after[3..]), (&before[0], &before[7..]));
+    assert!(after[1].0 == "user" && after[1].1.starts_with("Summarise our conversation"));
+    assert!(after[2].0 == "assistant" && !after[2].1.is_empty());
+    assert_eq!((more.len(), &more[..5]), (7, &after[..]), "the chat goes on");
+    assert_eq!(outcome.ok().lines().count(), 5, "stdout is the replies alone");
+
+    let nothing = home.run_with([&["chat", &model], &options[..]].concat(), "/compact\n");
+    nothing.fails(2, &["nothing was said"]);
+    // A conversation that a summary would make longer stays.
+    let short = format!("Hi\n/compact\n/save {}\n", file("short.json"));
+    let outcome = home.run_with([&["chat", &model], &options[..]].concat(), &short);
+    assert!(outcome.stderr.contains("the conversation is as it was"), "{}", outcome.stderr);
+    assert_eq!(saved(&home, "short.json").len(), 3);
+}
+
 /// The voice hibari and a model that answers, where both are here.
 fn voice_and_model() -> Option<[String; 2]> {
     let voice = weights("hibari/hibari.onnx")?.parent()?.to_owned();

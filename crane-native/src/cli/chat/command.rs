@@ -26,6 +26,8 @@ pub(super) enum Command {
     Save(PathBuf),
     /// `/load FILE`
     Load(PathBuf),
+    /// `/compact`: let a summary take the place of the oldest turns.
+    Compact,
     /// `/clear`: forget the conversation, keep the system prompt.
     Clear,
     /// `/bye`
@@ -41,6 +43,7 @@ pub(super) const HELP: &str = "\
                     max-tokens, stop; the value `default` restores it
 /save FILE          write the conversation as JSON
 /load FILE          take up a conversation that was saved
+/compact            put a summary, which the model writes, in the place of the oldest turns
 /clear              forget the conversation, keep the system prompt
 /bye                leave (as do Ctrl-D, and Ctrl-C twice)
 
@@ -76,6 +79,7 @@ pub(super) fn parse(text: &str) -> Result<Line, String> {
     };
     Ok(Line::Do(match name {
         "help" | "?" => alone(Command::Help)?,
+        "compact" => alone(Command::Compact)?,
         "clear" => alone(Command::Clear)?,
         "bye" | "exit" | "quit" => alone(Command::Bye)?,
         "system" => Command::System(match rest {
@@ -118,6 +122,7 @@ mod tests {
         assert_eq!(command("/help"), Command::Help);
         assert_eq!(command(" /bye "), Command::Bye);
         assert_eq!(command("/clear"), Command::Clear);
+        assert_eq!(command("/compact"), Command::Compact);
         assert_eq!(command("/system"), Command::System(None));
         assert_eq!(command("/system \"\""), Command::System(Some(String::new())));
         assert_eq!(

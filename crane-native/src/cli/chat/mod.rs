@@ -3,6 +3,7 @@
 mod aloud;
 mod block;
 mod command;
+mod compact;
 mod input;
 
 use std::path::Path;
@@ -111,6 +112,7 @@ impl Chat {
                 listed => self.console.tell(listed.join("\n")),
             },
             Line::Do(Command::Set(Some((name, value)))) => self.settings.set(&name, &value)?,
+            Line::Do(Command::Compact) => self.compact()?,
             Line::Do(Command::Clear) => self.messages.retain(|message| message.role == "system"),
             Line::Do(Command::Save(file)) => self.save(&file)?,
             Line::Do(Command::Load(file)) => {
@@ -129,7 +131,9 @@ impl Chat {
             Ok(output) => self.messages.push(Message::assistant(output.text.as_str())),
             Err(_) => drop(self.messages.pop()),
         }
-        match reply?.finish_reason {
+        let output = reply?;
+        self.offer(&output);
+        match output.finish_reason {
             // Through a pipe there is no prompt to return to.
             FinishReason::Cancelled if !self.interactive => Err(Failure::Interrupted),
             _ => Ok(()),
@@ -139,6 +143,7 @@ impl Chat {
     fn answer(&mut self) -> Result<Output> {
         let config = reply::config(self.console, &self.text, &self.settings, &self.generation)?;
         let prompt = self.text.render(self.console, &self.template, &self.messages)?;
+        self.check_room(&prompt)?;
         let policy = self.generation.context_policy;
         let Some(aloud) = &mut self.aloud else {
             let reply = self.engine.reply(self.console, &prompt, config, policy, true, &mut |_| {});
