@@ -1,4 +1,4 @@
-// Asks a server for what it offers, through OpenAI's client for JavaScript.
+// Asks a server for what it offers, through OpenAI's and Ollama's clients for JavaScript.
 //
 //     BASE_URL=http://127.0.0.1:8080/v1 API_KEY=... TOOLS=1 node --test xtask/clients/conformance.mjs
 //
@@ -7,10 +7,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Ollama } from "ollama";
 import OpenAI from "openai";
 
 const { BASE_URL: baseURL, API_KEY: apiKey, TOOLS } = process.env;
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
+const host = baseURL.replace(/\/v1$/, "");
+const ollama = new Ollama({ host, headers: { Authorization: `Bearer ${apiKey}` } });
 const messages = [{ role: "user", content: "Name three rivers of Europe." }];
 const common = { model: "m", messages, temperature: 0, max_tokens: 24 };
 
@@ -84,6 +87,49 @@ test("errors name the field", async () => {
   await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
 });
 
+test("Ollama's client hears the same, whole and streamed", async () => {
+  const options = { temperature: 0, num_predict: 24 };
+  const said = (await client.chat.completions.create(common)).choices[0].message.content;
+  const whole = await ollama.chat({ model: "m", messages, options });
+  assert.equal(whole.message.content, said);
+  assert.ok(whole.done && whole.eval_count <= 24 && whole.total_duration >= whole.eval_duration);
+
+  const parts = [];
+  for await (const part of await ollama.chat({ model: "m:latest", messages, options, stream: true })) parts.push(part);
+  assert.equal(parts.map((part) => part.message.content).join(""), said);
+  assert.equal(parts.at(-1).eval_count, whole.eval_count);
+
+  const text = await ollama.generate({ model: "m", prompt: messages[0].content, options });
+  assert.equal(text.response, said);
+  const left = await ollama.generate({ model: "m", prompt: "Count.", stream: true, options: { num_predict: -1, ignore_eos: true } });
+  for await (const _ of left) break;
+  left.abort();
+  assert.equal((await ollama.chat({ model: "m", messages, options })).message.content, said);
+});
+
+test("Ollama's client gets JSON of the schema, vectors and what there is", async () => {
+  const format = { type: "object", properties: { n: { enum: [1, 2] } }, required: ["n"], additionalProperties: false };
+  const formed = await ollama.chat({ model: "m", messages, format, options: { temperature: 1, seed: 1 } });
+  assert.ok([1, 2].includes(JSON.parse(formed.message.content).n));
+  const { embeddings } = await ollama.embed({ model: "m", input: ["a", "b"] });
+  assert.equal(embeddings.length, 2);
+  const { models } = await ollama.list();
+  assert.ok(models.some((model) => model.name === "m" && model.size > 0));
+  assert.ok((await ollama.show({ model: "m" })).capabilities.includes("completion"));
+  assert.ok((await ollama.ps()).models.length >= 1);
+  assert.match((await ollama.version()).version, /^\d+\.\d+\.\d+$/);
+});
+
+test("Ollama's client hears errors", async () => {
+  await assert.rejects(ollama.chat({ model: "another", messages }), { name: "ResponseError", status_code: 404 });
+  await assert.rejects(ollama.chat({ model: "m", messages, options: { top_p: 7 } }), (error) => {
+    assert.equal(error.status_code, 400);
+    assert.match(error.message, /options\.top_p/);
+    return true;
+  });
+  await assert.rejects(new Ollama({ host }).list(), { status_code: 401 });
+});
+
 // Left out, not skipped, where the model knows no tools: a strict run counts a skip as a gap.
 if (TOOLS) {
   test("calls of tools, whole and streamed, are the same", async () => {
@@ -105,5 +151,14 @@ if (TOOLS) {
 
     const final = await client.chat.completions.stream(options).finalChatCompletion();
     assert.equal(final.choices[0].message.tool_calls[0].function.arguments, call.function.arguments);
+
+    const { messages: question, tools } = options;
+    const asked = { model: "m", messages: question, tools, tool_choice: "required", options: { temperature: 0, num_predict: 100 } };
+    const { message } = await ollama.chat(asked);
+    const { name, arguments: given } = message.tool_calls[0].function;
+    assert.deepEqual([name, Object.keys(given).sort()], ["get_weather", ["city", "unit"]]);
+    const result = { role: "tool", tool_name: name, content: "271 kelvin, snow" };
+    const last = await ollama.chat({ ...asked, tool_choice: undefined, messages: [...question, message, result] });
+    assert.equal(last.message.role, "assistant");
   });
 }

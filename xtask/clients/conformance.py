@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import anthropic
 import langchain_openai
+import ollama
 import openai
 import pydantic
 from deployment import Deployment
@@ -370,6 +371,142 @@ class Claude(unittest.TestCase):
             self.client.with_options(api_key="wrong").messages.create(model="m", messages=MESSAGES, max_tokens=1)
 
 
+class Ollama(unittest.TestCase):
+    """Ollama's client and a model for tools."""
+
+    client: openai.OpenAI
+
+    def setUp(self):
+        address = str(self.client.base_url).removesuffix("/v1/").removesuffix("/v1")
+        self.ollama = ollama.Client(host=address, headers={"Authorization": f"Bearer {KEY}"})
+
+    def ask(self, **options):
+        settings = {"temperature": 0, "num_predict": 24, **options.pop("options", {})}
+        return self.ollama.chat(**{"model": "m", "messages": MESSAGES, "options": settings, **options})
+
+    def test_chat(self):
+        answer = self.ask()
+        self.assertEqual((answer.model, answer.done, answer.message.role), ("m", True, "assistant"))
+        self.assertIn(answer.done_reason, ("stop", "length"))
+        self.assertLessEqual(answer.eval_count, 24)
+        self.assertGreaterEqual(answer.total_duration, answer.eval_duration + answer.prompt_eval_duration)
+        same = self.client.chat.completions.create(model="m", messages=MESSAGES, temperature=0, max_tokens=24)
+        self.assertEqual(answer.message.content, same.choices[0].message.content)
+        self.assertEqual(answer.prompt_eval_count, same.usage.prompt_tokens)
+        chunks = list(self.ask(stream=True))
+        self.assertEqual("".join(chunk.message.content for chunk in chunks), answer.message.content)
+        self.assertEqual([chunk.done for chunk in chunks], [False] * (len(chunks) - 1) + [True])
+        self.assertEqual(chunks[-1].eval_count, answer.eval_count)
+        # What was said can be sent back as it came, and names may have a tag.
+        more = [*MESSAGES, answer.message, {"role": "user", "content": "And one more?"}]
+        self.assertTrue(self.ask(model="m:latest", messages=more).message.content)
+
+    def test_stream_that_is_left(self):
+        stream = self.ask(stream=True, options={"num_predict": -1, "ignore_eos": True})
+        next(stream)
+        stream.close()
+        self.assertTrue(self.ask().message.content)
+
+    def test_options(self):
+        said = [self.ask(options={"temperature": 1.2, "seed": seed}).message.content for seed in (5, 5, 6)]
+        self.assertEqual(said[0], said[1])
+        self.assertNotEqual(said[0], said[2])
+        whole = self.ask().message.content
+        stop = whole.split()[2]
+        stopped = self.ask(options={"stop": [stop]})
+        self.assertEqual((stopped.message.content, stopped.done_reason), (whole[: whole.index(stop)], "stop"))
+        self.assertEqual(self.ask(options={"num_predict": 3}).eval_count, 3)
+        logged = self.ask(logprobs=True, top_logprobs=2)
+        self.assertEqual(len(logged.logprobs[0].top_logprobs), 2)
+
+    def test_structured_output(self):
+        for seed in range(3):
+            answer = self.ask(format=City.model_json_schema(), options={"temperature": 1, "seed": seed, "num_predict": 100})
+            City.model_validate_json(answer.message.content)
+
+    def test_generate(self):
+        options = {"temperature": 0, "num_predict": 8}
+        answer = self.ollama.generate(model="m", prompt=MESSAGES[0]["content"], system="Be brief.", options=options)
+        spoken = [{"role": "system", "content": "Be brief."}, *MESSAGES]
+        self.assertEqual(answer.response, self.ask(messages=spoken, options=options).message.content)
+        again = self.ollama.generate(model="m", prompt="And one more?", context=answer.context, options=options)
+        self.assertGreater(again.prompt_eval_count, len(answer.context))
+        chunks = self.ollama.generate(model="m", prompt="One, two,", raw=True, stream=True, options=options)
+        plain = self.client.completions.create(model="m", prompt="One, two,", temperature=0, max_tokens=8)
+        self.assertEqual("".join(chunk.response for chunk in chunks), plain.choices[0].text)
+        self.assertEqual(self.ollama.generate(model="m").done_reason, "load")
+
+    def test_tools(self):
+        tool = {"type": "function", "function": WEATHER}
+        question = {"role": "user", "content": QUESTION}
+        options = {"num_predict": 100}
+        answer = self.ask(messages=[question], tools=[tool], options=options)
+        chunks = list(self.ask(messages=[question], tools=[tool], options=options, stream=True))
+        calls = [call.function for chunk in chunks for call in chunk.message.tool_calls or []]
+        self.assertEqual(calls, [call.function for call in answer.message.tool_calls or []])
+        for call in calls:
+            self.assertEqual((call.name, set(call.arguments)), ("get_weather", {"city", "unit"}))
+        # A function is described by its own words.
+        def get_time(city: str) -> str:
+            """Tell the time in a city.
+
+            Args:
+              city: The city
+            """
+            return city
+
+        self.assertTrue(self.ask(messages=[question], tools=[get_time], options=options).done)
+        call = {"function": {"name": "get_weather", "arguments": {"city": "Oslo", "unit": "kelvin"}}}
+        made = {"role": "assistant", "content": "", "tool_calls": [call]}
+        result = {"role": "tool", "tool_name": "get_weather", "content": "271 kelvin, snow"}
+        self.assertTrue(self.ask(messages=[question, made, result], options=options).message.content)
+
+    def test_embeddings(self):
+        texts = ["The cat sat on the mat.", "A cat is sitting on a mat.", "Interest rates rose by half a percent."]
+        vectors = self.ollama.embed(model="minilm", input=texts).embeddings
+        near, far = (sum(a * b for a, b in zip(vectors[0], other)) for other in vectors[1:])
+        self.assertGreater(near, far + 0.5)
+        older = self.ollama.embeddings(model="minilm", prompt=texts[0]).embedding
+        for a, b in zip(older, vectors[0], strict=True):
+            self.assertAlmostEqual(a, b, places=6)
+        self.ollama.embed(model="minilm", input="word " * 300)
+        with self.assertRaises(ollama.ResponseError) as told:
+            self.ollama.embed(model="minilm", input="word " * 300, truncate=False)
+        self.assertEqual(told.exception.status_code, 400)
+
+    def test_models(self):
+        listed = {model.model: model for model in self.ollama.list().models}
+        self.assertIn("m", listed)
+        self.assertNotIn("hibari", listed)
+        self.assertGreater(listed["m"].size, 10_000_000)
+        self.assertEqual((listed["m"].details.format, listed["m"].details.family), ("gguf", "qwen2"))
+        shown = self.ollama.show("m")
+        self.assertEqual(shown.capabilities[:2], ["completion", "tools"])
+        self.assertIn("im_start", shown.template)
+        self.assertGreaterEqual(shown.modelinfo["qwen2.context_length"], 2048)
+        self.assertEqual(self.ollama.show("minilm").capabilities, ["embedding"])
+        running = {model.model: model for model in self.ollama.ps().models}
+        self.assertIn(2048, {model.context_length for model in running.values()})
+        self.assertGreater(min(model.size for model in running.values()), 1_000_000)
+
+    def test_errors(self):
+        for status, options in ((404, {"model": "another"}), (400, {"options": {"temperature": 9}}), (400, {"think": True})):
+            with self.assertRaises(ollama.ResponseError) as told:
+                self.ask(**options)
+            self.assertEqual(told.exception.status_code, status)
+            self.assertNotIn("{", told.exception.error)
+        with self.assertRaises(ollama.ResponseError) as told:
+            list(self.ask(stream=True, messages=[{"role": "user", "content": "word " * 3000}]))
+        self.assertIn("context holds 2048", told.exception.error)
+        stranger = ollama.Client(host=str(self.client.base_url).removesuffix("/v1/"))
+        with self.assertRaises(ollama.ResponseError) as told:
+            stranger.list()
+        self.assertEqual(told.exception.status_code, 401)
+        with self.assertRaises(ollama.ResponseError) as told:
+            self.ollama.pull("another")
+        self.assertEqual(told.exception.status_code, 404)
+
+
 @contextlib.contextmanager
 def serving(crane: str, model: str, voice: str, embedder: str) -> Iterator[str]:
     """A server's address; it must end well when it is told to."""
@@ -401,7 +538,7 @@ def main() -> None:
     crane, chat, tools, voice, embedder = sys.argv[1:]
     counts = {"passed": 0, "failed": 0}
     javascript_passed = True
-    for model, cases in ((chat, [Chat, Deployment]), (tools, [Tools, LangChain, Claude])):
+    for model, cases in ((chat, [Chat, Deployment]), (tools, [Tools, LangChain, Claude, Ollama])):
         with serving(crane, model, voice, embedder) as address:
             Deployment.address, Deployment.crane = address, crane
             for case in cases:

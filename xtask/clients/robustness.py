@@ -112,8 +112,14 @@ class Client(threading.Thread):
             if not said.endswith(b"\n\n"):
                 self.wrong.append(about)
             return response.status
+        if response.headers["content-type"] == "application/x-ndjson":
+            last = json.loads(said.splitlines()[-1])
+            if not said.endswith(b"\n") or not (last.get("done") or last.get("error")):
+                self.wrong.append(about)
+            return response.status
         error = json.loads(said)
-        if response.status != 200 and not error["error"]["message"]:
+        # Ollama's errors are sentences.
+        if response.status != 200 and not (error["error"] if path.startswith("/api/") else error["error"]["message"]):
             self.wrong.append(about)
         return response.status
 
@@ -153,12 +159,20 @@ class Client(threading.Thread):
             ("/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}]}], "max_output_tokens": 3}),
             ("/v1/messages", {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}], "max_tokens": 3}),
             ("/v1/embeddings", {"input": ["x", "y"], "encoding_format": "float"}),
+            ("/api/chat", {"messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 3}, "think": False}),
+            ("/api/embed", {"input": ["x", "y"], "keep_alive": "5m"}),
+            ("/api/show", {"model": "x", "verbose": True}),
             ("/tokenize", {"content": "x", "with_pieces": True}),
             ("/detokenize", {"tokens": [1, 2, 3]}),
         ])
         changed = mutate(self.rng, body)
         # A reply of unbounded length is right, and takes long.
-        if isinstance(changed, dict) and path != "/v1/embeddings" and "token" not in path:
+        if isinstance(changed, dict) and path == "/api/chat":
+            if isinstance(changed.get("options"), dict):
+                changed["options"]["num_predict"] = 3
+            elif changed.get("options") is None:
+                changed["options"] = {"num_predict": 3}
+        elif isinstance(changed, dict) and path.startswith("/v1/") and path != "/v1/embeddings":
             limit = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
             changed.setdefault(limit, 3)
             if not isinstance(changed[limit], int) or changed[limit] > 12:
@@ -199,6 +213,9 @@ class Client(threading.Thread):
             ("/v1/responses", {"input": "Hello", "max_output_tokens": 4, "stream": True}),
             ("/v1/messages", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 4, "stream": True}),
             ("/v1/embeddings", {"input": "Hello"}),
+            ("/api/chat", {"messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 4}}),
+            ("/api/generate", {"prompt": "Hello", "raw": True, "options": {"num_predict": 4}, "stream": False}),
+            ("/api/embed", {"input": "Hello"}),
         ])
         return self.check(path, json.dumps(body).encode())
 

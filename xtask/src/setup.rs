@@ -33,13 +33,19 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm packages of npm/", work: || install_packages("npm") },
     Step { name: "npm packages of npm/reference/", work: || install_packages("npm/reference") },
     Step { name: "npm packages of web/", work: || install_packages("web") },
-    Step { name: "OpenAI's client for JavaScript", work: || install_packages("xtask/clients") },
+    Step {
+        name: "OpenAI's and Ollama's clients for JavaScript",
+        work: || install_packages("xtask/clients"),
+    },
     Step { name: "ALSA's headers, for `--features play`", work: install_alsa },
     Step { name: "headless Chromium", work: install_chromium },
     Step { name: "headless Firefox", work: install_firefox },
     Step { name: "HAProxy", work: install_haproxy },
     Step { name: "test weights", work: weights::fetch },
-    Step { name: "Python clients of OpenAI, Anthropic and LangChain", work: clients::install },
+    Step {
+        name: "Python clients of OpenAI, Anthropic, Ollama and LangChain",
+        work: clients::install,
+    },
     Step { name: "schemathesis", work: clients::install_schemathesis },
     Step { name: "a speech recogniser", work: listening::install },
 ];

@@ -101,7 +101,7 @@ pub(super) fn show(console: Console, args: ShowArgs) -> Result {
 }
 
 /// The config and the table of tensors, by the same rule as loading.
-fn heads(source: &dyn Source) -> crane_sdk::Result<(Config, Box<dyn Checkpoint>)> {
+pub(super) fn heads(source: &dyn Source) -> crane_sdk::Result<(Config, Box<dyn Checkpoint>)> {
     if let Some(name) = model_gguf(source)? {
         let gguf = Gguf::open(source, &name)?;
         return Ok((Config::from_gguf(&gguf), Box::new(gguf)));
@@ -123,15 +123,15 @@ fn tensors(checkpoint: &dyn Checkpoint) -> Value {
 }
 
 /// What the tensors are together.
-struct Summary {
-    parameters: u64,
+pub(super) struct Summary {
+    pub parameters: u64,
     bytes: u64,
     /// Elements held in each type.
     types: BTreeMap<String, u64>,
 }
 
 impl Summary {
-    fn of(checkpoint: &dyn Checkpoint) -> Self {
+    pub(super) fn of(checkpoint: &dyn Checkpoint) -> Self {
         let mut sum = Summary { parameters: 0, bytes: 0, types: BTreeMap::new() };
         for (_, info) in checkpoint.tensors().iter() {
             sum.parameters += info.elements() as u64;
@@ -139,6 +139,12 @@ impl Summary {
             *sum.types.entry(info.dtype.to_string()).or_default() += info.elements() as u64;
         }
         sum
+    }
+
+    /// The type of most parameters.
+    #[cfg(feature = "server")]
+    pub(super) fn main_type(&self) -> Option<&str> {
+        self.types.iter().max_by_key(|&(_, elements)| elements).map(|(name, _)| name.as_str())
     }
 
     /// The types with their share of the parameters, the largest first.

@@ -38,7 +38,7 @@ pub use app::{App, Capacity, PrefixSharing, Warn};
 pub use auth::Keys;
 pub use client_address::ClientAddress;
 pub use connections::Times;
-pub use fleet::{Card, Fleet, Keeping, Kind, LoadError, Loader};
+pub use fleet::{About, Card, Fleet, Keeping, Kind, LoadError, Loader, Standing};
 pub use lengths::Lengths;
 pub use metrics::{Metrics, ModelMetrics};
 pub use models::{EmbeddingModel, Loaded, TextModel};

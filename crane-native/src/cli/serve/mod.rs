@@ -1,5 +1,6 @@
 //! `crane serve`: models behind OpenAI's HTTP API, until Ctrl-C or SIGTERM.
 
+mod about;
 mod models;
 
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use super::output::{self, Console};
 use crate::memory;
 use crate::plain_text;
 use crate::server::{
-    App, Capacity, Fleet, Keeping, Metrics, Options, PrefixSharing, Times, serve as listen,
+    App, Capacity, Fleet, Keeping, Metrics, Options, PrefixSharing, Standing, Times,
+    serve as listen,
 };
 
 /// How often Ctrl-C is looked for.
@@ -31,7 +33,17 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     let options = options(&args)?;
     let metrics = Arc::new(Metrics::default());
     let models = models::find(console, &args)?;
-    let names: Vec<String> = models.iter().map(|model| model.name().to_owned()).collect();
+    let is_alone = models.len() == 1;
+    let broken = |name: &str, reason: &str| {
+        console.warn(format_args!(
+            "{name} cannot be served: {reason}; requests for it get 503, the others are answered"
+        ));
+    };
+    for model in &models {
+        if let Some(reason) = model.failure() {
+            broken(model.name(), &reason);
+        }
+    }
     let keeping = Keeping { most: args.max_loaded, idle: args.keep_alive.0 };
     let mut entries = Vec::new();
     for model in &models {
@@ -46,8 +58,28 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
         false => 0,
     };
     // What was read to check the others goes with them.
+    let mut first = None;
     for (index, model) in models.into_iter().enumerate().take(at_once) {
-        fleet.put(index, model.load(console, &args.load, &metrics, fleet.promised())?);
+        let (name, is_known) = (model.name().to_owned(), model.failure().is_some());
+        let loaded = model.load(console, &args.load, &metrics, fleet.promised());
+        match models::bearable(loaded)? {
+            Ok(model) => fleet.put(index, model),
+            Err(failure) if is_alone => return Err(failure),
+            Err(failure) => {
+                let reason = models::reason(&failure);
+                if !is_known {
+                    broken(&name, &reason);
+                }
+                fleet.fail(index, reason);
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    let works = |standing: &Standing<'_>| standing.failure.is_none();
+    let names: Vec<String> =
+        fleet.standings().filter(works).map(|standing| standing.card.name().to_owned()).collect();
+    if let (Some(failure), true) = (first, names.is_empty()) {
+        return Err(failure);
     }
     memory::give_back();
     let loopback = ["127.0.0.1", "::1", "localhost"].contains(&options.host.as_str());

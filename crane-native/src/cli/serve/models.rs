@@ -1,6 +1,7 @@
 //! From the models that the command line names to what the server knows of them, and to what loads them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crane_sdk::generate::GenerationConfig;
@@ -10,6 +11,7 @@ use crane_sdk::pipeline::TextToSpeech;
 use crane_sdk::source::{Gguf, Source, model_gguf};
 use crane_sdk::text::{ChatTemplate, Tokenizer};
 
+use super::about;
 use crate::cli::args::{LoadArgs, QuantType, ServeArgs};
 use crate::cli::exit::{Failure, Result, code};
 use crate::cli::open::{self, Text};
@@ -18,8 +20,8 @@ use crate::memory;
 use crate::resolve::{Resolved, check_path, resolve};
 use crate::server::engine::{Engine, Limits};
 use crate::server::{
-    Card, EmbeddingModel, Kind, Lengths, LoadError, Loaded, Loader, Metrics, Plan, TextModel,
-    VoiceModel,
+    About, Card, EmbeddingModel, Kind, Lengths, LoadError, Loaded, Loader, Metrics, Plan,
+    TextModel, VoiceModel,
 };
 
 /// What a slot holds where nothing says how much and the model would take more.
@@ -27,18 +29,29 @@ const DEFAULT_CONTEXT: usize = 8192;
 
 /// A model that was named.
 pub(super) struct Found {
-    model: Resolved,
     names: Vec<String>,
     kind: Kind,
+    /// Whether it is one of those that may write, as those of `--speech` may not.
+    may_write: bool,
+    /// Its files, or why they cannot be read.
+    files: Result<Files>,
+}
+
+/// The files of a model, and what was read of them.
+struct Files {
+    model: Resolved,
     defaults: GenerationConfig,
+    about: About,
     /// What was read to find out, for the one who loads it now.
     tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// Finds the files of every model, fetching them if need be, and reads what of each must be sound before anybody asks for it.
+/// One among several whose files cannot be had or read is kept as such: the others are served.
 ///
 /// # Errors
-/// [`Failure::Usage`] for names that cannot be told apart, what the Hub refuses, and damaged files.
+/// [`Failure::Usage`] for names that cannot be told apart; where there is no model that can be read, what the Hub refuses, and
+/// damaged files.
 pub(super) fn find(console: Console, args: &ServeArgs) -> Result<Vec<Found>> {
     let mut named = BTreeSet::new();
     for name in args.names.iter().chain(&args.speech) {
@@ -50,32 +63,74 @@ pub(super) fn find(console: Console, args: &ServeArgs) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     if args.names.is_empty() {
         open::check(&args.model, &None)?;
-        found.push((None, open::find(console, &args.model, None)?));
+        found.push((None, open::find(console, &args.model, None)));
     }
     for name in &args.names {
-        let model = open::find(console, &args.model, Some(name.clone()))?;
+        let model = open::find(console, &args.model, Some(name.clone()));
         found.push((Some(name), model));
     }
     if let Some(name) = &args.speech {
         let hub = open::hub(args.model.offline)?;
-        found.push((Some(name), resolve(name, &hub, &open::Fetching::new(console))?));
+        let model = resolve(name, &hub, &open::Fetching::new(console));
+        found.push((Some(name), model.map_err(Failure::from)));
     }
     let mut taken = BTreeSet::new();
     let mut models = Vec::new();
     for (index, (spelt, model)) in found.into_iter().enumerate() {
+        let model = bearable(model)?;
+        let own = match (&model, spelt) {
+            (Ok(model), _) => model.name.clone(),
+            (Err(_), spelt) => spelt.map_or_else(String::new, |spelt| file_name(spelt)),
+        };
         // Files of one name are told apart as the command line does.
-        let spelt = spelt.filter(|_| taken.contains(&model.name));
-        let name = spelt.cloned().unwrap_or_else(|| model.name.clone());
+        let spelt = spelt.filter(|_| taken.contains(&own));
+        let name = spelt.cloned().unwrap_or(own);
         if !taken.insert(name.clone()) {
             return Err(Failure::Usage(format!("{name} is named twice")));
         }
         let may_write = index < args.names.len().max(1);
         models.push(Found::new(console, args, model, name, may_write)?);
     }
+    // Where none can be served, what is wrong with the first is wrong with all.
+    if !models.is_empty()
+        && models.iter().all(|model| model.files.is_err())
+        && let Err(failure) = models.swap_remove(0).files
+    {
+        return Err(failure);
+    }
     for alias in &args.alias {
         name_too(&mut models, alias, &mut taken)?;
     }
     Ok(models)
+}
+
+/// What a model is called that cannot be opened: the name of its file or folder, or what was typed.
+fn file_name(spelt: &str) -> String {
+    let path = Path::new(spelt);
+    let name = path.file_name().filter(|_| path.exists());
+    name.map_or_else(|| spelt.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Tells a model that is broken, without which the others can be served, from what ends the program: a mistake in the command
+/// line, Ctrl-C, memory that is too small.
+///
+/// # Errors
+/// The latter.
+pub(super) fn bearable<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(failure) if ends(&failure) => Err(failure),
+        result => Ok(result),
+    }
+}
+
+fn ends(failure: &Failure) -> bool {
+    let is_ambiguous = matches!(failure, Failure::Crane(crate::Error::Ambiguous { .. }));
+    is_ambiguous || [code::USAGE, code::INTERRUPTED, code::OUT_OF_MEMORY].contains(&failure.code())
+}
+
+/// Why it failed, in words.
+pub(super) fn reason(failure: &Failure) -> String {
+    failure.message().unwrap_or_else(|| "it was interrupted".to_owned())
 }
 
 /// Gives a model another name: `NAME=MODEL`, or `NAME` for the only one (that writes).
@@ -109,50 +164,16 @@ impl Found {
     fn new(
         console: Console,
         args: &ServeArgs,
-        model: Resolved,
+        model: Result<Resolved>,
         name: String,
         may_write: bool,
     ) -> Result<Self> {
-        let source = model.source.as_ref();
-        let names = vec![name];
-        if may_write && TextEncoder::is_one(source).map_err(|error| model.explain(error))? {
-            let kind = Kind::Embedding { queue: args.queue };
-            let defaults = GenerationConfig::default();
-            return Ok(Self { model, names, kind, defaults, tokenizer: None });
-        }
-        let speaks = source.contains("voices.json")? || source.contains("BiCodec/config.yaml")?;
-        let text = match may_write && !speaks {
-            true => Some(open::text(console, &model)?),
-            false => None,
+        let read = model.and_then(|model| read(console, args, model, may_write));
+        let (kind, files) = match bearable(read)? {
+            Ok((kind, files)) => (kind, Ok(files)),
+            Err(failure) => (Kind::Unknown, Err(failure)),
         };
-        // Orpheus speaks where its codec lies in a folder below it, and writes its tokens else.
-        let has_codec = source.files()?.iter().any(|file| file.ends_with("/config.json"));
-        let orpheus = |text: &Text| has_codec && Vocabulary::find(&text.tokenizer).is_some();
-        let text = text.filter(|text| !orpheus(text));
-        let Some(text) = text else {
-            let kind = Kind::Voice { queue: args.queue };
-            let defaults = GenerationConfig::default();
-            return Ok(Self { model, names, kind, defaults, tokenizer: None });
-        };
-        let config = config(source).map_err(|error| model.explain(error))?;
-        find_architecture(&config).map_err(|error| model.explain(error))?;
-        let most = config.usize("max_position_embeddings").map_err(|error| model.explain(error))?;
-        let context = args.ctx.unwrap_or_else(|| most.min(DEFAULT_CONTEXT));
-        if context > most {
-            return Err(Failure::Usage(format!(
-                "--ctx: {context} tokens; {} was made for at most {most}",
-                model.name
-            )));
-        }
-        if text.template(&model)?.is_none() {
-            console.warn(format_args!(
-                "{} has no chat template: only /v1/completions answers",
-                model.name
-            ));
-        }
-        let limits = Limits { parallel: args.parallel, context, queue: args.queue };
-        let (kind, Text { tokenizer, defaults }) = (Kind::Text { limits }, text);
-        Ok(Self { model, names, kind, defaults, tokenizer: Some(tokenizer) })
+        Ok(Self { names: vec![name], kind, may_write, files })
     }
 
     /// What answers call it.
@@ -161,12 +182,27 @@ impl Found {
     }
 
     fn writes(&self) -> bool {
-        matches!(self.kind, Kind::Text { .. })
+        match self.kind {
+            Kind::Text { .. } => true,
+            // As far as is known.
+            Kind::Unknown => self.may_write,
+            Kind::Voice { .. } | Kind::Embedding { .. } => false,
+        }
+    }
+
+    /// Why its files cannot be read, if they cannot.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.files.as_ref().err().map(reason)
     }
 
     /// What the server knows of it.
     pub(super) fn card(&self) -> Card {
-        Card { names: self.names.clone(), kind: self.kind, defaults: self.defaults.clone() }
+        let (names, kind, failure) = (self.names.clone(), self.kind, self.failure());
+        let (defaults, about) = match &self.files {
+            Ok(files) => (files.defaults.clone(), files.about.clone()),
+            Err(_) => Default::default(),
+        };
+        Card { names, kind, defaults, about, failure }
     }
 
     /// What loads it whenever it is asked for.
@@ -176,12 +212,21 @@ impl Found {
         args: &LoadArgs,
         metrics: Arc<Metrics>,
     ) -> Loader<Loaded> {
-        let (model, name, kind) = (self.model.clone(), self.name().to_owned(), self.kind);
+        let (name, kind) = (self.name().to_owned(), self.kind);
+        let model = match &self.files {
+            Ok(files) => files.model.clone(),
+            Err(failure) => {
+                let reason = reason(failure);
+                return Box::new(move |_| {
+                    Err(LoadError { reason: reason.clone(), lacks_memory: false })
+                });
+            }
+        };
         let args = args.clone();
         Box::new(move |promised| {
             let loading = Loading { console, args: &args, model: &model, name: &name, promised };
             loading.load(kind, None, &metrics).map_err(|failure| {
-                let reason = failure.message().unwrap_or_else(|| "it was interrupted".to_owned());
+                let reason = reason(&failure);
                 console.warn(format_args!("{name} cannot be loaded: {reason}"));
                 LoadError { reason, lacks_memory: failure.code() == code::OUT_OF_MEMORY }
             })
@@ -191,7 +236,7 @@ impl Found {
     /// Loads it now.
     ///
     /// # Errors
-    /// What loading refuses.
+    /// Why its files cannot be read; what loading refuses.
     pub(super) fn load(
         self,
         console: Console,
@@ -199,9 +244,67 @@ impl Found {
         metrics: &Metrics,
         promised: u64,
     ) -> Result<Loaded> {
-        let loading = Loading { console, args, model: &self.model, name: self.name(), promised };
-        loading.load(self.kind, self.tokenizer.clone(), metrics)
+        let (name, kind) = (self.name().to_owned(), self.kind);
+        let Files { model, tokenizer, .. } = self.files?;
+        let loading = Loading { console, args, model: &model, name: &name, promised };
+        loading.load(kind, tokenizer, metrics)
     }
+}
+
+/// Reads what of a model's files can be read without its weights.
+///
+/// # Errors
+/// If they are damaged, or not of a model that can be served; [`Failure::Usage`] if `--ctx` is too long for it.
+fn read(
+    console: Console,
+    args: &ServeArgs,
+    model: Resolved,
+    may_write: bool,
+) -> Result<(Kind, Files)> {
+    let source = model.source.as_ref();
+    let explained = |error| Failure::from(model.explain(error));
+    if may_write && TextEncoder::is_one(source).map_err(explained)? {
+        let about = about::of_text(&model).map_err(explained)?;
+        let defaults = GenerationConfig::default();
+        let files = Files { model, defaults, about, tokenizer: None };
+        return Ok((Kind::Embedding { queue: args.queue }, files));
+    }
+    let speaks = source.contains("voices.json")? || source.contains("BiCodec/config.yaml")?;
+    let text = match may_write && !speaks {
+        true => Some(open::text(console, &model)?),
+        false => None,
+    };
+    // Orpheus speaks where its codec lies in a folder below it, and writes its tokens else.
+    let has_codec = source.files()?.iter().any(|file| file.ends_with("/config.json"));
+    let orpheus = |text: &Text| has_codec && Vocabulary::find(&text.tokenizer).is_some();
+    let text = text.filter(|text| !orpheus(text));
+    let Some(text) = text else {
+        let about = about::of_files(&model).map_err(explained)?;
+        let defaults = GenerationConfig::default();
+        let files = Files { model, defaults, about, tokenizer: None };
+        return Ok((Kind::Voice { queue: args.queue }, files));
+    };
+    let config = config(source).map_err(explained)?;
+    find_architecture(&config).map_err(explained)?;
+    let most = config.usize("max_position_embeddings").map_err(explained)?;
+    let context = args.ctx.unwrap_or_else(|| most.min(DEFAULT_CONTEXT));
+    if context > most {
+        return Err(Failure::Usage(format!(
+            "--ctx: {context} tokens; {} was made for at most {most}",
+            model.name
+        )));
+    }
+    if text.template(&model)?.is_none() {
+        console.warn(format_args!(
+            "{} has no chat template: only /v1/completions and /api/generate answer",
+            model.name
+        ));
+    }
+    let about = about::of_text(&model).map_err(explained)?;
+    let limits = Limits { parallel: args.parallel, context, queue: args.queue };
+    let Text { tokenizer, defaults } = text;
+    let files = Files { model, defaults, about, tokenizer: Some(tokenizer) };
+    Ok((Kind::Text { limits }, files))
 }
 
 /// A model on its way into memory.
@@ -225,6 +328,7 @@ impl Loading<'_> {
             Kind::Text { limits } => self.writer(limits, tokenizer, metrics),
             Kind::Voice { queue } => self.voice(queue),
             Kind::Embedding { .. } => self.embedder(),
+            Kind::Unknown => Err(Failure::Other("nothing is known of the model".to_owned())),
         }
     }
 

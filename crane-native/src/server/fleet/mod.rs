@@ -3,6 +3,7 @@
 //! A model is loaded when the first request asks for it, or before the server listens. The roster decides which one
 //! makes room where not all can stay; the shelf does it and hands out leases.
 
+mod about;
 mod roster;
 mod shelf;
 
@@ -19,7 +20,8 @@ use super::models::{EmbeddingModel, Loaded, TextModel};
 use super::voice::VoiceModel;
 use super::wire::ApiError;
 use super::work::Preparing;
-pub use roster::{Keeping, State};
+pub use about::About;
+pub use roster::{Keeping, State, Stay};
 pub use shelf::{Kept, LoadError, Loader};
 use shelf::{Lease, Shelf};
 
@@ -32,6 +34,10 @@ pub struct Card {
     pub kind: Kind,
     /// How its authors want replies to be generated, if it writes.
     pub defaults: GenerationConfig,
+    /// What its files say of it.
+    pub about: About,
+    /// Why its files could not be read when the server began.
+    pub failure: Option<String>,
 }
 
 /// What a model does.
@@ -52,12 +58,19 @@ pub enum Kind {
         /// Requests that may wait for it to be loaded.
         queue: usize,
     },
+    /// Nobody knows: its files could not be read.
+    Unknown,
 }
 
 impl Card {
     /// What answers call it.
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
+    }
+
+    /// Whether this is one of its names.
+    fn is_called(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
     }
 
     fn is_text(&self) -> bool {
@@ -77,8 +90,14 @@ impl Card {
         match self.kind {
             Kind::Text { limits, .. } => limits.parallel + limits.queue,
             Kind::Voice { queue } | Kind::Embedding { queue } => queue + 1,
+            Kind::Unknown => 0,
         }
     }
+}
+
+/// A name without the tag that names have in Ollama where none is given.
+fn untagged(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
 }
 
 /// A model that a request has chosen.
@@ -107,7 +126,7 @@ impl std::fmt::Debug for Fleet {
 pub struct InUse<M> {
     // Given back after the model itself is let go.
     model: Arc<M>,
-    _lease: Lease<Loaded>,
+    lease: Lease<Loaded>,
 }
 
 /// A model that writes, in use.
@@ -115,6 +134,16 @@ pub type TextLease = InUse<TextModel>;
 
 /// A model that speaks, in use.
 pub type VoiceLease = InUse<VoiceModel>;
+
+impl EmbeddingLease {
+    /// As [`InUse::keep`].
+    pub(super) fn keep(&self, stay: Stay) {
+        match self {
+            EmbeddingLease::Encoder(model) => model.keep(stay),
+            EmbeddingLease::Text(model) => model.keep(stay),
+        }
+    }
+}
 
 /// A model that makes vectors of texts, in use.
 pub enum EmbeddingLease {
@@ -129,6 +158,11 @@ impl<M> InUse<M> {
     pub(super) fn model(&self) -> &Arc<M> {
         &self.model
     }
+
+    /// Says for how long the model stays once nobody uses it, until its next user comes.
+    pub(super) fn keep(&self, stay: Stay) {
+        self.lease.keep(stay);
+    }
 }
 
 impl<M> Deref for InUse<M> {
@@ -140,7 +174,7 @@ impl<M> Deref for InUse<M> {
 }
 
 /// How a model is just now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Standing<'a> {
     /// What is known of it anyway.
     pub card: &'a Card,
@@ -152,6 +186,14 @@ pub struct Standing<'a> {
     pub is_well: bool,
     /// Whether its voice does not end a text that was given up.
     pub is_stuck: bool,
+    /// Why it could not be loaded, if it has failed.
+    pub failure: Option<String>,
+    /// Bytes that it takes, or may take once its slots are full, if it is loaded.
+    pub bytes: u64,
+    /// Whether they are a GPU's.
+    pub on_gpu: bool,
+    /// When it goes if nobody comes from now on; `None` if it stays.
+    pub expires: Option<Instant>,
 }
 
 impl Standing<'_> {
@@ -159,7 +201,7 @@ impl Standing<'_> {
     pub fn has_room(&self) -> bool {
         let kept = match self.card.kind {
             Kind::Text { limits, .. } => limits.kept(),
-            Kind::Voice { .. } | Kind::Embedding { .. } => 0,
+            Kind::Voice { .. } | Kind::Embedding { .. } | Kind::Unknown => 0,
         };
         self.work.running + self.work.waiting < self.card.most() + kept
     }
@@ -184,12 +226,22 @@ impl Fleet {
             Box::new(timed) as Loader<Loaded>
         });
         let shelf = Arc::new(Shelf::new(timed.collect(), keeping));
+        for (index, card) in cards.iter().enumerate() {
+            if let Some(reason) = &card.failure {
+                shelf.fail(index, reason.clone());
+            }
+        }
         Self { cards, shelf, metrics }
     }
 
     /// Puts a model there that was loaded before the server listens.
     pub fn put(&self, index: usize, model: Loaded) {
         self.shelf.put(index, model);
+    }
+
+    /// Notes that a model could not be loaded before the server listens. The first request for it tries again.
+    pub fn fail(&self, index: usize, reason: String) {
+        self.shelf.fail(index, reason);
     }
 
     /// Bytes that those which are loaded may still take.
@@ -210,8 +262,32 @@ impl Fleet {
     /// All names of all models, each with how that model is.
     pub fn names(&self) -> impl Iterator<Item = (&str, Standing<'_>)> {
         self.standings().zip(&self.cards).flat_map(|(standing, card)| {
-            card.names.iter().map(move |name| (name.as_str(), standing))
+            card.names.iter().map(move |name| (name.as_str(), standing.clone()))
         })
+    }
+
+    /// The model that is called so, whatever it does. Ollama's clients write `:latest` behind a name without a tag, and leave it
+    /// out of one that has it; a name that is spelt exactly so comes first.
+    pub fn find(&self, name: &str) -> Option<(&str, Standing<'_>)> {
+        let (index, card) = self.named(name)?;
+        let known = card.names.iter().find(|known| *known == name);
+        let known =
+            known.or_else(|| card.names.iter().find(|known| untagged(known) == untagged(name)))?;
+        Some((known, self.standing(index, card)))
+    }
+
+    fn named(&self, name: &str) -> Option<(usize, &Card)> {
+        let cards = || self.cards.iter().enumerate();
+        let is_meant =
+            |card: &Card| card.names.iter().any(|known| untagged(known) == untagged(name));
+        cards()
+            .find(|(_, card)| card.is_called(name))
+            .or_else(|| cards().find(|(_, card)| is_meant(card)))
+    }
+
+    /// Says for how long a model stays that is not asked for anything: with no time at all it goes once nobody uses it.
+    pub fn keep_for(&self, index: usize, stay: Stay) {
+        self.shelf.keep_for(index, stay);
     }
 
     /// The refusal of a name that no model has.
@@ -223,20 +299,27 @@ impl Fleet {
 
     /// How each model is.
     pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
-        self.cards.iter().enumerate().map(|(index, card)| {
-            let (mut work, mut is_well, mut is_stuck) = (Work::default(), true, false);
-            match self.shelf.glance(index) {
-                Some(Loaded::Text(model)) => {
-                    let (running, waiting) = model.engine.load();
-                    work = Work { slots: model.engine.limits().parallel, running, waiting };
-                    is_well = model.engine.is_alive();
-                }
-                Some(Loaded::Voice(model)) => is_stuck = model.is_stuck(),
-                Some(Loaded::Embedding(_)) | None => {}
+        self.cards.iter().enumerate().map(|(index, card)| self.standing(index, card))
+    }
+
+    fn standing<'a>(&'a self, index: usize, card: &'a Card) -> Standing<'a> {
+        let (mut work, mut is_well, mut is_stuck) = (Work::default(), true, false);
+        let (mut bytes, mut on_gpu) = (card.about.bytes, false);
+        match self.shelf.glance(index) {
+            Some(Loaded::Text(model)) => {
+                let (running, waiting) = model.engine.load();
+                work = Work { slots: model.engine.limits().parallel, running, waiting };
+                is_well = model.engine.is_alive();
+                bytes = model.plan.weights.saturating_add(model.plan.caches());
+                on_gpu = !model.model.device().is_cpu();
             }
-            work.waiting += self.shelf.waiting(index);
-            Standing { card, state: self.shelf.state(index), work, is_well, is_stuck }
-        })
+            Some(Loaded::Voice(model)) => is_stuck = model.is_stuck(),
+            Some(Loaded::Embedding(_)) | None => {}
+        }
+        work.waiting += self.shelf.waiting(index);
+        let (state, failure) = (self.shelf.state(index), self.shelf.failure(index));
+        let expires = self.shelf.expires(index);
+        Standing { card, state, work, is_well, is_stuck, failure, bytes, on_gpu, expires }
     }
 
     /// What is counted and timed, as Prometheus reads it.
@@ -308,7 +391,17 @@ impl Fleet {
             let names = cards.iter().flat_map(|choice| &choice.card.names);
             names.map(String::as_str).collect::<Vec<_>>().join(", ")
         };
+        // One whose files could not be read might do anything.
+        if let Some((_, card)) = name.and_then(|name| self.named(name))
+            && let (Kind::Unknown, Some(reason)) = (card.kind, &card.failure)
+        {
+            return Err(Some(ApiError::not_loaded(reason)));
+        }
         match (cards.as_slice(), name) {
+            ([], None) => Err(self
+                .cards
+                .iter()
+                .find_map(|card| card.failure.as_deref().map(ApiError::not_loaded))),
             ([], _) => Err(None),
             ([only], None) => Ok(*only),
             (_, None) => Err(Some(ApiError::field(
@@ -316,16 +409,17 @@ impl Fleet {
                 "missing_required_parameter",
                 format_args!("is missing, and more than one model {does} here: {}", known()),
             ))),
-            (_, Some(name)) => {
-                let is_called = |choice: &&Choice<'_>| choice.card.names.iter().any(|n| n == name);
-                let found = cards.iter().find(is_called).copied();
-                let other = self.cards.iter().any(|card| card.names.iter().any(|n| n == name));
-                let reason = match other {
-                    true => format!("{name:?} is not one that {does} here; there is {}", known()),
-                    false => format!("there is no model {name:?} here; there is {}", known()),
-                };
-                found.ok_or_else(|| Some(no_model(&reason)))
-            }
+            (_, Some(name)) => match self.named(name) {
+                Some((index, card)) if is_meant(card) => Ok(Choice { index, card }),
+                Some(_) => Err(Some(no_model(&format!(
+                    "{name:?} is not one that {does} here; there is {}",
+                    known()
+                )))),
+                None => Err(Some(no_model(&format!(
+                    "there is no model {name:?} here; there is {}",
+                    known()
+                )))),
+            },
         }
     }
 
@@ -336,7 +430,7 @@ impl Fleet {
     /// A model that writes, as soon as it is in memory; by its number.
     ///
     /// # Errors
-    /// 429 if too many wait for it, 500 or 503 if it cannot be loaded.
+    /// 429 if too many wait for it, 503 if it cannot be loaded.
     pub async fn lease_text(&self, index: usize) -> Result<TextLease, ApiError> {
         let card = self.card(index)?;
         let lease = self.shelf.lease(index, card.most()).await.inspect_err(|error| {
@@ -345,7 +439,7 @@ impl Fleet {
             }
         })?;
         match lease.model() {
-            Some(Loaded::Text(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
+            Some(Loaded::Text(model)) => Ok(InUse { model: model.clone(), lease }),
             _ => Err(no_model("the model does not write")),
         }
     }
@@ -363,7 +457,7 @@ impl Fleet {
         match lease.model() {
             Some(Loaded::Embedding(model)) => {
                 let model = model.clone();
-                Ok(EmbeddingLease::Encoder(InUse { model, _lease: lease }))
+                Ok(EmbeddingLease::Encoder(InUse { model, lease }))
             }
             _ => Err(no_model("the model makes no vectors")),
         }
@@ -376,7 +470,7 @@ impl Fleet {
     pub async fn lease_voice(&self, index: usize) -> Result<VoiceLease, ApiError> {
         let lease = self.shelf.lease(index, self.card(index)?.most()).await?;
         match lease.model() {
-            Some(Loaded::Voice(model)) => Ok(InUse { model: model.clone(), _lease: lease }),
+            Some(Loaded::Voice(model)) => Ok(InUse { model: model.clone(), lease }),
             _ => Err(no_model("the model does not speak")),
         }
     }

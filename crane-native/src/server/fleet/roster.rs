@@ -12,6 +12,15 @@ pub struct Keeping {
     pub idle: Option<Duration>,
 }
 
+/// For how long one model stays that nobody uses, where a request has said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Until its place is needed.
+    ForGood,
+    /// So long after its last user left.
+    For(Duration),
+}
+
 /// Where a model is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -23,6 +32,8 @@ pub enum State {
     Loaded,
     /// On its way out of it.
     Unloading,
+    /// Not in memory, since it could not be loaded. The next request tries again.
+    Failed,
 }
 
 impl State {
@@ -33,6 +44,7 @@ impl State {
             State::Loading => "loading",
             State::Loaded => "loaded",
             State::Unloading => "unloading",
+            State::Failed => "failed",
         }
     }
 }
@@ -80,6 +92,10 @@ struct Seat<M, W> {
     makes_room: bool,
     /// It did not fit beside the others.
     cramped: bool,
+    /// Why it could not be loaded when that was last tried.
+    failure: Option<String>,
+    /// What its last user said of how long it stays; without it the roster's keeping counts.
+    stay: Option<Stay>,
 }
 
 impl<M, W> Seat<M, W> {
@@ -93,6 +109,8 @@ impl<M, W> Seat<M, W> {
             idle_since: Instant::now(),
             makes_room: false,
             cramped: false,
+            failure: None,
+            stay: None,
         }
     }
 
@@ -108,7 +126,40 @@ impl<M: Clone, W: Waiter> Roster<M, W> {
     }
 
     pub(super) fn state(&self, index: usize) -> State {
-        self.seats[index].state
+        let seat = &self.seats[index];
+        match seat.state {
+            State::Unloaded if seat.failure.is_some() => State::Failed,
+            state => state,
+        }
+    }
+
+    /// Why a model that is not in memory could not be loaded.
+    pub(super) fn failure(&self, index: usize) -> Option<&str> {
+        let seat = &self.seats[index];
+        seat.failure.as_deref().filter(|_| seat.state == State::Unloaded)
+    }
+
+    /// Notes that a model could not be loaded, before anybody has asked for it.
+    pub(super) fn fail(&mut self, index: usize, reason: String) {
+        self.seats[index].failure = Some(reason);
+    }
+
+    /// Says for how long a model stays once nobody uses it, until its next user comes.
+    pub(super) fn keep(&mut self, index: usize, stay: Stay) {
+        self.seats[index].stay = Some(stay);
+    }
+
+    /// When a model goes that is in memory, if nobody comes from now on; `None` if it stays.
+    pub(super) fn expires(&self, index: usize, now: Instant) -> Option<Instant> {
+        let seat = &self.seats[index];
+        let idle = match seat.stay {
+            Some(Stay::For(idle)) => idle,
+            Some(Stay::ForGood) => return None,
+            None => self.keeping.idle?,
+        };
+        let since = if seat.users == 0 { seat.idle_since } else { now };
+        // A time beyond the clock's end never comes.
+        since.checked_add(idle).filter(|_| seat.state == State::Loaded)
     }
 
     pub(super) fn model(&self, index: usize) -> Option<&M> {
@@ -130,7 +181,7 @@ impl<M: Clone, W: Waiter> Roster<M, W> {
         let seat = &mut self.seats[index];
         let model = seat.model.clone().filter(|_| !seat.makes_room)?;
         seat.users += 1;
-        seat.used = self.clock;
+        (seat.used, seat.stay) = (self.clock, None);
         Some(model)
     }
 
@@ -162,14 +213,14 @@ impl<M: Clone, W: Waiter> Roster<M, W> {
     pub(super) fn loaded(&mut self, index: usize, model: M, now: Instant) -> Vec<W> {
         let seat = &mut self.seats[index];
         (seat.state, seat.cramped, seat.idle_since) = (State::Loaded, false, now);
-        seat.model = Some(model);
+        (seat.model, seat.failure) = (Some(model), None);
         self.admitted(index)
     }
 
     fn admitted(&mut self, index: usize) -> Vec<W> {
         self.clock += 1;
         let seat = &mut self.seats[index];
-        seat.used = self.clock;
+        (seat.used, seat.stay) = (self.clock, None);
         let waiters = std::mem::take(&mut seat.waiters);
         seat.users += waiters.len();
         waiters
@@ -177,7 +228,7 @@ impl<M: Clone, W: Waiter> Roster<M, W> {
 
     /// A model could not be loaded. Those who wait for it are to be told, unless it lacked memory that another one
     /// can give up: then it is tried again.
-    pub(super) fn failed(&mut self, index: usize, lacked_memory: bool) -> Vec<W> {
+    pub(super) fn failed(&mut self, index: usize, reason: &str, lacked_memory: bool) -> Vec<W> {
         self.seats[index].state = State::Unloaded;
         let others = self.seats.iter().any(|seat| seat.state != State::Unloaded);
         let seat = &mut self.seats[index];
@@ -186,6 +237,7 @@ impl<M: Clone, W: Waiter> Roster<M, W> {
             self.turns.push_front(index);
             return Vec::new();
         }
+        seat.failure = Some(reason.to_owned());
         std::mem::take(&mut seat.waiters)
     }
 
@@ -272,14 +324,10 @@ impl<M: Clone, W: Waiter> Roster<M, W> {
 
     /// Lets go of what has been idle for too long; when the next one will have been.
     fn expire(&mut self, now: Instant, deeds: &mut Vec<Deed<M, W>>) -> Option<Instant> {
-        let idle = self.keeping.idle?;
         let mut next: Option<Instant> = None;
         for index in 0..self.seats.len() {
-            let seat = &self.seats[index];
-            // A time beyond the clock's end never comes.
-            let Some(end) = seat.idle_since.checked_add(idle).filter(|_| seat.is_idle()) else {
-                continue;
-            };
+            let is_idle = self.seats[index].is_idle();
+            let Some(end) = self.expires(index, now).filter(|_| is_idle) else { continue };
             match end <= now {
                 true => deeds.extend(self.unload(index)),
                 false => next = Some(next.map_or(end, |next| next.min(end))),
@@ -413,18 +461,18 @@ mod tests {
         load(&mut models, 0, 'a');
         ask(&mut models, 1);
         assert_eq!(deeds(&mut models), "+1");
-        assert!(models.failed(1, true).is_empty());
+        assert!(models.failed(1, "large", true).is_empty());
         assert_eq!(deeds(&mut models), "");
         models.release(0, Instant::now());
         assert_eq!(deeds(&mut models), "-a");
         models.left(0);
         assert_eq!(deeds(&mut models), "+1");
         // Now nobody can help.
-        assert_eq!(models.failed(1, true).len(), 1);
+        assert_eq!(models.failed(1, "large", true).len(), 1);
         assert_eq!(deeds(&mut models), "");
         ask(&mut models, 1);
         assert_eq!(deeds(&mut models), "+1");
-        assert_eq!(models.failed(1, false).len(), 1);
+        assert_eq!(models.failed(1, "broken", false).len(), 1);
     }
 
     #[test]
@@ -442,5 +490,44 @@ mod tests {
         let (deeds, next) = models.advance(now + 2 * while_);
         assert_eq!((deeds, next), (vec![Deed::Unload(0, 'a')], None));
         assert_eq!(models.take(0), None);
+    }
+
+    #[test]
+    fn a_model_that_could_not_be_loaded_says_so_until_it_can() {
+        let mut models = models(None, None);
+        models.fail(0, "cut short".to_owned());
+        assert_eq!((models.state(0), models.failure(0)), (State::Failed, Some("cut short")));
+        let _waits = ask(&mut models, 1);
+        assert_eq!(deeds(&mut models), "+1");
+        assert_eq!(models.failed(1, "no tensor", false).len(), 1);
+        assert_eq!((models.state(1), models.failure(1)), (State::Failed, Some("no tensor")));
+        // It is tried again, and is a model like another one once that goes well.
+        let _again = ask(&mut models, 1);
+        assert_eq!(deeds(&mut models), "+1");
+        assert_eq!((models.state(1), models.failure(1)), (State::Loading, None));
+        models.loaded(1, 'b', Instant::now());
+        assert_eq!((models.state(1), models.failure(1)), (State::Loaded, None));
+    }
+
+    #[test]
+    fn the_last_user_says_how_long_a_model_stays() {
+        let hour = Duration::from_secs(3600);
+        let mut models = models(None, Some(hour));
+        let now = Instant::now();
+        models.loaded(0, 'a', now);
+        assert_eq!(models.expires(0, now), models.expires(0, now + hour));
+        models.take(0);
+        models.keep(0, Stay::For(Duration::ZERO));
+        assert_eq!(models.expires(0, now), Some(now));
+        assert!(models.advance(now).0.is_empty(), "it is in use");
+        models.release(0, now);
+        assert_eq!(deeds(&mut models), "-a");
+        models.left(0);
+        // Who says nothing means the server's own time.
+        models.loaded(0, 'a', now);
+        models.keep(0, Stay::ForGood);
+        assert_eq!(models.expires(0, now), None);
+        models.take(0);
+        assert_eq!(models.expires(0, now), Some(now + hour));
     }
 }

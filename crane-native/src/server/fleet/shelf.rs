@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::roster::{Deed, Keeping, Roster, State, Waiter};
+use super::roster::{Deed, Keeping, Roster, State, Stay, Waiter};
 use crate::memory;
 use crate::server::wire::ApiError;
 
@@ -60,6 +60,11 @@ impl<M: Kept> Lease<M> {
     pub(super) fn model(&self) -> Option<&M> {
         self.model.as_ref()
     }
+
+    /// Says for how long the model stays once nobody uses it.
+    pub(super) fn keep(&self, stay: Stay) {
+        self.shelf.lock().keep(self.index, stay);
+    }
 }
 
 impl<M: Kept> Drop for Lease<M> {
@@ -90,6 +95,27 @@ impl<M: Kept> Shelf<M> {
         self.lock().state(index)
     }
 
+    /// Why a model could not be loaded, if that is how it is.
+    pub(super) fn failure(&self, index: usize) -> Option<String> {
+        self.lock().failure(index).map(str::to_owned)
+    }
+
+    /// Notes that a model could not be loaded.
+    pub(super) fn fail(&self, index: usize, reason: String) {
+        self.lock().fail(index, reason);
+    }
+
+    /// Says for how long a model stays once nobody uses it.
+    pub(super) fn keep_for(&self, index: usize, stay: Stay) {
+        self.lock().keep(index, stay);
+        self.changed.notify_one();
+    }
+
+    /// When a model that is in memory goes, if nobody comes from now on.
+    pub(super) fn expires(&self, index: usize) -> Option<Instant> {
+        self.lock().expires(index, Instant::now())
+    }
+
     /// The model, if it is loaded, for a glance.
     pub(super) fn glance(&self, index: usize) -> Option<M> {
         self.lock().model(index).cloned()
@@ -117,7 +143,7 @@ impl<M: Kept> Shelf<M> {
     /// A model, as soon as it is in memory.
     ///
     /// # Errors
-    /// 429 if `most` wait for it already, 500 or 503 if it cannot be loaded.
+    /// 429 if `most` wait for it already, 503 if it cannot be loaded.
     pub(super) async fn lease(
         self: &Arc<Self>,
         index: usize,
@@ -219,8 +245,8 @@ impl<M: Kept> Shelf<M> {
                 self.admit(index, &model, waiters);
             }
             Err(error) => {
-                let waiters = self.lock().failed(index, error.lacks_memory);
-                tell(waiters, &ApiError::not_loaded(&error.reason, error.lacks_memory));
+                let waiters = self.lock().failed(index, &error.reason, error.lacks_memory);
+                tell(waiters, &ApiError::not_loaded(&error.reason));
             }
         }
         self.changed.notify_one();

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// An object with these fields, all of which are there.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+pub(super) fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     let required = fields.iter().map(|(name, _)| *name).collect::<Vec<_>>();
     let required = json!(required);
     let properties: Map<String, Value> =
@@ -11,7 +11,7 @@ fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
     json!({ "type": "object", "required": required, "properties": properties })
 }
 
-fn list(items: Value) -> Value {
+pub(super) fn list(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
@@ -19,19 +19,19 @@ fn or_null(schema: Value) -> Value {
     json!({ "anyOf": [schema, { "type": "null" }] })
 }
 
-fn string() -> Value {
+pub(super) fn string() -> Value {
     json!({ "type": "string" })
 }
 
-fn count() -> Value {
+pub(super) fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }
 
-fn number() -> Value {
+pub(super) fn number() -> Value {
     json!({ "type": "number" })
 }
 
-fn always(value: &str) -> Value {
+pub(super) fn always(value: &str) -> Value {
     json!({ "const": value })
 }
 
@@ -188,8 +188,8 @@ fn message() -> Value {
     ])
 }
 
-fn state() -> Value {
-    json!({ "enum": ["unloaded", "loading", "loaded", "unloading"] })
+pub(super) fn state() -> Value {
+    json!({ "enum": ["unloaded", "loading", "loaded", "unloading", "failed"] })
 }
 
 fn model() -> Value {
@@ -199,9 +199,10 @@ fn model() -> Value {
         ("created", count()),
         ("owned_by", string()),
         ("state", state()),
-        ("kind", json!({ "enum": ["text", "speech"] })),
     ]);
+    model["properties"]["kind"] = json!({ "enum": ["text", "speech", "embedding"] });
     model["properties"]["context"] = count();
+    model["properties"]["reason"] = string();
     model
 }
 
@@ -254,10 +255,14 @@ pub(super) fn answer(path: &str) -> Value {
         "/detokenize" => object([("content", string())]),
         "/apply-template" => object([("prompt", string())]),
         "/health" => health(),
-        "/ready" => object([("status", string())]),
+        "/ready" => {
+            let mut ready = object([("status", string())]);
+            ready["properties"]["failed"] = list(string());
+            ready
+        }
         "/" => {
             object([("name", always("crane")), ("version", string()), ("models", list(string()))])
         }
-        _ => json!({ "type": "object" }),
+        _ => super::ollama::answer(path).unwrap_or_else(|| json!({ "type": "object" })),
     }
 }

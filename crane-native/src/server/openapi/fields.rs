@@ -25,7 +25,7 @@ impl Field {
     }
 }
 
-fn field(name: &'static str, schema: Value, text: &str) -> Field {
+pub(super) fn field(name: &'static str, schema: Value, text: &str) -> Field {
     Field { name, schema, text: text.to_owned(), required: false }
 }
 
@@ -41,19 +41,19 @@ fn count() -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX })
 }
 
-fn string() -> Value {
+pub(super) fn string() -> Value {
     json!({ "type": "string" })
 }
 
-fn boolean() -> Value {
+pub(super) fn boolean() -> Value {
     json!({ "type": "boolean" })
 }
 
-fn object() -> Value {
+pub(super) fn object() -> Value {
     json!({ "type": "object" })
 }
 
-fn list(items: Value) -> Value {
+pub(super) fn list(items: Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
@@ -63,7 +63,7 @@ fn model() -> Field {
 }
 
 /// What all that generate take.
-fn sampling() -> Vec<Field> {
+pub(super) fn sampling() -> Vec<Field> {
     let penalty = json!({ "type": "number", "exclusiveMinimum": 0 });
     vec![
         field("temperature", number(0.0, 2.0), "0 always takes the likeliest token"),
@@ -158,7 +158,7 @@ fn format() -> Value {
     ] })
 }
 
-fn tools() -> Vec<Field> {
+pub(super) fn tools() -> Vec<Field> {
     vec![
         field("tools", list(object()), "what the model may call"),
         field(
@@ -349,7 +349,10 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             ));
             fields
         }
-        _ => return Vec::new(),
+        _ => match super::ollama::body(path) {
+            fields if fields.is_empty() => return fields,
+            fields => fields,
+        },
     };
     fields.push(model());
     let neutral = NOT_DONE.iter().filter(|(of, _)| *of == path).flat_map(|(_, fields)| *fields);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fields;
+mod ollama;
 
 use serde_json::{Map, Value, json};
 
@@ -44,6 +45,11 @@ pub fn openapi(asks_for_a_key: bool) -> Value {
                         },
                     } },
                 },
+                "OllamaError": {
+                    "type": "object",
+                    "required": ["error"],
+                    "properties": { "error": { "type": "string" } },
+                },
                 "AnthropicError": {
                     "type": "object",
                     "required": ["type", "error"],
@@ -68,9 +74,11 @@ fn is_open(path: &str) -> bool {
 }
 
 fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
-    let error = match path.starts_with("/v1/messages") {
-        true => "#/components/schemas/AnthropicError",
-        false => "#/components/schemas/Error",
+    let is_ollama = path.starts_with("/api/");
+    let error = match () {
+        () if path.starts_with("/v1/messages") => "#/components/schemas/AnthropicError",
+        () if is_ollama => "#/components/schemas/OllamaError",
+        () => "#/components/schemas/Error",
     };
     let refusal = |what: &str| {
         let content = json!({ "application/json": { "schema": { "$ref": error } } });
@@ -89,8 +97,9 @@ fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
     };
     let body = body(path);
     if body.iter().any(|field| field.name == "stream") {
-        // Its events have no schema here: OpenAPI 3.1 has no words for them.
-        content["text/event-stream"] = json!({});
+        // Its events and lines have no schema here: OpenAPI 3.1 has no words for them.
+        let stream = if is_ollama { "application/x-ndjson" } else { "text/event-stream" };
+        content[stream] = json!({});
     }
     let mut responses = json!({ "200": { "description": "the answer", "content": content } });
     responses["403"] = refusal("a page of another origin, or a host that is not known");
@@ -124,7 +133,7 @@ fn operation(method: &str, path: &str, asks_for_a_key: bool) -> Value {
             ("413", "the body is too large"),
             ("415", "the body is compressed"),
             ("429", "the queue is full; Retry-After says when to come back"),
-            ("503", "the server is ending, or has no memory for the model"),
+            ("503", "the server is ending, or the model cannot be loaded"),
             ("504", "it took longer than --timeout"),
         ] {
             responses[status] = refusal(what);
@@ -145,6 +154,14 @@ fn summary(method: &str, path: &str) -> &'static str {
         (_, "/v1/audio/speech") => "A text read aloud",
         (_, "/v1/models") => "The models and their aliases",
         (_, "/v1/models/{id}") => "One of them",
+        (_, "/api/chat") => "A reply to a conversation, in Ollama's words",
+        (_, "/api/generate") => "A reply to a text, or what follows it, in Ollama's words",
+        (_, "/api/embed") => "One vector for each text, in Ollama's words",
+        (_, "/api/embeddings") => "One vector for one text, in Ollama's older words",
+        (_, "/api/tags") => "The models and their aliases, in Ollama's words",
+        (_, "/api/show") => "All that is known of one of them, in Ollama's words",
+        (_, "/api/ps") => "Those that are in memory, in Ollama's words",
+        (_, "/api/version") => "The release of Ollama whose API is spoken",
         (_, "/tokenize") => "Text to tokens",
         (_, "/detokenize") => "Tokens to text",
         (_, "/apply-template") => "A conversation to a prompt",
@@ -234,6 +251,11 @@ mod tests {
             ("/tokenize", r#"{"content": "x"}"#),
             ("/detokenize", r#"{"tokens": [1]}"#),
             ("/apply-template", r#"{"messages": [{"role": "user", "content": "x"}]}"#),
+            ("/api/chat", "{}"),
+            ("/api/generate", "{}"),
+            ("/api/embed", "{}"),
+            ("/api/embeddings", "{}"),
+            ("/api/show", "{}"),
         ] {
             let mut names = read_names(path, Fields::parse(body.as_bytes()).unwrap());
             names.insert("model".to_owned());

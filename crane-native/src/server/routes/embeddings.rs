@@ -13,6 +13,7 @@ use crate::server::app::App;
 use crate::server::fleet::EmbeddingLease;
 use crate::server::lengths::{Lengths, encode, go_on};
 use crate::server::wire::{ApiError, EmbeddingRequest, PromptInput};
+use crate::server::work::Permit;
 
 /// Tokens that are evaluated before others have their turn.
 const TURN: usize = 4096;
@@ -32,7 +33,19 @@ pub(super) async fn embeddings(
     let (permit, (index, mut request)) = read.await?;
     let model = Arc::new(permit.outside(app.fleet.lease_embedding(index)).await?);
     let inputs = std::mem::take(&mut request.inputs);
-    let (pooling, truncate) = (request.pooling, request.truncate);
+    let how = (request.pooling, request.truncate, request.dimensions);
+    let (vectors, count) = computed(&permit, &model, inputs, how).await?;
+    let answer = permit.run(move |_| request.answer(model.name(), &vectors, count));
+    Ok(([(header::CONTENT_TYPE, "application/json")], answer.await?).into_response())
+}
+
+/// The vectors of texts, and how many tokens they have together.
+pub(super) async fn computed(
+    permit: &Permit,
+    model: &Arc<EmbeddingLease>,
+    inputs: Vec<PromptInput>,
+    (pooling, truncate, dimensions): (Option<Pooling>, bool, Option<u64>),
+) -> Result<(Vec<Vec<f32>>, usize), ApiError> {
     let texts = permit.run({
         let model = model.clone();
         move |cancel| tokens(&model, inputs, truncate, cancel)
@@ -45,12 +58,11 @@ pub(super) async fn embeddings(
         let (model, texts) = (model.clone(), std::mem::replace(&mut texts, rest));
         let next = permit.embed(move |cancel| vectors_of(&model, &texts, pooling, cancel)).await?;
         if let Some(vector) = next.first() {
-            request.check(vector.len())?;
+            EmbeddingRequest::check(dimensions, vector.len())?;
         }
         vectors.extend(next);
     }
-    let answer = permit.run(move |_| request.answer(model.name(), &vectors, count));
-    Ok(([(header::CONTENT_TYPE, "application/json")], answer.await?).into_response())
+    Ok((vectors, count))
 }
 
 /// How many of the texts are next: one at least.
@@ -64,7 +76,7 @@ fn turn(texts: &[Vec<u32>]) -> usize {
 }
 
 impl EmbeddingLease {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             EmbeddingLease::Encoder(model) => &model.name,
             EmbeddingLease::Text(model) => &model.name,

@@ -26,12 +26,12 @@ use crate::server::wire::{
 use crate::server::work::Permit;
 
 /// A conversation that is ready for the engine.
-struct Ready {
-    model: TextLease,
-    prompt: Arc<[u32]>,
-    asked: Asked,
+pub(super) struct Ready {
+    pub model: TextLease,
+    pub prompt: Arc<[u32]>,
+    pub asked: Asked,
     /// How the model writes calls, if there may be some.
-    calls: Option<CallFormat>,
+    pub calls: Option<CallFormat>,
 }
 
 /// `POST /v1/chat/completions`
@@ -131,7 +131,7 @@ pub(super) async fn count(
 /// Writes the conversation as the model reads it, and compiles the form of the reply.
 ///
 /// What is cheap to know comes first: a prompt that does not fit is told before any grammar is compiled.
-async fn prepare(
+pub(super) async fn prepare(
     app: &Arc<App>,
     permit: &Permit,
     model: TextLease,
@@ -161,7 +161,7 @@ async fn prepare(
 }
 
 /// Compiles the form of the reply, if it must have one.
-fn constrain(
+pub(super) fn constrain(
     app: &App,
     model: &TextLease,
     asked: &mut Asked,
@@ -173,7 +173,7 @@ fn constrain(
 }
 
 /// Refuses more replies than this server generates and keeps waiting together.
-fn check_replies(kind: Kind, prompts: usize, asked: &Asked) -> Result<(), ApiError> {
+pub(super) fn check_replies(kind: Kind, prompts: usize, asked: &Asked) -> Result<(), ApiError> {
     let Kind::Text { limits } = kind else { return Ok(()) };
     let (count, most) = (prompts.saturating_mul(asked.n), limits.parallel + limits.queue);
     if count > most {
@@ -233,7 +233,7 @@ pub(super) async fn completion(
 }
 
 /// Hands the prompts to the engine and answers in the endpoint's shape.
-async fn generate(
+pub(super) async fn generate(
     app: &App,
     model: TextLease,
     (share, deadline): (Share, Deadline),

@@ -13,6 +13,7 @@ use crane_sdk::generate::{GenerationConfig, Output};
 use futures_core::Stream;
 use tokio::sync::oneshot;
 
+use super::lines::Lines;
 use crate::server::deadline::Deadline;
 use crate::server::engine::{Event, Ticket};
 use crate::server::fleet::TextLease;
@@ -102,6 +103,9 @@ pub(super) async fn answer(
     let ready = VecDeque::new();
     let mut chunks = Chunks { replies, shape, ready, ended: false, late: Some(late) };
     chunks.take(Ok(first));
+    if chunks.are_lines() {
+        return Ok(Lines(chunks).into_response());
+    }
     Ok(Sse::new(chunks).keep_alive(KeepAlive::default()).into_response())
 }
 
@@ -158,17 +162,28 @@ async fn whole(mut replies: Replies, mut shape: impl Shape) -> Result<Response, 
     Ok(Json(shape.whole(whole, replies.usage)).into_response())
 }
 
+/// What is written next of a streamed answer.
+pub(super) enum Chunk {
+    Frame(Frame),
+    /// The mark of the end.
+    Done,
+}
+
 /// The events of a streamed answer. Dropping it, as a client that leaves does, drops the ticket.
-struct Chunks<S> {
+pub(super) struct Chunks<S> {
     replies: Replies,
     shape: S,
-    ready: VecDeque<sse::Event>,
+    ready: VecDeque<Chunk>,
     ended: bool,
     /// Tells when the time is up.
     late: Option<oneshot::Receiver<ApiError>>,
 }
 
 impl<S: Shape> Chunks<S> {
+    fn are_lines(&self) -> bool {
+        S::LINES
+    }
+
     /// What is told if the time is up; else it is looked at again when it is.
     fn lateness(&mut self, context: &mut Context<'_>) -> Option<ApiError> {
         let Poll::Ready(told) = Pin::new(self.late.as_mut()?).poll(context) else { return None };
@@ -177,10 +192,7 @@ impl<S: Shape> Chunks<S> {
     }
 
     fn push(&mut self, frames: impl IntoIterator<Item = Frame>) {
-        self.ready.extend(frames.into_iter().map(|Frame { event, data }| {
-            let named = event.into_iter().fold(sse::Event::default(), sse::Event::event);
-            named.data(data.to_string())
-        }));
+        self.ready.extend(frames.into_iter().map(Chunk::Frame));
     }
 
     fn take(&mut self, news: Result<(usize, News), ApiError>) {
@@ -214,20 +226,19 @@ impl<S: Shape> Chunks<S> {
             let frames = self.shape.finished(self.replies.usage);
             self.push(frames);
             if S::DONE {
-                self.ready.push_back(sse::Event::default().data("[DONE]"));
+                self.ready.push_back(Chunk::Done);
             }
             self.ended = true;
         }
     }
 }
 
-impl<S: Shape> Stream for Chunks<S> {
-    type Item = Result<sse::Event, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+impl<S: Shape> Chunks<S> {
+    /// What comes next; `None` at the end.
+    pub(super) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Chunk>> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(event)));
+            if let Some(chunk) = self.ready.pop_front() {
+                return Poll::Ready(Some(chunk));
             }
             if self.ended {
                 return Poll::Ready(None);
@@ -244,5 +255,21 @@ impl<S: Shape> Stream for Chunks<S> {
                 }
             }
         }
+    }
+}
+
+impl<S: Shape> Stream for Chunks<S> {
+    type Item = Result<sse::Event, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_chunk(context).map(|chunk| {
+            chunk.map(|chunk| match chunk {
+                Chunk::Frame(Frame { event, data }) => {
+                    let named = event.into_iter().fold(sse::Event::default(), sse::Event::event);
+                    Ok(named.data(data.to_string()))
+                }
+                Chunk::Done => Ok(sse::Event::default().data("[DONE]")),
+            })
+        })
     }
 }

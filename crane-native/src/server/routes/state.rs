@@ -39,6 +39,10 @@ fn object(app: &App, name: &str, standing: &Standing<'_>) -> Value {
         }
         Kind::Voice { .. } => object["kind"] = "speech".into(),
         Kind::Embedding { .. } => object["kind"] = "embedding".into(),
+        Kind::Unknown => {}
+    }
+    if let Some(reason) = &standing.failure {
+        object["reason"] = reason.as_str().into();
     }
     object
 }
@@ -57,10 +61,8 @@ pub(super) async fn model(
 ) -> Result<Json<Value>, ApiError> {
     // What is no text is no name either.
     let Path(id) = id.map_err(|rejection| app.fleet.unknown(&rejection.body_text()))?;
-    let found = app.fleet.names().find(|(name, _)| *name == id);
-    let found = found.map(|(name, standing)| object(&app, name, &standing));
-    match found {
-        Some(object) => Ok(Json(object)),
+    match app.fleet.find(&id) {
+        Some((name, standing)) => Ok(Json(object(&app, name, &standing))),
         None => Err(app.fleet.unknown(&id)),
     }
 }
@@ -101,8 +103,12 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
     let mut writers = standings.iter().filter(writes).peekable();
     let is_full = writers.peek().is_some() && !writers.any(Standing::has_room);
     let is_stuck = standings.iter().any(|standing| standing.is_stuck);
+    // Their reasons name files, and are for those who have a key: the list of models tells them.
+    let failed = standings.iter().filter(|standing| standing.failure.is_some());
+    let failed: Vec<&str> = failed.map(|standing| standing.card.name()).collect();
     let word = match () {
         () if !is_well => Some("the engine has stopped"),
+        () if failed.len() == standings.len() => Some("no model could be loaded"),
         () if is_stuck => Some("a voice does not end a text that was given up; restart the server"),
         () if app.is_draining() => Some("draining"),
         () if is_full || app.work.is_full() => Some("the queue is full"),
@@ -112,7 +118,11 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
         Some(word) => (StatusCode::SERVICE_UNAVAILABLE, word),
         None => (StatusCode::OK, "ready"),
     };
-    (status, Json(json!({ "status": word })))
+    let mut answer = json!({ "status": word });
+    if !failed.is_empty() {
+        answer["failed"] = json!(failed);
+    }
+    (status, Json(answer))
 }
 
 /// `GET /metrics`: what is counted and timed, in the format of OpenMetrics.

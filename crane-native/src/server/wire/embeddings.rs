@@ -66,8 +66,8 @@ impl EmbeddingRequest {
     ///
     /// # Errors
     /// The field `dimensions`.
-    pub fn check(&self, width: usize) -> Result<(), ApiError> {
-        match self.dimensions.filter(|&wanted| wanted != width as u64) {
+    pub fn check(dimensions: Option<u64>, width: usize) -> Result<(), ApiError> {
+        match dimensions.filter(|&wanted| wanted != width as u64) {
             None => Ok(()),
             Some(wanted) => {
                 let reason = format_args!("is {wanted}; this model's vectors have {width} numbers");

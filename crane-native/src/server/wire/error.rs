@@ -167,14 +167,14 @@ impl ApiError {
         )
     }
 
-    /// A model that cannot be loaded: for now, if memory is what it lacks.
-    pub fn not_loaded(reason: &str, lacks_memory: bool) -> Self {
-        let status = match lacks_memory {
-            true => StatusCode::SERVICE_UNAVAILABLE,
-            false => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+    /// A model that cannot be loaded; the others answer.
+    pub fn not_loaded(reason: &str) -> Self {
         let message = format_args!("the model cannot be loaded: {reason}");
-        Self::internal(message).with(status, "server_error", "model_not_loaded")
+        Self::internal(message).with(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "server_error",
+            "model_not_loaded",
+        )
     }
 
     /// The server is at fault.

@@ -10,6 +10,7 @@ mod fields;
 mod form;
 mod json;
 mod messages;
+pub mod ollama;
 mod response_shape;
 mod responses;
 mod sampling;
@@ -42,13 +43,15 @@ use crane_sdk::generate::Output;
 use serde_json::Value;
 
 /// For each route, the fields that are taken where they ask for nothing.
-pub const NOT_DONE: [(&str, &[Neutral]); 6] = [
+pub const NOT_DONE: [(&str, &[Neutral]); 8] = [
     ("/v1/chat/completions", chat::NOT_DONE),
     ("/v1/completions", completion::NOT_DONE),
     ("/v1/responses", responses::NOT_DONE),
     ("/v1/messages", anthropic::NOT_DONE),
     ("/v1/messages/count_tokens", anthropic::NOT_DONE),
     ("/v1/audio/speech", speech::NOT_DONE),
+    ("/api/chat", ollama::CHAT_NOT_DONE),
+    ("/api/generate", ollama::GENERATE_NOT_DONE),
 ];
 
 /// The names of the fields that the reader of a route asks for.
@@ -72,6 +75,11 @@ pub fn read_names(path: &str, fields: Fields) -> std::collections::BTreeSet<Stri
         "/tokenize" => done(TokenizeRequest::read(fields, false)),
         "/detokenize" => done(DetokenizeRequest::read(fields, false)),
         "/apply-template" => done(TemplateRequest::read(fields, false)),
+        "/api/chat" => done(ollama::OllamaChat::read(fields, &defaults, false)),
+        "/api/generate" => done(ollama::OllamaGenerate::read(fields, &defaults, false)),
+        "/api/embed" => done(ollama::OllamaEmbed::read(fields, false)),
+        "/api/embeddings" => done(ollama::OllamaEmbedding::read(fields, false)),
+        "/api/show" => done(ollama::OllamaShow::read(fields, false)),
         other => panic!("{other} reads no body"),
     }
     fields::READ.take()
@@ -107,6 +115,8 @@ impl From<Value> for Frame {
 pub trait Shape: Send + Unpin + 'static {
     /// Whether a stream ends with `[DONE]`.
     const DONE: bool = true;
+    /// Whether a stream is lines of JSON, not server-sent events.
+    const LINES: bool = false;
 
     /// A reply has begun; so many tokens of its prompt were in a slot.
     fn started(&mut self, index: usize, cached: usize) -> Vec<Frame>;

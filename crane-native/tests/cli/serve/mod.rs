@@ -8,6 +8,7 @@ mod dialects;
 mod fields;
 mod forms;
 mod load;
+mod ollama;
 mod pages;
 mod prefixes;
 mod several;

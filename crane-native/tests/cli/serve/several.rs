@@ -186,12 +186,110 @@ fn a_model_that_cannot_be_loaded_says_why() {
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     let told = server.post(CHAT, ask("qwen2_untied_sharded", &json!({})));
-    let told = told.refused(500, None, Some("model_not_loaded"));
+    let told = told.refused(503, None, Some("model_not_loaded"));
     assert!(told.contains("model-00001-of-00003.safetensors"), "{told}");
+    let listed = server.get("/v1/models/qwen2_untied_sharded").ok();
+    assert_eq!(listed["state"], "failed");
+    assert!(listed["reason"].as_str().unwrap().contains("model-00001-of-00003.safetensors"));
+    assert_eq!(server.get("/ready").ok()["failed"], json!(["qwen2_untied_sharded"]));
     server.post(CHAT, ask("qwen2_tied", &json!({}))).ok();
     // It is tried anew.
     std::fs::write(&file, &bytes).unwrap();
     server.post(CHAT, ask("qwen2_untied_sharded", &json!({}))).ok();
+    assert_eq!(states(&server), ["loaded", "loaded"]);
+    assert!(server.get("/ready").ok().get("failed").is_none());
+}
+
+/// Copies of a checkpoint, each broken in its own way, with a word of what is said of it.
+fn broken(home: &Home) -> Vec<(String, &'static str)> {
+    let spoilt = |name: &str, file: &str, bytes: &[u8]| {
+        let place = home.path().join(name);
+        std::fs::create_dir(&place).unwrap();
+        let folder = fixture::copy("qwen2_tied", &place);
+        let renamed = place.join(name);
+        std::fs::rename(folder, &renamed).unwrap();
+        match bytes {
+            [] => std::fs::remove_file(renamed.join(file)).unwrap(),
+            bytes => std::fs::write(renamed.join(file), bytes).unwrap(),
+        }
+        renamed.display().to_string()
+    };
+    let config = br#"{"architectures": ["NoSuchModel"], "model_type": "none", "max_position_embeddings": 64}"#;
+    vec![
+        (spoilt("no-config", "config.json", &[]), "config.json"),
+        (spoilt("bad-config", "config.json", b"{"), "config.json"),
+        (spoilt("other-kind", "config.json", config), "NoSuchModel"),
+        (spoilt("no-words", "tokenizer.json", &[]), "tokenizer"),
+        (spoilt("bad-words", "tokenizer.json", b"[]"), "tokenizer"),
+        (spoilt("no-weights", "model.safetensors", &[]), "safetensors"),
+        (spoilt("bad-weights", "model.safetensors", b"nonsense"), "safetensors"),
+    ]
+}
+
+#[test]
+fn a_broken_model_does_not_keep_the_others_from_being_served() {
+    let home = Home::new();
+    let broken = broken(&home);
+    let mut models: Vec<String> = broken.iter().map(|(path, _)| path.clone()).collect();
+    models.insert(2, fixture::model("qwen2_tied"));
+    for preload in [&[] as &[&str], &["--preload"]] {
+        let options = ["--ctx", "128", "--alias", "m=qwen2_tied", "--alias", "b=bad-config"];
+        let server = Server::several(&models, &[&options, preload].concat());
+        server.post(CHAT, ask("m", &json!({}))).ok();
+        // One that works needs no name.
+        let mut nameless = ask("", &json!({}));
+        nameless.as_object_mut().unwrap().remove("model");
+        server.post(CHAT, nameless).ok();
+        let failed: Vec<Value> =
+            broken.iter().map(|(path, _)| path.rsplit('/').next().unwrap().into()).collect();
+        assert_eq!(server.get("/ready").ok()["failed"], Value::from(failed.clone()));
+        server.get("/health").ok();
+        for ((_, part), name) in broken.iter().zip(&failed) {
+            let name = name.as_str().unwrap();
+            let listed = server.get(&format!("/v1/models/{name}")).ok();
+            assert_eq!(listed["state"], "failed", "{name}");
+            let reason = listed["reason"].as_str().unwrap();
+            assert!(reason.contains(part), "{name}: {reason}");
+            let tag = server.get("/api/tags").ok();
+            let tags = tag["models"].as_array().unwrap();
+            let tag = tags.iter().find(|tag| tag["name"] == name).unwrap();
+            assert_eq!((&tag["state"], &tag["reason"]), (&listed["state"], &listed["reason"]));
+            for path in [CHAT, "/v1/embeddings", "/v1/audio/speech"] {
+                let mut body = ask(name, &json!({}));
+                if path != CHAT {
+                    body = json!({ "model": name, "input": "Hi." });
+                }
+                let told = server.post(path, body).refused(503, None, Some("model_not_loaded"));
+                assert!(told.contains(part), "{name}: {told}");
+            }
+            let told = server.post("/api/chat", json!({ "model": name, "messages": [] }));
+            assert_eq!(
+                (told.status, told.json["error"].as_str().unwrap().contains(part)),
+                (503, true)
+            );
+        }
+        let alias = server.post(CHAT, ask("b", &json!({})));
+        alias.refused(503, None, Some("model_not_loaded"));
+        server.terminate();
+        let told = server.ended().stderr;
+        assert!(broken.iter().all(|(_, part)| told.contains(part)), "{told}");
+    }
+}
+
+#[test]
+fn a_broken_model_alone_is_an_error_at_the_start() {
+    let home = Home::new();
+    let broken = broken(&home);
+    for (path, part) in &broken {
+        let outcome = home.run(["serve", path, "--port", "0"]);
+        assert!(outcome.code.is_some_and(|code| [1, 3].contains(&code)), "{outcome:?}");
+        assert!(outcome.stderr.contains(part) && outcome.stdout.is_empty(), "{path}: {outcome:?}");
+    }
+    // So are several that are all broken.
+    let all: Vec<&str> = broken.iter().map(|(path, _)| path.as_str()).collect();
+    let outcome = home.run([&["serve", "--port", "0", "--preload"], &all[..]].concat());
+    assert!(outcome.code.is_some_and(|code| [1, 3].contains(&code)), "{outcome:?}");
+    assert!(outcome.stdout.is_empty() && outcome.stderr.contains(broken[0].1), "{outcome:?}");
 }
 
 #[test]
