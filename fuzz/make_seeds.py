@@ -239,6 +239,11 @@ def native_seeds() -> None:
         "7": {"content": "x", "add_special": True, "with_pieces": True},
         "8": {"tokens": [1, 2, 3]},
         "9": {"messages": TALK, "chat_template_kwargs": {"a": [1]}, "add_generation_prompt": False},
+        "a": {"messages": [{"role": "user", "content": "x", "images": []}, {"role": "tool", "content": "2", "tool_name": "t"}], "options": {"seed": -1, "stop": ["a"], "num_ctx": 8}, "keep_alive": "1h5m", "think": "low"},
+        "b": {"prompt": "x", "system": "y", "context": [1, 2], "format": {"type": "integer"}, "suffix": "", "raw": False},
+        "c": {"input": ["a", "b"], "truncate": False, "dimensions": 4, "options": {"temperature": None}},
+        "d": {"prompt": "a", "keep_alive": -1},
+        "e": {"name": "m", "verbose": True, "system": "", "options": {}},
     }
     for route, body in bodies.items():
         seed("request", route, route + json.dumps(body))

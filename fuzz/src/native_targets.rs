@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crane_native::hub::{Hub, HubConfig, ModelId, Silent};
+use crane_native::server::wire::ollama::{
+    OllamaChat, OllamaEmbed, OllamaEmbedding, OllamaGenerate, OllamaShow,
+};
 use crane_native::server::wire::{
     ChatRequest, CompletionRequest, CountRequest, DetokenizeRequest, EmbeddingRequest, Fields,
     MessagesRequest, ResponseRequest, SpeechRequest, TemplateRequest, TokenizeRequest,
@@ -33,7 +36,11 @@ pub fn request(bytes: &[u8]) {
     let defaults = GenerationConfig::default();
     for lenient in [false, true] {
         let Ok(mut fields) = Fields::parse(body) else { return };
-        match route.wrapping_sub(b'0') % 10 {
+        let number = match route {
+            b'a'..=b'e' => 10 + (route - b'a'),
+            route => route.wrapping_sub(b'0') % 10,
+        };
+        match number {
             0 => done(ChatRequest::read(fields, &defaults, lenient)),
             1 => done(CompletionRequest::read(fields, &defaults, lenient)),
             2 => done(ResponseRequest::read(fields, &defaults, lenient)),
@@ -43,10 +50,15 @@ pub fn request(bytes: &[u8]) {
             6 => done(SpeechRequest::read(fields, lenient)),
             7 => done(TokenizeRequest::read(fields, lenient)),
             8 => done(DetokenizeRequest::read(fields, lenient)),
-            _ => {
+            9 => {
                 let _ = fields.take("model");
                 done(TemplateRequest::read(fields, lenient));
             }
+            10 => done(OllamaChat::read(fields, &defaults, lenient)),
+            11 => done(OllamaGenerate::read(fields, &defaults, lenient)),
+            12 => done(OllamaEmbed::read(fields, lenient)),
+            13 => done(OllamaEmbedding::read(fields, lenient)),
+            _ => done(OllamaShow::read(fields, lenient)),
         }
     }
 }

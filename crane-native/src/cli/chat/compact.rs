@@ -192,8 +192,8 @@ mod tests {
         assert_eq!(of("suaua"), [1..3, 3..5]);
         assert_eq!(of("uatauau"), [0..4, 4..6, 6..7]);
         assert_eq!(of("sau"), [1..2, 2..3]);
-        assert_eq!(of("s"), []);
-        assert_eq!(of(""), []);
+        assert!(of("s").is_empty());
+        assert!(of("").is_empty());
     }
 
     #[test]
