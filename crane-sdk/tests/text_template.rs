@@ -203,6 +203,15 @@ fn options_that_cannot_act_are_errors() {
     assert_eq!(template.render(&user, &on).unwrap(), "hi");
     let nothing = template.render(&[Message::user("")], &on);
     assert!(matches!(nothing, Err(Error::InvalidArgument { .. })), "{nothing:?}");
+    // What the text is does not matter: it may occur in the template's own marks.
+    let chatml =
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+    let chatml = ChatTemplate::new(chatml, tokens()).unwrap();
+    for text in ["1, 2,", "m", "<|im_end", "end|> ", " so\n"] {
+        let chat = [Message::user(text), Message::assistant(text)];
+        let expected = format!("<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n{text}");
+        assert_eq!(chatml.render(&chat, &on).unwrap(), expected);
+    }
     let extra = Map::from_iter([("messages".to_owned(), json!([]))]);
     let error = template.render(&user, &RenderOptions { extra, ..Default::default() });
     assert!(error.unwrap_err().to_string().contains("extra.messages"));

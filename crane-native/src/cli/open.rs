@@ -9,7 +9,7 @@ use crane_sdk::pipeline::Embedder;
 use crane_sdk::text::{ChatTemplate, Message, Tokenizer};
 use crane_sdk::weights::Quantization;
 
-use super::args::{LoadArgs, ModelArgs, NumberType, QuantType};
+use super::args::{LoadArgs, ModelArgs, NumberType, QuantType, TemplateArgs};
 use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::machine;
@@ -129,16 +129,19 @@ pub(super) fn text(console: Console, model: &Resolved) -> Result<Text> {
 }
 
 impl Text {
-    /// The model's chat template, if it has one.
+    /// The chat template: the one that the command line gives, or the model's, if it has one.
     ///
     /// # Errors
-    /// If it cannot be parsed.
-    pub(super) fn template(&self, model: &Resolved) -> Result<Option<ChatTemplate>> {
-        Ok(ChatTemplate::from_source(model.source.as_ref())
-            .map_err(|error| model.explain(error))?)
+    /// As [`template`].
+    pub(super) fn template(
+        &self,
+        model: &Resolved,
+        args: &TemplateArgs,
+    ) -> Result<Option<ChatTemplate>> {
+        template(model, args)
     }
 
-    /// A conversation that waits for its next reply.
+    /// A conversation that waits for its next reply, or that ends inside its last message if the reply `goes_on` with it.
     ///
     /// # Errors
     /// If the template refuses the messages.
@@ -147,8 +150,9 @@ impl Text {
         console: Console,
         template: &ChatTemplate,
         messages: &[Message],
+        goes_on: bool,
     ) -> Result<Prompt> {
-        let (prompt, text) = Prompt::chat(&self.tokenizer, template, messages)?;
+        let (prompt, text) = Prompt::chat(&self.tokenizer, template, messages, goes_on)?;
         console.detail(format_args!("prompt: {text:?}"));
         if prompt.ids.is_empty() {
             let reason = "the model's writes nothing for these messages; `crane run --raw PROMPT` completes text without it";
@@ -156,6 +160,22 @@ impl Text {
         }
         Ok(prompt)
     }
+}
+
+/// The chat template: the one that the command line gives, or the model's, if it has one.
+///
+/// # Errors
+/// If it cannot be read or parsed; [`Failure::Usage`] for the command line's.
+pub(super) fn template(model: &Resolved, args: &TemplateArgs) -> Result<Option<ChatTemplate>> {
+    let source = model.source.as_ref();
+    let Some((option, text)) = args.text().map_err(Failure::Usage)? else {
+        return Ok(ChatTemplate::from_source(source).map_err(|error| model.explain(error))?);
+    };
+    let template = ChatTemplate::for_source(source, &text).map_err(|error| match error {
+        crane_sdk::Error::Template(reason) => Failure::Usage(format!("{option}: {reason}")),
+        error => model.explain(error).into(),
+    })?;
+    Ok(Some(template))
 }
 
 /// The refusal of a conversation by a model that knows no messages.

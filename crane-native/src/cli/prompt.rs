@@ -19,7 +19,7 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// A conversation that waits for its next reply.
+    /// A conversation that waits for its next reply, or that ends inside its last message if the reply `goes_on` with it.
     ///
     /// # Errors
     /// If the template refuses the messages.
@@ -27,8 +27,14 @@ impl Prompt {
         tokenizer: &Tokenizer,
         template: &ChatTemplate,
         messages: &[Message],
+        goes_on: bool,
     ) -> Result<(Self, String)> {
-        let text = template.render(messages, &RenderOptions::default())?;
+        let options = RenderOptions {
+            add_generation_prompt: !goes_on,
+            continue_final_message: goes_on,
+            ..RenderOptions::default()
+        };
+        let text = template.render(messages, &options)?;
         let ids = tokenizer.encode(&text, false)?;
         let head = head(tokenizer, template, messages).map_or(0, |head| common(&head, &ids));
         Ok((Prompt { ids, head }, text))
@@ -107,7 +113,7 @@ mod tests {
     fn head_text(template: &str, messages: &[Message]) -> String {
         let tokenizer = tokenizer();
         let template = ChatTemplate::new(template, SpecialTokens::new()).unwrap();
-        let (prompt, _) = Prompt::chat(&tokenizer, &template, messages).unwrap();
+        let (prompt, _) = Prompt::chat(&tokenizer, &template, messages, false).unwrap();
         tokenizer.decode(&prompt.ids[..prompt.head], false).unwrap()
     }
 

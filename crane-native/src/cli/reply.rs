@@ -2,7 +2,7 @@
 
 use crane_sdk::generate::{GenerationConfig, Output, Session};
 
-use super::args::{FullContext, GenerationArgs, LoadArgs};
+use super::args::{FullContext, GenerationArgs, Limit, LoadArgs};
 use super::exit::Result;
 use super::form;
 use super::interrupt::Interruptible;
@@ -104,7 +104,10 @@ pub(super) fn config(
 ) -> Result<GenerationConfig> {
     let mut config = text.defaults.clone();
     settings.sampling.apply(&mut config.sampling);
-    config.max_new_tokens = settings.max_tokens.or(config.max_new_tokens);
+    if let Some(Limit(limit)) = settings.max_tokens {
+        config.max_new_tokens = limit;
+        config.max_length = None;
+    }
     config.stop.extend(settings.stop.iter().cloned());
     config.ignore_eos = generation.ignore_eos;
     config.constraint = form::constraint(console, &text.tokenizer, generation)?;

@@ -1,6 +1,6 @@
 //! `crane run`: one prompt, one answer.
 
-use crane_sdk::generate::FinishReason;
+use crane_sdk::generate::{CancelToken, FinishReason};
 use crane_sdk::text::Message;
 
 use super::args::RunArgs;
@@ -28,11 +28,17 @@ enum Question {
 /// finding, loading and running the model refuses; [`Failure::Interrupted`] on Ctrl-C.
 pub(super) fn run(console: Console, args: RunArgs) -> Result {
     let settings = Settings::new(&args.sampling, &args.generation)?;
+    args.template.text().map_err(Failure::Usage)?;
     let (position, question) = question(console, &args)?;
     let model = open::find(console, &args.model, position)?;
     let text = open::text(console, &model)?;
-    let config = reply::config(console, &text, &settings, &args.generation)?;
-    let prompt = render(console, &args, &model, &text, question)?;
+    let mut config = reply::config(console, &text, &settings, &args.generation)?;
+    let (prompt, goes_on) = render(console, &args, &model, &text, question)?;
+    if let (Some(constraint), Some(said)) = (&config.constraint, goes_on) {
+        // With what the reply goes on with it is of the form.
+        let ids = text.tokenizer.encode(&said, false)?;
+        config.constraint = Some(constraint.after(&ids, &CancelToken::new())?);
+    }
 
     let mut engine = Engine::load(console, &model, &text, &args.load, args.generation.ctx)?;
     let policy = args.generation.context_policy;
@@ -68,23 +74,39 @@ fn question(console: Console, args: &RunArgs) -> Result<(Option<String>, Questio
     Ok((position, Question::Messages(messages)))
 }
 
-/// The prompt as the model reads it: through its chat template, or as it is.
+/// The text that the reply goes on with: what the assistant said last, unless it calls tools or a new reply is asked for. A message
+/// without text is left out.
+fn goes_on(messages: &mut Vec<Message>, new: bool) -> Option<String> {
+    let last = messages.last().filter(|last| last.role == "assistant" && !new)?;
+    if last.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty()) {
+        return None;
+    }
+    let text = last.text();
+    if text.trim().is_empty() && messages.len() > 1 {
+        messages.pop();
+        return None;
+    }
+    Some(text)
+}
+
+/// The prompt as the model reads it, through its chat template or as it is, and the text that the reply goes on with.
 fn render(
     console: Console,
     args: &RunArgs,
     model: &Resolved,
     text: &Text,
     question: Question,
-) -> Result<Prompt> {
-    let template = if args.raw { None } else { text.template(model)? };
+) -> Result<(Prompt, Option<String>)> {
+    let template = if args.raw { None } else { text.template(model, &args.template)? };
     let system = args.generation.system.as_deref();
     match (question, template) {
         (Question::Words(words), Some(template)) => {
             let messages = messages::with_system(vec![Message::user(words)], system)?;
-            text.render(console, &template, &messages)
+            Ok((text.render(console, &template, &messages, false)?, None))
         }
-        (Question::Messages(messages), Some(template)) => {
-            text.render(console, &template, &messages)
+        (Question::Messages(mut messages), Some(template)) => {
+            let said = goes_on(&mut messages, args.add_generation_prompt);
+            Ok((text.render(console, &template, &messages, said.is_some())?, said))
         }
         (Question::Words(words), None) if system.is_none() => {
             if !args.raw {
@@ -93,7 +115,7 @@ fn render(
                     model.name
                 ));
             }
-            Prompt::text(&text.tokenizer, &words)
+            Ok((Prompt::text(&text.tokenizer, &words)?, None))
         }
         _ => Err(open::no_template(model)),
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crane_sdk::sample::SamplingParams;
 
-use super::args::{GenerationArgs, SamplingArgs};
+use super::args::{GenerationArgs, LastN, Limit, SamplingArgs, Seed, top_k};
 use super::exit::{Failure, Result};
 use super::form;
 use super::twins;
@@ -26,8 +26,13 @@ impl SamplingArgs {
         put(&mut params.repetition_penalty, self.repeat_penalty);
         put(&mut params.presence_penalty, self.presence_penalty);
         put(&mut params.frequency_penalty, self.frequency_penalty);
-        params.penalty_last_n = self.repeat_last_n.or(params.penalty_last_n);
-        params.seed = self.seed.or(params.seed);
+        match self.repeat_last_n {
+            None => {}
+            // A window of no tokens.
+            Some(LastN(Some(0))) => params.without_penalties(),
+            Some(LastN(last)) => params.penalty_last_n = last,
+        }
+        put(&mut params.seed, self.seed.map(|Seed(seed)| seed));
         params.logit_bias.extend(self.logit_bias.iter().map(|bias| (bias.id, bias.bias)));
     }
 
@@ -62,7 +67,7 @@ pub(super) struct Settings {
     /// How tokens are drawn.
     pub sampling: SamplingArgs,
     /// The longest reply.
-    pub max_tokens: Option<usize>,
+    pub max_tokens: Option<Limit>,
     /// Where replies end.
     pub stop: Vec<String>,
 }
@@ -77,14 +82,12 @@ impl Settings {
             Failure::Usage(message) => Failure::Usage(twins::named(message)),
             failure => failure,
         })?;
-        if generation.stop.iter().any(String::is_empty) {
-            return Err(Failure::Usage("--stop: an empty text is everywhere".to_owned()));
-        }
         form::grammar(generation)?;
         Ok(Settings {
             sampling: sampling.clone(),
             max_tokens: generation.max_tokens,
-            stop: generation.stop.clone(),
+            // An empty text ends nothing: so scripts say that there is none.
+            stop: generation.stop.iter().filter(|stop| !stop.is_empty()).cloned().collect(),
         })
     }
 
@@ -97,7 +100,7 @@ impl Settings {
         let sampling = &mut new.sampling;
         match name {
             "temp" | "temperature" => sampling.temp = parse(name, value)?,
-            "top-k" => sampling.top_k = parse(name, value)?,
+            "top-k" => sampling.top_k = parse_by(name, value, top_k)?,
             "top-p" => sampling.top_p = parse(name, value)?,
             "min-p" => sampling.min_p = parse(name, value)?,
             "typical-p" => sampling.typical_p = parse(name, value)?,
@@ -106,10 +109,7 @@ impl Settings {
             "presence-penalty" => sampling.presence_penalty = parse(name, value)?,
             "frequency-penalty" => sampling.frequency_penalty = parse(name, value)?,
             "seed" => sampling.seed = parse(name, value)?,
-            "max-tokens" => match parse(name, value)? {
-                Some(0) => return Err(Failure::Usage(format!("{name}: at least 1"))),
-                count => new.max_tokens = count,
-            },
+            "max-tokens" => new.max_tokens = parse(name, value)?,
             "stop" if value == "default" => new.stop.clear(),
             "stop" => new.stop.push(value.to_owned()),
             _ => {
@@ -148,10 +148,17 @@ impl Settings {
 }
 
 fn parse<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<Option<T>> {
+    parse_by(name, value, T::from_str)
+}
+
+fn parse_by<T, E: Display>(
+    name: &str,
+    value: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Option<T>> {
     match value {
         "default" => Ok(None),
-        value => value
-            .parse()
+        value => parse(value)
             .map(Some)
             .map_err(|error| Failure::Usage(format!("{name}: {value:?}: {error}"))),
     }

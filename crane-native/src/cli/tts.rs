@@ -86,7 +86,8 @@ pub(super) fn tts(console: Console, args: TtsArgs) -> Result {
     // Nothing is left behind by a stream, and waiting for stdin is not to be waited for.
     let stop = (!coming).then(Interruptible::new);
     let pitch = args.pitch.level();
-    let voice = Voice { name: args.voice, speed: args.speed, pitch, recording, seed: args.seed };
+    let seed = args.seed.or_random();
+    let voice = Voice { name: args.voice, speed: args.speed, pitch, recording, seed };
     let start = Instant::now();
     let (reader, watch) = incoming::read(std::io::stdin());
     let speech = match &text {

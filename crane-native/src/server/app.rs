@@ -1,7 +1,8 @@
 //! What every request is answered from: the models and the server's settings.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crane_sdk::generate::PrefixSalt;
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::engine::Client;
 use super::fleet::Fleet;
 use super::share::Share;
+use super::voice_names::VoiceNames;
 use super::wire::{ApiError, Head};
 use super::work::Workers;
 
@@ -31,6 +33,9 @@ pub struct Capacity {
 
 /// Fields that a warning names.
 const MOST_NAMES: usize = 20;
+/// Fields of which it is remembered that a warning has named them, and the longest name that is shown.
+const MOST_REMEMBERED: usize = 1000;
+const LONGEST_NAME: usize = 200;
 
 /// With whom a prompt shares what was evaluated of its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +66,10 @@ pub struct App {
     pub sharing: PrefixSharing,
     draining: AtomicBool,
     warn: Warn,
+    /// Fields that a warning has named.
+    named: Mutex<BTreeSet<String>>,
+    /// Further names of voices.
+    pub voice_names: VoiceNames,
 }
 
 impl std::fmt::Debug for App {
@@ -93,7 +102,15 @@ impl App {
             template_timeout,
             draining,
             warn,
+            named: Mutex::default(),
+            voice_names: VoiceNames::default(),
         })
+    }
+
+    /// The same with further names of voices.
+    #[must_use]
+    pub fn with_voice_names(self, voice_names: VoiceNames) -> Self {
+        Self { voice_names, ..self }
     }
 
     /// The salt of a request's prompts. `cache_salt`, which a request may name, divides further, also where all share.
@@ -130,17 +147,28 @@ impl App {
         (self.warn)(text);
     }
 
-    /// Warns of fields that had no effect.
+    /// Warns of fields that had no effect, of each once.
     pub fn ignored(&self, fields: &[String]) {
-        if fields.is_empty() {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let short = fields.iter().map(|name| name.chars().take(LONGEST_NAME).collect::<String>());
+        let new: Vec<String> = short
+            .filter(|name| !named.contains(name))
+            .take(MOST_REMEMBERED.saturating_sub(named.len()))
+            .collect();
+        named.extend(new.iter().cloned());
+        drop(named);
+        if new.is_empty() {
             return;
         }
-        let (told, rest) = fields.split_at(fields.len().min(MOST_NAMES));
+        let (told, rest) = new.split_at(new.len().min(MOST_NAMES));
         let more = match rest.len() {
             0 => String::new(),
             count => format!(" and {count} more"),
         };
-        self.warn(&format!("a request has unknown fields: {}{more}", told.join(", ")));
+        self.warn(&format!(
+            "a request has unknown fields: {}{more}; they are ignored, and this is not said again",
+            told.join(", ")
+        ));
     }
 }
 

@@ -21,6 +21,7 @@ mod plan;
 mod routes;
 mod share;
 mod voice;
+mod voice_names;
 pub mod wire;
 mod work;
 
@@ -46,6 +47,7 @@ pub use openapi::openapi;
 pub use plan::Plan;
 pub use routes::ROUTES;
 pub use voice::VoiceModel;
+pub use voice_names::VoiceNames;
 
 use client_address::TrustedProxies;
 use connections::Listening;

@@ -66,6 +66,73 @@ fn flags_of_the_scores_change_the_best_token() {
 }
 
 #[test]
+fn minus_one_and_nothing_mean_what_they_mean_elsewhere() {
+    let bench = Bench::new();
+    let hot = ["--temp", "3"];
+    let with = |flags: &[&str]| bench.output(&[&hot[..], flags].concat());
+    assert_ne!(with(&["--seed", "-1"]), with(&["--seed", "-1"]), "-1 is a new seed each time");
+    assert_eq!(with(&["--seed", "-2"]), with(&["--seed", "-2"]), "-2 is a seed like any");
+    let seeded = |flags: &[&str]| with(&[&["--seed", "7"], flags].concat());
+    let plain = seeded(&[]);
+    for nothing in [["--top-k", "-1"], ["--top-k", "0"], ["--stop", ""]] {
+        assert_eq!(seeded(&nothing), plain, "{nothing:?}");
+    }
+    let penalised = seeded(&["--repeat-penalty", "5"]);
+    assert_ne!(penalised, plain);
+    assert_eq!(seeded(&["--repeat-penalty", "5", "--repeat-last-n", "0"]), plain);
+    assert_eq!(seeded(&["--repeat-penalty", "5", "--repeat-last-n", "-1"]), penalised);
+    // To the end of the context.
+    let full = bench.answer(&["--temp", "0", "-n", "-1", "-c", "64"]);
+    let tokens = ids(&full["prompt_ids"]).len() + ids(&full["output_ids"]).len();
+    assert!((60..=66).contains(&tokens), "{tokens}");
+}
+
+#[test]
+fn a_reply_goes_on_with_what_the_assistant_said_last() {
+    let bench = Bench::new();
+    let chat = |last: &str| {
+        let messages = format!(r#"[{{"role": "user", "content": "Count"}}, {last}]"#);
+        bench.home.file("chat.json", messages).display().to_string()
+    };
+    let run = |file: &str, flags: &[&str]| -> Value {
+        let arguments = ["run", "--json", &bench.model, "--messages", file, "-n", "4"];
+        serde_json::from_str(&bench.home.run([&arguments, flags].concat()).ok()).unwrap()
+    };
+    let ids_of = |text: &str| -> Vec<u32> {
+        serde_json::from_str(&bench.home.run(["tokenize", &bench.model, text]).ok()).unwrap()
+    };
+    let said = chat(r#"{"role": "assistant", "content": "1, 2,"}"#);
+    let open = "<|im_start|>user\nCount<|im_end|>\n<|im_start|>assistant\n";
+    let ends = |answer: &Value, text: &str| ids(&answer["prompt_ids"]).ends_with(&ids_of(text));
+    assert!(ends(&run(&said, &[]), &format!("{open}1, 2,")));
+    let closed = format!("{open}1, 2,<|im_end|>\n<|im_start|>assistant\n");
+    assert!(ends(&run(&said, &["--add-generation-prompt"]), &closed));
+    let empty = chat(r#"{"role": "assistant", "content": ""}"#);
+    assert!(ends(&run(&empty, &[]), open));
+    // With what is there already it has the form.
+    let list = chat(r#"{"role": "assistant", "content": "[1, "}"#);
+    let schema = r#"{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}"#;
+    let text = run(&list, &["--json-schema", schema])["text"].as_str().unwrap().to_owned();
+    assert!(["1]", "2]"].contains(&text.as_str()), "{text}");
+}
+
+#[test]
+fn another_chat_template_takes_the_place_of_the_models() {
+    let bench = Bench::new();
+    let template = "{% for m in messages %}({{ m.content }}){% endfor %}";
+    let ids_of = |text: &str| -> Vec<u32> {
+        serde_json::from_str(&bench.home.run(["tokenize", &bench.model, text]).ok()).unwrap()
+    };
+    let file = bench.home.file("t.jinja", format!("\u{feff}{template}")).display().to_string();
+    for flags in [["--chat-template", template], ["--chat-template-file", &file]] {
+        let answer = bench.answer(&[&flags[..], &["-n", "1"]].concat());
+        assert_eq!(ids(&answer["prompt_ids"]), ids_of("(Hello, world!)"), "{flags:?}");
+    }
+    let broken = ["run", &bench.model, "x", "--chat-template", "{% if %}"];
+    bench.home.run(broken).fails(2, &["--chat-template"]);
+}
+
+#[test]
 fn a_reply_ends_where_it_is_told_to() {
     let bench = Bench::new();
     let free = bench.answer(&["--temp", "0", "-n", "24"]);

@@ -137,6 +137,25 @@ impl Constraint {
         &self.0.warnings
     }
 
+    /// The same for a reply that goes on with a text of these tokens.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if nothing of this form begins with them; [`Error::Unsupported`] if it was cancelled.
+    pub fn after(&self, tokens: &[u32], cancel: &CancelToken) -> Result<Self> {
+        let Compiled { vocab_size, reply_steps, .. } = *self.0;
+        let mut start = caught(|| Ok::<_, Error>(self.0.start.deep_clone()))?;
+        for chunk in tokens.chunks(64) {
+            cancel.check("the rest of a constraint")?;
+            let taken = start.validate_tokens(chunk).is_ok_and(|taken| taken == chunk.len());
+            if !taken || start.consume_tokens(chunk).is_err() {
+                let reason = "what the reply goes on with is no beginning of a text of this form";
+                return Err(Error::argument("constraint", reason));
+            }
+        }
+        let warnings = self.0.warnings.clone();
+        Ok(Self(Arc::new(Compiled { start, vocab_size, warnings, reply_steps })))
+    }
+
     /// The beginning of a reply; `vocab_size` is the model's.
     pub(crate) fn follow(&self, vocab_size: usize) -> Result<Follower> {
         if self.0.vocab_size > vocab_size {

@@ -34,6 +34,7 @@ mod params;
 mod penalties;
 mod rng;
 mod sampler;
+mod scorer;
 mod weight;
 
 pub use logprobs::{LogprobsOf, TokenLogprob};
@@ -41,4 +42,5 @@ pub use params::SamplingParams;
 pub(crate) use rng::Normals;
 pub use rng::SEED_VERSION;
 pub use sampler::{Sampled, Sampler};
+pub(crate) use scorer::Scorer;
 pub use weight::UNIT;

@@ -73,6 +73,14 @@ impl SamplingParams {
         Self { temperature: 0.0, ..Self::default() }
     }
 
+    /// Switches the penalties off.
+    pub fn without_penalties(&mut self) {
+        let Self { repetition_penalty, presence_penalty, frequency_penalty, .. } = Self::default();
+        self.repetition_penalty = repetition_penalty;
+        self.presence_penalty = presence_penalty;
+        self.frequency_penalty = frequency_penalty;
+    }
+
     /// Whether the best token is taken and nothing is drawn.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0

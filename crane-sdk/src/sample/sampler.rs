@@ -225,7 +225,7 @@ fn ban(logits: &mut [f32], allowed: &[u32]) {
 }
 
 /// The best token (of equals the lowest id) and its logit.
-fn best_of(logits: &[f32]) -> Result<(u32, f32)> {
+pub(super) fn best_of(logits: &[f32]) -> Result<(u32, f32)> {
     let mut max = f32::NEG_INFINITY;
     let mut sound = true;
     for &logit in logits {

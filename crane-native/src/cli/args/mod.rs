@@ -6,6 +6,7 @@ mod model;
 mod server;
 mod speaking;
 mod speech;
+mod template;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,12 +15,13 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use crane_sdk::generate::Pooling;
 
-pub(super) use generation::{FullContext, GenerationArgs, SamplingArgs};
+pub(super) use generation::{FullContext, GenerationArgs, LastN, Limit, SamplingArgs, Seed, top_k};
 pub(super) use model::{LoadArgs, ModelArgs, ModelWord, NumberType, QuantType};
 #[cfg(feature = "server")]
 pub(super) use server::ServeArgs;
 pub(super) use speaking::SpeakingArgs;
 pub(super) use speech::{Format, TtsArgs};
+pub(super) use template::TemplateArgs;
 
 /// Run open language models on this machine, from their original checkpoints.
 #[derive(Debug, Parser)]
@@ -101,6 +103,10 @@ pub(super) struct RunArgs {
     /// Chat messages instead of PROMPT: a JSON list of {"role", "content"} (`-` for stdin)
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     pub messages: Option<PathBuf>,
+    /// Begin a new reply behind a last message of the assistant, which is gone on with else
+    #[arg(long, env = "CRANE_ADD_GENERATION_PROMPT", value_parser = BoolishValueParser::new(),
+          help_heading = "Generation")]
+    pub add_generation_prompt: bool,
     /// Print one JSON object instead of text: ids, text, finish reason, statistics
     #[arg(long, help_heading = "Output")]
     pub json: bool,
@@ -112,6 +118,8 @@ pub(super) struct RunArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub template: TemplateArgs,
     #[command(flatten)]
     pub generation: GenerationArgs,
     #[command(flatten)]
@@ -128,6 +136,8 @@ pub(super) struct ChatArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub template: TemplateArgs,
     #[command(flatten)]
     pub generation: GenerationArgs,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::generation::positive;
-use super::{LoadArgs, ModelArgs, ModelWord};
+use super::{LoadArgs, ModelArgs, ModelWord, TemplateArgs};
 
 /// `crane serve`
 #[derive(Debug, Args)]
@@ -131,8 +131,8 @@ pub(in crate::cli) struct ServeArgs {
         help_heading = "Server"
     )]
     pub keep_alive: KeepAlive,
-    /// Another name by which clients may ask for the model, NAME=MODEL where there are several; repeatable or a comma
-    /// list
+    /// Another name by which clients may ask for the model, NAME=MODEL where there are several, or NAME=VOICE for a voice;
+    /// repeatable or a comma list
     #[arg(
         long,
         env = "CRANE_ALIAS",
@@ -149,7 +149,8 @@ pub(in crate::cli) struct ServeArgs {
     /// asked [default: only without keys at a loopback address]
     #[arg(long, env = "CRANE_SHARE_PREFIX_CACHE", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub share_prefix_cache: bool,
-    /// Ignore unknown fields of requests, with a warning on stderr, instead of refusing them
+    /// Ignore unknown fields of requests, and wishes that are not met, with one warning for each on stderr, instead of refusing
+    /// them
     #[arg(long, env = "CRANE_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub lenient: bool,
     /// Largest request, in MiB
@@ -173,6 +174,8 @@ pub(in crate::cli) struct ServeArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub load: LoadArgs,
+    #[command(flatten)]
+    pub template: TemplateArgs,
 }
 
 /// How long an idle model stays; for ever where there is no time.

@@ -6,6 +6,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use crane_sdk::models::sparktts::Level;
 
+use super::Seed;
 use super::model::{ModelWord, QuantType, threads};
 
 /// `crane tts`
@@ -69,9 +70,9 @@ pub(in crate::cli) struct TtsArgs {
     /// How high (Spark-TTS alone)
     #[arg(long, value_enum, value_name = "STEP", default_value_t = Pitch::Moderate, help_heading = "Speech")]
     pub pitch: Pitch,
-    /// The same seed gives the same samples
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Speech")]
-    pub seed: u64,
+    /// The same seed gives the same samples; -1 is random
+    #[arg(long, value_name = "N", default_value_t = Seed(Some(0)), allow_negative_numbers = true, help_heading = "Speech")]
+    pub seed: Seed,
 }
 
 /// How high a voice is.

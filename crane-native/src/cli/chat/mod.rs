@@ -44,10 +44,12 @@ struct Chat {
 /// What finding and loading the model refuses. A reply that fails is told, and the chat goes on.
 pub(super) fn chat(console: Console, args: ChatArgs) -> Result {
     let settings = Settings::new(&args.sampling, &args.generation)?;
+    args.template.text().map_err(Failure::Usage)?;
     aloud::check(&args.speaking)?;
     let model = open::find(console, &args.model, args.name)?;
     let text = open::text(console, &model)?;
-    let template = text.template(&model)?.ok_or_else(|| open::no_template(&model))?;
+    let template =
+        text.template(&model, &args.template)?.ok_or_else(|| open::no_template(&model))?;
     reply::config(console, &text, &settings, &args.generation)?;
     let engine = Engine::load(console, &model, &text, &args.load, args.generation.ctx)?;
     let aloud = Aloud::load(console, args.speaking, args.model.offline)?;
@@ -142,7 +144,7 @@ impl Chat {
 
     fn answer(&mut self) -> Result<Output> {
         let config = reply::config(self.console, &self.text, &self.settings, &self.generation)?;
-        let prompt = self.text.render(self.console, &self.template, &self.messages)?;
+        let prompt = self.text.render(self.console, &self.template, &self.messages, false)?;
         self.check_room(&prompt)?;
         let policy = self.generation.context_policy;
         let Some(aloud) = &mut self.aloud else {

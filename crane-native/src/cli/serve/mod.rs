@@ -2,6 +2,7 @@
 
 mod about;
 mod models;
+mod voices;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
             broken(model.name(), &reason);
         }
     }
+    let voices = voices::names(&models, &args.alias)?;
+    let names: Vec<String> = models.iter().map(|model| model.name().to_owned()).collect();
     let keeping = Keeping { most: args.max_loaded, idle: args.keep_alive.0 };
     let mut entries = Vec::new();
     for model in &models {
@@ -104,7 +107,7 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     };
     let warn = Box::new(move |text: &str| console.warn(text));
     let app = App::new(fleet, args.lenient, timeout, capacity, sharing, warn);
-    let app = app.map_err(Failure::Other)?;
+    let app = app.map_err(Failure::Other)?.with_voice_names(voices);
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);

@@ -9,10 +9,10 @@ use crane_sdk::models::orpheus::Vocabulary;
 use crane_sdk::models::{Config, LoadOptions, TextEncoder, find as find_architecture};
 use crane_sdk::pipeline::TextToSpeech;
 use crane_sdk::source::{Gguf, Source, model_gguf};
-use crane_sdk::text::{ChatTemplate, Tokenizer};
+use crane_sdk::text::Tokenizer;
 
-use super::about;
-use crate::cli::args::{LoadArgs, QuantType, ServeArgs};
+use super::{about, voices};
+use crate::cli::args::{LoadArgs, QuantType, ServeArgs, TemplateArgs};
 use crate::cli::exit::{Failure, Result, code};
 use crate::cli::open::{self, Text};
 use crate::cli::output::Console;
@@ -33,6 +33,7 @@ pub(super) struct Found {
     kind: Kind,
     /// Whether it is one of those that may write, as those of `--speech` may not.
     may_write: bool,
+    template: TemplateArgs,
     /// Its files, or why they cannot be read.
     files: Result<Files>,
 }
@@ -53,6 +54,7 @@ struct Files {
 /// [`Failure::Usage`] for names that cannot be told apart; where there is no model that can be read, what the Hub refuses, and
 /// damaged files.
 pub(super) fn find(console: Console, args: &ServeArgs) -> Result<Vec<Found>> {
+    let template = args.template.text().map_err(Failure::Usage)?;
     let mut named = BTreeSet::new();
     for name in args.names.iter().chain(&args.speech) {
         if !named.insert(name) {
@@ -98,8 +100,18 @@ pub(super) fn find(console: Console, args: &ServeArgs) -> Result<Vec<Found>> {
     {
         return Err(failure);
     }
+    if template.is_some() {
+        let writers = models.iter().filter(|model| model.writes()).count();
+        if writers != 1 {
+            return Err(Failure::Usage(format!(
+                "--chat-template and --chat-template-file are for one model that writes, and there are {writers}"
+            )));
+        }
+    }
     for alias in &args.alias {
-        name_too(&mut models, alias, &mut taken)?;
+        if voices::alias(&models, alias)?.is_none() {
+            name_too(&mut models, alias, &mut taken)?;
+        }
     }
     Ok(models)
 }
@@ -144,7 +156,7 @@ fn name_too(models: &mut [Found], alias: &str, taken: &mut BTreeSet<String>) -> 
     };
     let Some(model) = models.iter_mut().find(is_meant) else {
         return Err(Failure::Usage(match of {
-            Some(of) => format!("--alias {alias}: there is no model {of}"),
+            Some(of) => format!("--alias {alias}: there is no model {of}{}", no_voice(models)?),
             None => format!("--alias {alias}: there are several models; say {alias}=MODEL"),
         }));
     };
@@ -160,6 +172,18 @@ fn name_too(models: &mut [Found], alias: &str, taken: &mut BTreeSet<String>) -> 
     Ok(())
 }
 
+/// What is said of a name that is no model's, where it might be meant for a voice.
+fn no_voice(models: &[Found]) -> Result<String> {
+    let mut all = Vec::new();
+    for model in models {
+        all.extend(voices::voices(model)?);
+    }
+    Ok(match all.is_empty() {
+        true => String::new(),
+        false => format!(", and no voice of that name; there are {}", all.join(", ")),
+    })
+}
+
 impl Found {
     fn new(
         console: Console,
@@ -173,12 +197,19 @@ impl Found {
             Ok((kind, files)) => (kind, Ok(files)),
             Err(failure) => (Kind::Unknown, Err(failure)),
         };
-        Ok(Self { names: vec![name], kind, may_write, files })
+        let template = args.template.clone();
+        Ok(Self { names: vec![name], kind, may_write, template, files })
     }
 
     /// What answers call it.
     pub(super) fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
+    }
+
+    /// The files of a model that speaks.
+    pub(super) fn speaks(&self) -> Option<&dyn Source> {
+        let files = self.files.as_ref().ok()?;
+        matches!(self.kind, Kind::Voice { .. }).then(|| files.model.source.as_ref())
     }
 
     fn writes(&self) -> bool {
@@ -222,9 +253,10 @@ impl Found {
                 });
             }
         };
-        let args = args.clone();
+        let (args, template) = (args.clone(), self.template.clone());
         Box::new(move |promised| {
-            let loading = Loading { console, args: &args, model: &model, name: &name, promised };
+            let (args, template) = (&args, &template);
+            let loading = Loading { console, args, template, model: &model, name: &name, promised };
             loading.load(kind, None, &metrics).map_err(|failure| {
                 let reason = reason(&failure);
                 console.warn(format_args!("{name} cannot be loaded: {reason}"));
@@ -244,9 +276,10 @@ impl Found {
         metrics: &Metrics,
         promised: u64,
     ) -> Result<Loaded> {
-        let (name, kind) = (self.name().to_owned(), self.kind);
+        let (name, kind, template) = (self.name().to_owned(), self.kind, self.template);
         let Files { model, tokenizer, .. } = self.files?;
-        let loading = Loading { console, args, model: &model, name: &name, promised };
+        let loading =
+            Loading { console, args, template: &template, model: &model, name: &name, promised };
         loading.load(kind, tokenizer, metrics)
     }
 }
@@ -294,7 +327,7 @@ fn read(
             model.name
         )));
     }
-    if text.template(&model)?.is_none() {
+    if text.template(&model, &args.template)?.is_none() {
         console.warn(format_args!(
             "{} has no chat template: only /v1/completions and /api/generate answer",
             model.name
@@ -311,6 +344,7 @@ fn read(
 struct Loading<'a> {
     console: Console,
     args: &'a LoadArgs,
+    template: &'a TemplateArgs,
     model: &'a Resolved,
     name: &'a str,
     /// Bytes that others may still take.
@@ -340,8 +374,7 @@ impl Loading<'_> {
     ) -> Result<Loaded> {
         let Self { console, args, model, promised, .. } = *self;
         let tokenizer = tokenizer.map_or_else(|| open::tokenizer(console, model), Ok)?;
-        let template = ChatTemplate::from_source(model.source.as_ref())
-            .map_err(|error| model.explain(error))?;
+        let template = open::template(model, self.template)?;
         let loaded = open::weights_beside(console, model, args, promised)?;
         let weights = loaded.info.weight_bytes as u64;
         let plan = Plan::new(loaded.model.as_ref(), weights, limits)?;
@@ -363,7 +396,7 @@ impl Loading<'_> {
     }
 
     fn voice(&self, queue: usize) -> Result<Loaded> {
-        let Self { console, args, model, name, promised } = *self;
+        let Self { console, args, model, name, promised, .. } = *self;
         let quantize = args.quant.map(QuantType::quantization);
         let options = LoadOptions { quantize, ..LoadOptions::default() };
         let mut room = |footprint| memory::check_beside(name, footprint, promised);
@@ -375,7 +408,7 @@ impl Loading<'_> {
     }
 
     fn embedder(&self) -> Result<Loaded> {
-        let Self { console, args, model, name, promised } = *self;
+        let Self { console, args, model, name, promised, .. } = *self;
         let embedder = open::embedder(console, model, args, promised)?;
         Ok(Loaded::Embedding(Arc::new(EmbeddingModel::new(name.to_owned(), embedder))))
     }

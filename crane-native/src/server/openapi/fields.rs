@@ -41,6 +41,15 @@ fn count() -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX })
 }
 
+/// The most tokens of a reply.
+fn limit() -> Value {
+    json!({ "anyOf": [count(), { "enum": [-1, -2] }] })
+}
+
+fn seed() -> Value {
+    json!({ "type": "integer", "minimum": i64::MIN, "maximum": u64::MAX })
+}
+
 pub(super) fn string() -> Value {
     json!({ "type": "string" })
 }
@@ -70,8 +79,8 @@ pub(super) fn sampling() -> Vec<Field> {
         field("top_p", number(0.0, 1.0), "the likeliest tokens whose probabilities reach this sum"),
         field(
             "top_k",
-            json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
-            "the so many likeliest tokens; 0 is all",
+            json!({ "type": "integer", "minimum": -1, "maximum": u32::MAX }),
+            "the so many likeliest tokens; 0 and -1 are all",
         ),
         field("min_p", number(0.0, 1.0), "tokens at least this times as likely as the likeliest"),
         field(
@@ -91,12 +100,12 @@ pub(super) fn sampling() -> Vec<Field> {
             number(-2.0, 2.0),
             "subtracted for each time that a token occurred",
         ),
-        field("repeat_last_n", count(), "how many tokens the penalties look at"),
         field(
-            "seed",
-            json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
-            "the same seed gives the same reply",
+            "repeat_last_n",
+            json!({ "type": "integer", "minimum": -1, "maximum": u32::MAX }),
+            "how many tokens the penalties look at; 0 switches them off, -1 is all",
         ),
+        field("seed", seed(), "the same seed gives the same reply; -1 is a new one each time"),
         field(
             "logit_bias",
             json!({
@@ -122,14 +131,18 @@ pub(super) fn sampling() -> Vec<Field> {
 
 /// What OpenAI's routes take beside.
 fn openai() -> Vec<Field> {
-    let text = json!({ "type": "string", "minLength": 1, "maxLength": 4096 });
+    let text = json!({ "type": "string", "maxLength": 4096 });
     let stop = json!({ "anyOf": [text, { "type": "array", "items": text, "maxItems": 16 }] });
     let options = json!({
         "type": "object", "additionalProperties": false,
         "properties": { "include_usage": { "type": ["boolean", "null"] }, "include_obfuscation": { "enum": [false, null] } },
     });
     vec![
-        field("stop", stop, "texts that end the reply and are not part of it"),
+        field(
+            "stop",
+            stop,
+            "texts that end the reply and are not part of it; an empty one is none",
+        ),
         field(
             "n",
             json!({ "type": "integer", "minimum": 1, "maximum": 128 }),
@@ -170,12 +183,48 @@ pub(super) fn tools() -> Vec<Field> {
     ]
 }
 
-fn template() -> Field {
+/// What says how a conversation is written as a prompt.
+fn template() -> [Field; 3] {
+    [
+        field(
+            "chat_template_kwargs",
+            json!({ "type": "object", "maxProperties": 64 }),
+            "further variables of the chat template",
+        ),
+        field(
+            "add_generation_prompt",
+            boolean(),
+            "true begins a new reply behind a last message of the assistant, which is gone on with else",
+        ),
+        field(
+            "continue_final_message",
+            boolean(),
+            "true goes on with the last message, whoever wrote it; false does not",
+        ),
+    ]
+}
+
+fn effort() -> Value {
+    json!({ "enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max"] })
+}
+
+/// How much a model should think, as its template reads it.
+fn reasoning_effort() -> Field {
     field(
-        "chat_template_kwargs",
-        json!({ "type": "object", "maxProperties": 64 }),
-        "further variables of the chat template",
+        "reasoning_effort",
+        effort(),
+        "given to the chat template as reasoning_effort or enable_thinking; refused where it reads neither, but for none and minimal",
     )
+}
+
+/// What is taken and not needed: prefixes are found by their tokens.
+fn caching() -> [Field; 3] {
+    let text = "taken and not needed: every prompt's beginning is looked for";
+    [
+        field("prompt_cache_key", string(), text),
+        field("prompt_cache_retention", string(), text),
+        field("prompt_cache_options", object(), text),
+    ]
 }
 
 /// What somebody said, in parts of these types.
@@ -191,7 +240,7 @@ fn message(roles: &[&str], part: &str) -> Value {
 }
 
 fn conversation() -> Field {
-    let roles = ["system", "developer", "user", "assistant", "tool"];
+    let roles = ["system", "developer", "user", "assistant", "tool", "function"];
     let items = message(&roles, "text");
     let messages = json!({ "type": "array", "items": items, "minItems": 1, "maxItems": 8192 });
     required("messages", messages, "what was said")
@@ -226,10 +275,15 @@ fn texts() -> Value {
 pub(super) fn body(path: &str) -> Vec<Field> {
     let mut fields = match path {
         "/v1/chat/completions" => {
-            let mut fields = vec![conversation(), template()];
+            let mut fields = vec![conversation(), reasoning_effort()];
+            fields.extend(template().into_iter().chain(caching()));
             fields.extend(sampling().into_iter().chain(openai()).chain(tools()));
-            fields.push(field("max_completion_tokens", count(), "the longest reply"));
-            fields.push(field("max_tokens", count(), "the older name of max_completion_tokens"));
+            fields.push(field(
+                "max_completion_tokens",
+                limit(),
+                "the longest reply; -1 is to the end of the context",
+            ));
+            fields.push(field("max_tokens", limit(), "the older name of max_completion_tokens"));
             fields.push(field("logprobs", boolean(), "how likely each token was"));
             let top = json!({ "type": "integer", "minimum": 0, "maximum": 20 });
             fields.push(field("top_logprobs", top, "the so many likeliest tokens in each place"));
@@ -238,28 +292,48 @@ pub(super) fn body(path: &str) -> Vec<Field> {
         "/v1/completions" => {
             let mut fields = vec![required("prompt", texts(), "what to go on with")];
             fields.extend(sampling().into_iter().chain(openai()));
-            fields.push(field("max_tokens", count(), "the longest reply; 16 if not given"));
+            fields.push(field(
+                "max_tokens",
+                json!({ "anyOf": [count(), { "enum": [0, -1, -2] }] }),
+                "the longest reply; 16 if not given, -1 to the end of the context, 0 with echo for the prompt alone",
+            ));
             let top = json!({ "type": "integer", "minimum": 0, "maximum": 20 });
             fields.push(field("logprobs", top, "the so many likeliest tokens in each place"));
-            fields.push(field("echo", boolean(), "whether the prompt is part of the answer"));
+            let text = "whether the prompt is part of the answer; with logprobs, how likely each of its tokens was, too";
+            fields.push(field("echo", boolean(), text));
             fields
         }
         "/v1/responses" => {
             let input = json!({ "anyOf": [string(), list(object())] });
-            let mut fields = vec![required("input", input, "a text, or items"), template()];
+            let mut fields = vec![required("input", input, "a text, or items")];
+            fields.extend(template().into_iter().chain(caching()));
+            let reasoning = json!({ "type": "object", "properties": { "effort": { "anyOf": [effort(), { "type": "null" }] } } });
+            fields.push(field(
+                "reasoning",
+                reasoning,
+                "effort: as reasoning_effort of chat completions",
+            ));
             fields.extend(sampling().into_iter().chain(tools()));
             let own = ["stream_options", "user", "safety_identifier"];
             fields.extend(openai().into_iter().filter(|field| own.contains(&field.name)));
             fields.push(field("instructions", string(), "what a system says"));
-            fields.push(field("max_output_tokens", count(), "the longest reply"));
+            fields.push(field(
+                "max_output_tokens",
+                limit(),
+                "the longest reply; -1 is to the end of the context",
+            ));
             fields.push(field("text", object(), "format: the form of the reply"));
             fields
         }
         "/v1/messages" => {
-            let mut fields = vec![template()];
+            let mut fields = Vec::from(template());
             fields.extend(sampling());
             fields.extend(tools().into_iter().filter(|field| field.name != "parallel_tool_calls"));
-            fields.push(required("max_tokens", count(), "the longest reply"));
+            fields.push(required(
+                "max_tokens",
+                limit(),
+                "the longest reply; -1 is to the end of the context",
+            ));
             fields.push(field(
                 "system",
                 json!({ "anyOf": [string(), list(object())] }),
@@ -277,7 +351,7 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             fields
         }
         "/v1/messages/count_tokens" => {
-            let mut fields = vec![template()];
+            let mut fields = Vec::from(template());
             fields.extend(tools().into_iter().filter(|field| field.name != "parallel_tool_calls"));
             fields.push(field(
                 "system",
@@ -307,8 +381,8 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             required("input", json!({ "type": "string", "maxLength": 4096 }), "the text"),
             field(
                 "voice",
-                string(),
-                "one of the model's voices; without it the model's own choice",
+                json!({ "type": ["string", "object"] }),
+                "one of the model's voices, by its name (or {\"id\": name}), an --alias or one of OpenAI's names; without it the model's own choice",
             ),
             field(
                 "response_format",
@@ -318,8 +392,8 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             field("speed", number(0.5, 2.0), "1 if not given"),
             field(
                 "seed",
-                json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
-                "the same seed gives the same samples",
+                seed(),
+                "the same seed gives the same samples; -1 is a new one each time",
             ),
         ],
         "/tokenize" => vec![
@@ -340,13 +414,8 @@ pub(super) fn body(path: &str) -> Vec<Field> {
             vec![required("tokens", ids, "the tokens")]
         }
         "/apply-template" => {
-            let mut fields = vec![conversation(), template()];
-            fields.extend(tools());
-            fields.push(field(
-                "add_generation_prompt",
-                boolean(),
-                "end with the beginning of the next reply",
-            ));
+            let mut fields = vec![conversation(), reasoning_effort()];
+            fields.extend(template().into_iter().chain(tools()));
             fields
         }
         _ => match super::ollama::body(path) {

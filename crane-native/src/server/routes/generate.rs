@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use crane_sdk::generate::CancelToken;
+use crane_sdk::generate::{CancelToken, token_logprobs};
 use crane_sdk::text::tools::CallFormat;
 use serde_json::{Value, json};
 
@@ -17,13 +17,17 @@ use crate::server::deadline::Deadline;
 use crate::server::engine::Client;
 use crate::server::fleet::{Kind, TextLease};
 use crate::server::lengths::{go_on, tokenized};
+use crate::server::models::TextModel;
 use crate::server::share::Share;
 use crate::server::wire::{
     ApiError, Asked, ChatRequest, ChatShape, CompletionRequest, CompletionShape, Conversation,
-    CountRequest, Form, MessagesRequest, MessagesShape, PromptInput, ResponseRequest,
-    ResponseShape, Shape, ToolUse,
+    CountRequest, Echo, Form, MessagesRequest, MessagesShape, PromptInput, Rendered,
+    ResponseRequest, ResponseShape, Shape, ToolUse, Usage,
 };
 use crate::server::work::Permit;
+
+/// Bytes of memory that a log-probability of a prompt takes in an answer, about.
+const SCORE: usize = 128;
 
 /// A conversation that is ready for the engine.
 pub(super) struct Ready {
@@ -118,9 +122,11 @@ pub(super) async fn count(
     });
     let (permit, (index, request)) = read.await?;
     let model = permit.outside(app.fleet.lease_text(index)).await?;
-    let limit = app.template_timeout;
+    let (app, limit) = (app.clone(), app.template_timeout);
     let count = permit.run(move |cancel| {
-        let text = request.conversation.render(model.template()?, true, limit, cancel)?;
+        let Rendered { text, ignored, .. } =
+            request.conversation.render(model.template()?, limit, cancel)?;
+        app.ignored(&ignored);
         model.lengths.check_bytes("messages", &text)?;
         let tokens = tokenized(&model.tokenizer, &text, false, cancel)?.len();
         Ok(Json(json!({ "input_tokens": tokens })))
@@ -144,7 +150,9 @@ pub(super) async fn prepare(
         asked.config.validate()?;
         let template = model.template()?;
         let calls = tools.as_ref().map(|_| model.call_format(template)).transpose()?;
-        let text = conversation.render(template, true, app.template_timeout, cancel)?;
+        let Rendered { text, ignored, goes_on } =
+            conversation.render(template, app.template_timeout, cancel)?;
+        app.ignored(&ignored);
         // The template writes the special tokens itself.
         let prompt = model.lengths.prompt(&model.tokenizer, &text, cancel)?.into();
         match calls.as_ref().zip(tools.as_ref()) {
@@ -153,21 +161,33 @@ pub(super) async fn prepare(
                 // The mark of a call may be a control token, which text hides.
                 asked.config.skip_special_tokens = false;
             }
-            None => constrain(&app, &model, &mut asked, cancel)?,
+            None => constrain(&app, &model, &mut asked, goes_on.as_deref(), cancel)?,
         }
         Ok(Ready { model, prompt, asked, calls })
     });
     ready.await
 }
 
-/// Compiles the form of the reply, if it must have one.
+/// Compiles the form of the reply, if it must have one; with the text that it goes on with, if it does, it is whole.
 pub(super) fn constrain(
     app: &App,
-    model: &TextLease,
+    model: &TextModel,
     asked: &mut Asked,
+    goes_on: Option<&str>,
     cancel: &CancelToken,
 ) -> Result<(), ApiError> {
-    let compile = |form: Form| model.constraint(app, &form, cancel);
+    let compile = |form: Form| {
+        let constraint = model.constraint(app, &form, cancel)?;
+        let Some(text) = goes_on else { return Ok(constraint) };
+        let ids = tokenized(&model.tokenizer, text, false, cancel)?;
+        constraint.after(&ids, cancel).map_err(|error| match error {
+            crane_sdk::Error::InvalidArgument { reason, .. } => ApiError::value(
+                form.param,
+                format_args!("{reason}; add_generation_prompt: true begins a new message"),
+            ),
+            error => error.into(),
+        })
+    };
     asked.config.constraint = asked.form.take().map(compile).transpose()?;
     Ok(())
 }
@@ -201,35 +221,71 @@ pub(super) async fn completion(
     });
     let (permit, (index, request)) = read.await?;
     let model = permit.outside(app.fleet.lease_text(index)).await?;
-    let prepared = permit.run({
-        let app = app.clone();
-        move |cancel| {
-            let CompletionRequest { prompts, echo, mut asked } = request;
-            asked.config.validate()?;
-            let (mut ids, mut begins) = (Vec::new(), Vec::new());
-            for prompt in prompts {
-                go_on(cancel)?;
-                let text = match &prompt {
-                    PromptInput::Text(text) if echo => text.clone(),
-                    _ => String::new(),
-                };
-                let is_ids = matches!(prompt, PromptInput::Ids(_));
-                let prompt = model.lengths.beginning(&model.tokenizer, prompt, cancel)?;
-                let begin = match echo && is_ids {
-                    true => model.tokenizer.decode(&prompt, false)?,
-                    false => text,
-                };
-                begins.extend(std::iter::repeat_n(begin, asked.n));
-                ids.push(Arc::from(prompt));
-            }
-            constrain(&app, &model, &mut asked, cancel)?;
-            Ok((model, ids, begins, asked))
+    let (app_of_work, with) = (app.clone(), model.model().clone());
+    let prepared = permit.run(move |cancel| {
+        let CompletionRequest { prompts, echo, alone, mut asked } = request;
+        asked.config.validate()?;
+        let (mut ids, mut begins) = (Vec::<Arc<[u32]>>::new(), Vec::new());
+        for prompt in prompts {
+            go_on(cancel)?;
+            let (prompt, begin) = echoed(&with, prompt, echo, cancel)?;
+            begins.push(begin);
+            ids.push(prompt.into());
         }
+        constrain(&app_of_work, &with, &mut asked, None, cancel)?;
+        Ok((ids, begins, alone, asked))
     });
-    let (model, ids, begins, asked) = prepared.await?;
+    let (ids, mut begins, alone, asked) = prepared.await?;
+    if let Some(top) = asked.config.logprobs.filter(|_| asked.tells_end) {
+        let tokens = ids.iter().map(|prompt| prompt.len()).sum::<usize>();
+        let scores = Echo::check(tokens.saturating_mul(asked.n), top)?;
+        permit.hold(scores.saturating_mul(SCORE))?;
+        for (prompt, begin) in ids.iter().zip(&mut begins) {
+            let (with, prompt) = (model.model().clone(), prompt.clone());
+            let scores = permit.embed(move |cancel| {
+                let scores = token_logprobs(with.model.as_ref(), &prompt, top, cancel);
+                let scores =
+                    scores.map_err(|error| ApiError::from(error).renamed("tokens", "prompt"))?;
+                Ok(prompt.iter().copied().zip(scores).collect())
+            });
+            begin.tokens = scores.await?;
+        }
+    }
+    let begins = begins.into_iter().map(Arc::new);
+    let begins = begins.flat_map(|begin| std::iter::repeat_n(begin, asked.n)).collect();
     let (head, tokenizer) = (head("cmpl-", &model.name)?, model.tokenizer.clone());
-    let shape = CompletionShape::new(head, tokenizer, &asked, begins);
+    let mut shape = CompletionShape::new(head, tokenizer, &asked, begins);
+    if alone {
+        let tokens = ids.iter().map(|prompt| prompt.len()).sum();
+        let answer = permit.run(move |_| Ok(Json(shape.prompts_alone(Usage::new(tokens, 0, 0)))));
+        return Ok(answer.await?.into_response());
+    }
     generate(&app, model, (share, deadline), ids, asked, shape).await
+}
+
+/// A prompt's tokens, and what the answer repeats of it.
+fn echoed(
+    model: &TextModel,
+    prompt: PromptInput,
+    echo: bool,
+    cancel: &CancelToken,
+) -> Result<(Vec<u32>, Echo), ApiError> {
+    let tokenizer = &model.tokenizer;
+    let text = match &prompt {
+        PromptInput::Text(text) if echo => Some(text.clone()),
+        _ => None,
+    };
+    let ids = model.lengths.beginning(tokenizer, prompt, cancel)?;
+    if !echo {
+        return Ok((ids, Echo::default()));
+    }
+    let Some(text) = text else {
+        let text = tokenizer.decode(&ids, false)?;
+        return Ok((ids, Echo { text, ..Echo::default() }));
+    };
+    let begins = ids.first().copied().filter(|id| Some(*id) == tokenizer.bos_id());
+    let added = begins.is_some_and(|id| !text.as_bytes().starts_with(&tokenizer.token_bytes(id)));
+    Ok((ids, Echo { text, hidden: usize::from(added), ..Echo::default() }))
 }
 
 /// Hands the prompts to the engine and answers in the endpoint's shape.

@@ -52,7 +52,7 @@ impl Intake {
         permit.hold(values.saturating_mul(VALUE))?;
         let app = app.clone();
         let done = permit.run(move |_| {
-            let fields = Fields::parse(&body)?;
+            let fields = Fields::parse(&body)?.leniently(app.lenient);
             drop(body);
             read(&app, fields)
         });

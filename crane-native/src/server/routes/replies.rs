@@ -51,7 +51,7 @@ impl Replies {
             ticket,
             model: Some(model),
             config: asked.config.clone(),
-            tellers: (0..count).map(|_| Teller::default()).collect(),
+            tellers: (0..count).map(|_| Teller::new(asked.tells_end)).collect(),
             n: asked.n,
             left: count,
             usage: Usage::new(prompt_tokens, 0, 0),

@@ -96,8 +96,14 @@ pub(super) async fn speech(
         app.ignored(&unknown);
         Ok((choice.index, request))
     });
-    let (permit, (index, request)) = read.await?;
+    let (permit, (index, mut request)) = read.await?;
     let model = permit.outside(app.fleet.lease_voice(index)).await?;
+    if let Some(name) = &request.voice.name
+        && let Some(meant) =
+            app.voice_names.meant(name, &model.tts.voices(), model.tts.default_voice())
+    {
+        request.voice.name = Some(meant);
+    }
     let format = request.format;
     let (pieces, mut rest) = mpsc::channel(AHEAD);
     let whole = Arc::new(AtomicBool::new(false));

@@ -125,12 +125,11 @@ pub(super) async fn apply_template(
     });
     let (permit, (index, request)) = read.await?;
     let model = permit.outside(app.fleet.lease_text(index)).await?;
-    let limit = app.template_timeout;
+    let (app, limit) = (app.clone(), app.template_timeout);
     let answer = permit.run(move |cancel| {
-        let template = model.template()?;
-        let prompt =
-            request.conversation.render(template, request.add_generation_prompt, limit, cancel)?;
-        Ok(Json(json!({ "prompt": prompt })))
+        let rendered = request.conversation.render(model.template()?, limit, cancel)?;
+        app.ignored(&rendered.ignored);
+        Ok(Json(json!({ "prompt": rendered.text })))
     });
     answer.await
 }

@@ -2,11 +2,11 @@
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::text::{Content, Message};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::chat::check_with_tools;
 use super::fields::{Neutral, wrong_type};
-use super::messages::check_count;
+use super::messages::{THOUGHTS, check_count, untold};
 use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 
 /// Fields of Anthropic's API that ask for what is not done here.
@@ -60,14 +60,14 @@ impl MessagesRequest {
         defaults: &GenerationConfig,
         lenient: bool,
     ) -> Result<(Self, Vec<String>), ApiError> {
-        let most = fields.count("max_tokens")?.ok_or_else(|| {
+        let most = fields.limit("max_tokens", 1)?.ok_or_else(|| {
             ApiError::field("max_tokens", "missing_required_parameter", "is missing")
         })?;
         let (conversation, tools) = conversation(&mut fields)?;
         let user = match fields.take("metadata") {
             None => None,
             Some(value) => {
-                let mut metadata = Fields::of("metadata", value)?;
+                let mut metadata = fields.within("metadata", value)?;
                 let user = metadata.string("user_id")?;
                 metadata.finish(false)?;
                 user
@@ -76,7 +76,7 @@ impl MessagesRequest {
         let mut asked = Asked::bare(&mut fields, defaults)?;
         asked.stop(&mut fields, "stop_sequences")?;
         asked.form = Form::either(Form::take_output(&mut fields)?, asked.form)?;
-        asked.config.max_new_tokens = Some(most);
+        asked.at_most(Some(most));
         asked.user = user;
         if tools.is_some() {
             check_with_tools(&asked)?;
@@ -111,11 +111,11 @@ impl CountRequest {
 
 /// Takes `system`, `messages` and the tools.
 fn conversation(fields: &mut Fields) -> Result<(Conversation, Option<ToolUse>), ApiError> {
-    let mut messages = Vec::new();
+    let (mut messages, mut further) = (Vec::new(), Vec::new());
     // What was read is found again without being told.
     fields.object("cache_control")?;
     if let Some(system) = fields.take("system") {
-        messages.push(Message::system(text("system", system)?));
+        messages.push(Message::system(text(fields, "system", system)?));
     }
     let list = match fields.required("messages")? {
         Value::Array(list) => list,
@@ -126,20 +126,27 @@ fn conversation(fields: &mut Fields) -> Result<(Conversation, Option<ToolUse>), 
     }
     check_count("messages", list.len())?;
     for (index, value) in list.into_iter().enumerate() {
-        take_message(&mut messages, &format!("messages[{index}]"), value)?;
+        let path = format!("messages[{index}]");
+        let more = take_message(fields, &mut messages, &path, value)?;
+        if let Some(last) = messages.last_mut().filter(|_| !more.is_empty()) {
+            last.extra.extend(more);
+            further.push((messages.len() - 1, path));
+        }
     }
     let tools = ToolUse::take_blocks(fields)?;
-    let conversation = Conversation {
-        messages,
-        tools: tools.as_ref().map(|tools| tools.shown.clone()),
-        extra: fields.object("chat_template_kwargs")?.unwrap_or_default(),
-        param: "messages",
-    };
+    let mut conversation = Conversation::new(fields, messages, further, "messages")?;
+    conversation.tools = tools.as_ref().map(|tools| tools.shown.clone());
     Ok((conversation, tools))
 }
 
-fn take_message(messages: &mut Vec<Message>, path: &str, value: Value) -> Result<(), ApiError> {
-    let mut fields = Fields::of(path, value)?;
+/// Reads a message, which may be several to a template; what of it this server does not know is returned.
+fn take_message(
+    parent: &Fields,
+    messages: &mut Vec<Message>,
+    path: &str,
+    value: Value,
+) -> Result<Map<String, Value>, ApiError> {
+    let mut fields = parent.within(path, value)?;
     let role = match fields.required("role")?.as_str() {
         Some("user") => "user",
         Some("assistant") => "assistant",
@@ -150,19 +157,20 @@ fn take_message(messages: &mut Vec<Message>, path: &str, value: Value) -> Result
     };
     let name = fields.name("content");
     let content = fields.required("content")?;
-    fields.finish(false)?;
+    untold(&mut fields)?;
+    let more = fields.rest();
     let blocks = match content {
         Value::String(text) => {
             messages.push(Message::new(role, text));
-            return Ok(());
+            return Ok(more);
         }
         Value::Array(blocks) => blocks,
         other => return Err(wrong_type(name, "a string or a list of blocks", &other)),
     };
-    let (mut said, mut calls) = (None::<String>, Vec::new());
+    let (mut said, mut calls, mut thoughts) = (None::<String>, Vec::new(), String::new());
     for (index, block) in blocks.into_iter().enumerate() {
-        let mut block = Fields::of(format_args!("{name}[{index}]"), block)?;
-        // What was read is found again without being told.
+        let mut block = fields.within(format_args!("{name}[{index}]"), block)?;
+        // An id is a call's own.
         block.object("cache_control")?;
         let kind = block.required("type")?;
         match (kind.as_str(), role) {
@@ -172,6 +180,7 @@ fn take_message(messages: &mut Vec<Message>, path: &str, value: Value) -> Result
             }
             (Some("tool_use"), "assistant") => {
                 let (id, name) = (block.required_string("id")?, block.required_string("name")?);
+                block.take("caller");
                 let input = block.object("input")?.unwrap_or_default();
                 calls.push(json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input } }));
             }
@@ -179,7 +188,7 @@ fn take_message(messages: &mut Vec<Message>, path: &str, value: Value) -> Result
                 let content = block.name("content");
                 let result = block
                     .take("content")
-                    .map_or(Ok(String::new()), |value| text(&content, value))?;
+                    .map_or(Ok(String::new()), |value| text(&fields, &content, value))?;
                 let mut message = Message::tool(match block.boolean("is_error")? {
                     Some(true) => format!("Error: {result}"),
                     _ => result,
@@ -187,10 +196,16 @@ fn take_message(messages: &mut Vec<Message>, path: &str, value: Value) -> Result
                 message.tool_call_id = Some(block.required_string("tool_use_id")?);
                 messages.push(message);
             }
+            (Some("thinking"), "assistant") => {
+                thoughts.push_str(&block.required_string("thinking")?);
+                block.string("signature")?;
+            }
+            // Nobody but the service that wrote it can read it.
+            (Some("redacted_thinking"), "assistant") => drop(block.take("data")),
             _ => {
                 let reason = format_args!(
                     "{kind} is no block of a message of role {role:?} here: there are text, \
-                    tool_use (assistant) and tool_result (user)"
+                    tool_use and thinking (assistant) and tool_result (user)"
                 );
                 return Err(ApiError::unsupported(block.name("type"), reason));
             }
@@ -201,18 +216,21 @@ fn take_message(messages: &mut Vec<Message>, path: &str, value: Value) -> Result
         let mut message = Message::new(role, "");
         message.content = Some(said.map_or(Content::Null, Content::Text));
         message.tool_calls = Some(calls).filter(|calls| !calls.is_empty());
+        if !thoughts.is_empty() {
+            message.extra.insert(THOUGHTS.to_owned(), thoughts.into());
+        }
         messages.push(message);
     }
-    Ok(())
+    Ok(more)
 }
 
 /// A text, or text blocks in one.
-fn text(path: &str, value: Value) -> Result<String, ApiError> {
+fn text(parent: &Fields, path: &str, value: Value) -> Result<String, ApiError> {
     match value {
         Value::String(text) => Ok(text),
         Value::Array(blocks) => {
             let block = |(index, value)| {
-                let mut block = Fields::of(format_args!("{path}[{index}]"), value)?;
+                let mut block = parent.within(format_args!("{path}[{index}]"), value)?;
                 block.object("cache_control")?;
                 block.take("citations");
                 if block.required("type")?.as_str() != Some("text") {

@@ -8,6 +8,7 @@ use crane_sdk::text::tools::CallFormat;
 use serde_json::{Map, Value, json};
 
 use super::fields::Neutral;
+use super::thinking::Effort;
 use super::{
     ApiError, Asked, Call, CallTeller, Chosen, Conversation, Fields, Frame, Head, Part, Shape,
     Told, ToolUse, Usage, finish_reason, gather,
@@ -24,11 +25,6 @@ pub(super) const NOT_DONE: &[Neutral] = &[
     Neutral { name: "modalities", values: &[r#"["text"]"#], reason: "the model writes text" },
     Neutral { name: "audio", values: &[], reason: "the model writes text" },
     Neutral { name: "prediction", values: &[], reason: "predicted output is not used" },
-    Neutral {
-        name: "reasoning_effort",
-        values: &[],
-        reason: "give what the model's template reads in chat_template_kwargs, such as enable_thinking",
-    },
     Neutral { name: "verbosity", values: &[], reason: "ask for it in the prompt" },
     Neutral { name: "web_search_options", values: &[], reason: "nothing is searched" },
     Neutral { name: "store", values: &["false"], reason: "nothing is stored" },
@@ -38,11 +34,7 @@ pub(super) const NOT_DONE: &[Neutral] = &[
         values: &["\"auto\"", "\"default\""],
         reason: "there is one tier",
     },
-    Neutral {
-        name: "prompt_cache_key",
-        values: &[],
-        reason: "prefixes are found by their tokens; leave it out",
-    },
+    Neutral { name: "moderation", values: &[], reason: "nothing is moderated" },
 ];
 
 /// What is asked for.
@@ -69,15 +61,16 @@ impl ChatRequest {
         let mut conversation = Conversation::take(&mut fields)?;
         let tools = ToolUse::take(&mut fields)?;
         conversation.tools = tools.as_ref().map(|tools| tools.shown.clone());
+        conversation.effort = Effort::take(&mut fields, "reasoning_effort")?;
+        caching(&mut fields)?;
         let mut asked = Asked::take(&mut fields, defaults)?;
-        let both = (fields.count("max_completion_tokens")?, fields.count("max_tokens")?);
-        asked.config.max_new_tokens = match both {
+        match (fields.limit("max_completion_tokens", 1)?, fields.limit("max_tokens", 1)?) {
             (Some(_), Some(_)) => {
                 let reason = "is the older name of max_completion_tokens; give one of them";
                 return Err(ApiError::value("max_tokens", reason));
             }
-            (one, other) => one.or(other).or(asked.config.max_new_tokens),
-        };
+            (one, other) => asked.at_most(one.or(other)),
+        }
         let wanted = fields.boolean("logprobs")?.unwrap_or(false);
         let top = fields.integer("top_logprobs", 0..=20)?;
         asked.config.logprobs = match (wanted, top) {
@@ -94,6 +87,18 @@ impl ChatRequest {
         let unknown = fields.finish(lenient)?;
         Ok((Self { conversation, tools, asked }, unknown))
     }
+}
+
+/// Takes what says where the beginning of a prompt is to be found again: it is found by its tokens, and for as long as there is
+/// place for it.
+///
+/// # Errors
+/// That a field is of the wrong type.
+pub(super) fn caching(fields: &mut Fields) -> Result<(), ApiError> {
+    fields.string("prompt_cache_key")?;
+    fields.string("prompt_cache_retention")?;
+    fields.object("prompt_cache_options")?;
+    Ok(())
 }
 
 /// Refuses what does not go with tools.

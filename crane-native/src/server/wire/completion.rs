@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crane_sdk::generate::{GenerationConfig, Output};
+use crane_sdk::generate::{GenerationConfig, Output, PieceLogprobs};
+use crane_sdk::sample::TokenLogprob;
 use crane_sdk::text::Tokenizer;
 use serde_json::{Map, Value, json};
 
@@ -38,6 +39,8 @@ pub struct CompletionRequest {
     pub prompts: Vec<PromptInput>,
     /// Whether the replies begin with the prompt.
     pub echo: bool,
+    /// Whether no token of a reply is wanted.
+    pub alone: bool,
     /// The shared options.
     pub asked: Asked,
 }
@@ -54,16 +57,23 @@ impl CompletionRequest {
     ) -> Result<(Self, Vec<String>), ApiError> {
         let prompts = inputs("prompt", fields.required("prompt")?)?;
         let mut asked = Asked::take(&mut fields, defaults)?;
-        asked.config.max_new_tokens = Some(fields.count("max_tokens")?.unwrap_or(DEFAULT_TOKENS));
-        asked.config.logprobs = fields.integer("logprobs", 0..=20)?.map(|top| top as usize);
         let echo = fields.boolean("echo")?.unwrap_or(false);
-        if echo && asked.config.logprobs.is_some() {
-            let reason = "does not go with logprobs: those of a prompt are not computed";
-            return Err(ApiError::unsupported("echo", reason));
+        // Who asks about the prompt alone wants no token of a reply.
+        let least = if echo { 0 } else { 1 };
+        asked.at_most(Some(fields.limit("max_tokens", least)?.unwrap_or(Some(DEFAULT_TOKENS))));
+        asked.config.logprobs = fields.integer("logprobs", 0..=20)?.map(|top| top as usize);
+        asked.tells_end = echo && asked.config.logprobs.is_some();
+        let alone = asked.config.max_new_tokens == Some(0);
+        if alone {
+            if asked.stream {
+                let reason = "does not go with max_tokens: 0; there is nothing to stream";
+                return Err(ApiError::value("stream", reason));
+            }
+            asked.config.max_new_tokens = Some(1);
         }
         fields.only_neutral(NOT_DONE)?;
         let unknown = fields.finish(lenient)?;
-        Ok((Self { prompts, echo, asked }, unknown))
+        Ok((Self { prompts, echo, alone, asked }, unknown))
     }
 }
 
@@ -108,6 +118,38 @@ pub(super) fn ids(path: &str, list: &[Value]) -> Result<Vec<u32>, ApiError> {
     list.iter().enumerate().map(id).collect()
 }
 
+/// A prompt as an answer repeats it.
+#[derive(Debug, Default)]
+pub struct Echo {
+    /// Its text; empty if it is not repeated.
+    pub text: String,
+    /// Its tokens, each with how likely it was, if log-probabilities were asked for.
+    pub tokens: Vec<(u32, Option<PieceLogprobs>)>,
+    /// How many of the first tokens the text does not show: the one that begins texts, where it was added.
+    pub hidden: usize,
+}
+
+/// The most log-probabilities of prompts that one answer tells.
+const MOST_SCORES: usize = 500_000;
+
+impl Echo {
+    /// Refuses to tell more log-probabilities of prompts than an answer holds: of so many tokens, each with the `top` likeliest.
+    ///
+    /// # Errors
+    /// The field `prompt`.
+    pub fn check(tokens: usize, top: usize) -> Result<usize, ApiError> {
+        let scores = tokens.saturating_mul(top + 1);
+        if scores > MOST_SCORES {
+            let reason = format_args!(
+                "with echo and logprobs the answer would tell {scores} log-probabilities, and at most {MOST_SCORES} are told; \
+                 send fewer prompts at a time, or a smaller logprobs"
+            );
+            return Err(ApiError::value("prompt", reason));
+        }
+        Ok(scores)
+    }
+}
+
 /// Writes completions.
 #[derive(Debug)]
 pub struct CompletionShape {
@@ -116,14 +158,19 @@ pub struct CompletionShape {
     logprobs: bool,
     include_usage: bool,
     /// What each reply begins with: its prompt, if it is echoed.
-    begins: Vec<String>,
+    begins: Vec<Arc<Echo>>,
     /// Characters of each reply that were told.
     told: Vec<usize>,
 }
 
 impl CompletionShape {
     /// For these options; `begins` is what each reply begins with.
-    pub fn new(head: Head, tokenizer: Arc<Tokenizer>, asked: &Asked, begins: Vec<String>) -> Self {
+    pub fn new(
+        head: Head,
+        tokenizer: Arc<Tokenizer>,
+        asked: &Asked,
+        begins: Vec<Arc<Echo>>,
+    ) -> Self {
         Self {
             head,
             tokenizer,
@@ -144,16 +191,32 @@ impl CompletionShape {
         })
     }
 
-    fn choice(&mut self, index: usize, told: Told, finish: Option<&str>) -> Value {
-        let logprobs = self.logprobs(index, &told);
+    /// Part of a reply; its beginning, if there is something that it begins with.
+    fn choice(
+        &mut self,
+        index: usize,
+        begin: Option<&Echo>,
+        mut told: Told,
+        finish: Option<&str>,
+    ) -> Value {
+        let logprobs = self.logprobs(index, begin, &told);
+        if let Some(begin) = begin {
+            told.text.insert_str(0, &begin.text);
+        }
         if let Some(count) = self.told.get_mut(index) {
             *count += told.text.chars().count();
         }
         json!({ "index": index, "text": told.text, "logprobs": logprobs, "finish_reason": finish })
     }
 
-    fn chunk(&mut self, index: usize, told: Told, finish: Option<&str>) -> Frame {
-        let choice = self.choice(index, told, finish);
+    fn chunk(
+        &mut self,
+        index: usize,
+        begin: Option<&Echo>,
+        told: Told,
+        finish: Option<&str>,
+    ) -> Frame {
+        let choice = self.choice(index, begin, told, finish);
         let mut chunk = self.body(vec![choice]);
         if self.include_usage {
             chunk["usage"] = Value::Null;
@@ -161,40 +224,103 @@ impl CompletionShape {
         chunk.into()
     }
 
-    fn logprobs(&self, index: usize, told: &Told) -> Value {
+    fn logprobs(&self, index: usize, begin: Option<&Echo>, told: &Told) -> Value {
         if !self.logprobs {
             return Value::Null;
         }
-        let spell = |id: u32| String::from_utf8_lossy(&self.tokenizer.token_bytes(id)).into_owned();
-        let mut offset = self.told.get(index).copied().unwrap_or(0);
-        let (mut tokens, mut values, mut tops, mut offsets) = (vec![], vec![], vec![], vec![]);
-        for Chosen { id, logprob, top } in &told.tokens {
-            let token = spell(*id);
-            offsets.push(offset);
-            offset += token.chars().count();
-            tokens.push(token);
-            values.push(*logprob);
-            let best = top.iter().map(|other| (spell(other.id), json!(other.logprob)));
-            tops.push(best.collect::<Map<String, Value>>());
+        let mut lists = Lists::new(&self.tokenizer, self.told.get(index).copied().unwrap_or(0));
+        if let Some(begin) = begin {
+            for (index, (id, scored)) in begin.tokens.iter().enumerate() {
+                let top = scored.as_ref().map(|scored| scored.top.as_slice());
+                let logprob = scored.as_ref().map(|scored| scored.logprob);
+                lists.push(*id, logprob, top, index < begin.hidden);
+            }
+            lists.offset = begin.text.chars().count();
         }
-        json!({ "tokens": tokens, "token_logprobs": values, "top_logprobs": tops, "text_offset": offsets })
+        for Chosen { id, logprob, top } in &told.tokens {
+            lists.push(*id, Some(*logprob), Some(top), false);
+        }
+        lists.json()
+    }
+
+    /// The answer where no token of a reply is wanted.
+    pub fn prompts_alone(&mut self, usage: Usage) -> Value {
+        let begins = self.begins.clone();
+        let choices = begins.iter().enumerate();
+        let choices = choices
+            .map(|(index, begin)| self.choice(index, Some(begin), Told::default(), Some("length")));
+        let choices = choices.collect();
+        let mut body = self.body(choices);
+        body["usage"] = json!(usage);
+        body
+    }
+}
+
+/// Tokens and what is told of each, in the lists of OpenAI's completions.
+struct Lists<'a> {
+    tokenizer: &'a Tokenizer,
+    /// Characters before the next token.
+    offset: usize,
+    tokens: Vec<String>,
+    logprobs: Vec<Option<f32>>,
+    tops: Vec<Option<Map<String, Value>>>,
+    offsets: Vec<usize>,
+}
+
+impl<'a> Lists<'a> {
+    fn new(tokenizer: &'a Tokenizer, offset: usize) -> Self {
+        let (tokens, logprobs, tops, offsets) = Default::default();
+        Self { tokenizer, offset, tokens, logprobs, tops, offsets }
+    }
+
+    fn spell(&self, id: u32) -> String {
+        String::from_utf8_lossy(&self.tokenizer.token_bytes(id)).into_owned()
+    }
+
+    fn push(&mut self, id: u32, logprob: Option<f32>, top: Option<&[TokenLogprob]>, hidden: bool) {
+        let token = self.spell(id);
+        self.offsets.push(self.offset);
+        if !hidden {
+            self.offset += token.chars().count();
+        }
+        self.tokens.push(token);
+        self.logprobs.push(logprob);
+        let best = top.map(|top| {
+            let mut best = Map::new();
+            for other in top {
+                // Of tokens that are spelt alike the likeliest counts.
+                best.entry(self.spell(other.id)).or_insert_with(|| json!(other.logprob));
+            }
+            best
+        });
+        self.tops.push(best);
+    }
+
+    fn json(self) -> Value {
+        json!({
+            "tokens": self.tokens,
+            "token_logprobs": self.logprobs,
+            "top_logprobs": self.tops,
+            "text_offset": self.offsets,
+        })
     }
 }
 
 impl Shape for CompletionShape {
     fn started(&mut self, index: usize, _cached: usize) -> Vec<Frame> {
-        match self.begins.get(index).filter(|text| !text.is_empty()).cloned() {
-            Some(text) => vec![self.chunk(index, Told { text, tokens: Vec::new() }, None)],
+        let begin = self.begins.get(index).cloned();
+        match begin.filter(|begin| !begin.text.is_empty() || !begin.tokens.is_empty()) {
+            Some(begin) => vec![self.chunk(index, Some(&begin), Told::default(), None)],
             None => Vec::new(),
         }
     }
 
     fn told(&mut self, index: usize, told: Told) -> Vec<Frame> {
-        vec![self.chunk(index, told, None)]
+        vec![self.chunk(index, None, told, None)]
     }
 
     fn ended(&mut self, index: usize, output: &Output) -> Vec<Frame> {
-        vec![self.chunk(index, Told::default(), Some(finish_reason(output)))]
+        vec![self.chunk(index, None, Told::default(), Some(finish_reason(output)))]
     }
 
     fn finished(&mut self, usage: Usage) -> Vec<Frame> {
@@ -205,11 +331,9 @@ impl Shape for CompletionShape {
 
     fn whole(&mut self, replies: Vec<(Told, Box<Output>)>, usage: Usage) -> Value {
         let mut choices = Vec::new();
-        for (index, (mut told, output)) in replies.into_iter().enumerate() {
-            if let Some(begin) = self.begins.get(index) {
-                told.text.insert_str(0, begin);
-            }
-            choices.push(self.choice(index, told, Some(finish_reason(&output))));
+        for (index, (told, output)) in replies.into_iter().enumerate() {
+            let begin = self.begins.get(index).cloned();
+            choices.push(self.choice(index, begin.as_deref(), told, Some(finish_reason(&output))));
         }
         let mut body = self.body(choices);
         body["usage"] = json!(usage);

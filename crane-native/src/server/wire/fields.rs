@@ -1,7 +1,10 @@
 //! Reads a JSON object field by field, so that each is used or refused by its name.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use crane_sdk::source::without_bom;
 use serde_json::{Map, Value};
@@ -14,7 +17,40 @@ pub struct Fields {
     map: Map<String, Value>,
     /// What stands before a field's name in messages.
     path: String,
+    /// The names of fields without effect, of the request and of all objects in it, where such are ignored.
+    ignored: Option<Rc<RefCell<BTreeSet<String>>>>,
 }
+
+/// The most names that are noted of a request.
+const MOST_IGNORED: usize = 1000;
+
+/// Fields that only wish: an answer without what they ask for is still an answer to the request. A lenient server ignores them.
+const WISHES: &[&str] = &[
+    "allowed_callers",
+    "background_options",
+    "context_management",
+    "defer_loading",
+    "diagnostics",
+    "include",
+    "inference_geo",
+    "input_examples",
+    "instructions",
+    "max_tool_calls",
+    "metadata",
+    "moderation",
+    "output_schema",
+    "prediction",
+    "service_tier",
+    "speed",
+    "store",
+    "stream_format",
+    "thinking",
+    "top_logprobs",
+    "truncation",
+    "user_profile_id",
+    "verbosity",
+    "workspace_id",
+];
 
 /// What a value is, for messages.
 fn kind(value: &Value) -> &'static str {
@@ -66,7 +102,7 @@ impl Fields {
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let body = without_bom(body);
         match serde_json::from_slice(body) {
-            Ok(Value::Object(map)) => Ok(Self { map, path: String::new() }),
+            Ok(Value::Object(map)) => Ok(Self { map, path: String::new(), ignored: None }),
             Ok(other) => Err(ApiError::invalid(format_args!(
                 "the body must be a JSON object, not {}",
                 kind(&other)
@@ -81,9 +117,60 @@ impl Fields {
     /// That it is not an object.
     pub fn of(path: impl Display, value: Value) -> Result<Self, ApiError> {
         match value {
-            Value::Object(map) => Ok(Self { map, path: format!("{path}.") }),
+            Value::Object(map) => Ok(Self { map, path: format!("{path}."), ignored: None }),
             other => Err(wrong_type(path, "an object", &other)),
         }
+    }
+
+    /// As [`Fields::of`], for an object inside this one: its unknown fields are ignored if this one's are.
+    ///
+    /// # Errors
+    /// That it is not an object.
+    pub fn within(&self, path: impl Display, value: Value) -> Result<Self, ApiError> {
+        Ok(Self { ignored: self.ignored.clone(), ..Self::of(path, value)? })
+    }
+
+    /// Unknown fields of the request and of the objects in it are ignored and noted, if `lenient`.
+    #[must_use]
+    pub fn leniently(mut self, lenient: bool) -> Self {
+        self.ignored = lenient.then(Rc::default);
+        self
+    }
+
+    /// Whether unknown fields are ignored.
+    pub fn is_lenient(&self) -> bool {
+        self.ignored.is_some()
+    }
+
+    /// Notes a field that has no effect.
+    pub fn ignore(&self, name: impl Display) {
+        if let Some(names) = &self.ignored
+            && names.borrow().len() < MOST_IGNORED
+        {
+            names.borrow_mut().insert(placeless(&name.to_string()));
+        }
+    }
+
+    /// Takes a field that asks for what is not done here: refused, or ignored where unknown fields are.
+    ///
+    /// # Errors
+    /// The field, if it is there.
+    pub fn wish(&mut self, name: &str, reason: impl Display) -> Result<(), ApiError> {
+        match self.take(name) {
+            None => Ok(()),
+            Some(_) if self.is_lenient() => {
+                self.ignore(self.name(name));
+                Ok(())
+            }
+            Some(_) => Err(ApiError::unsupported(self.name(name), reason)),
+        }
+    }
+
+    /// Takes all fields that nobody has read.
+    pub fn rest(&mut self) -> Map<String, Value> {
+        let mut rest = std::mem::take(&mut self.map);
+        rest.retain(|_, value| !value.is_null());
+        rest
     }
 
     /// A field's name as messages spell it.
@@ -172,6 +259,44 @@ impl Fields {
         }
     }
 
+    /// Takes a whole number in a range, or one of those below 0 that stand for none.
+    ///
+    /// # Errors
+    /// As [`Fields::integer`].
+    pub fn or_none(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        none: &[i64],
+    ) -> Result<Option<Option<u64>>, ApiError> {
+        let number = self.map.get(name).and_then(Value::as_i64);
+        match number.is_some_and(|number| none.contains(&number)) {
+            true => Ok(self.take(name).map(|_| None)),
+            false => Ok(self.integer(name, range)?.map(Some)),
+        }
+    }
+
+    /// Takes the most tokens of a reply; -1 and -2 are as many as the context holds, as for llama.cpp and Ollama.
+    ///
+    /// # Errors
+    /// As [`Fields::integer`].
+    pub fn limit(&mut self, name: &str, least: u64) -> Result<Option<Option<usize>>, ApiError> {
+        let number = self.or_none(name, least..=u64::from(u32::MAX), &[-1, -2])?;
+        Ok(number.map(|number| number.map(|number| number as usize)))
+    }
+
+    /// Takes a seed; -1 is a new one each time, and other numbers below 0 are seeds like any.
+    ///
+    /// # Errors
+    /// As [`Fields::integer`].
+    pub fn seed(&mut self, name: &str) -> Result<Option<Option<u64>>, ApiError> {
+        match self.map.get(name).and_then(Value::as_i64) {
+            Some(-1) => Ok(self.take(name).map(|_| None)),
+            Some(seed @ ..-1) => Ok(self.take(name).map(|_| Some(seed.cast_unsigned()))),
+            _ => Ok(self.integer(name, 0..=u64::MAX)?.map(Some)),
+        }
+    }
+
     /// Takes a count of tokens, at least 1.
     ///
     /// # Errors
@@ -238,29 +363,55 @@ impl Fields {
             let neutral = values.iter().any(|text| {
                 serde_json::from_str::<Value>(text).is_ok_and(|neutral| neutral == value)
             });
-            if !neutral {
+            if !neutral && self.is_lenient() && WISHES.contains(name) {
+                self.ignore(self.name(name));
+            } else if !neutral {
                 return Err(ApiError::unsupported(self.name(name), reason));
             }
         }
         Ok(())
     }
 
-    /// Ends the reading: what nobody took is unknown. With `lenient` it is returned instead.
+    /// Ends the reading: what nobody took is unknown. If `lenient`, the names are returned instead, with those of objects in the
+    /// request; an object in a lenient request leaves its names there.
     ///
     /// # Errors
     /// The first unknown field.
     pub fn finish(self, lenient: bool) -> Result<Vec<String>, ApiError> {
         // `null` asks for nothing, but a name that nobody knows is a mistake all the same.
-        let names: Vec<String> = self.map.keys().map(|name| self.name(name)).collect();
-        match names.first() {
-            Some(name) if !lenient => Err(ApiError::field(
-                name,
-                "unknown_parameter",
-                "is unknown to this server; leave it out (or start the server with --lenient)",
-            )),
-            _ => Ok(names),
+        for name in self.map.keys() {
+            if !lenient && !self.is_lenient() {
+                return Err(unknown(self.name(name)));
+            }
+            self.ignore(self.name(name));
         }
+        Ok(match self.ignored {
+            Some(names) if self.path.is_empty() => names.take().into_iter().collect(),
+            Some(_) => Vec::new(),
+            None => self.map.keys().map(|name| format!("{}{name}", self.path)).collect(),
+        })
     }
+}
+
+/// A field that nobody knows.
+pub fn unknown(name: impl Display) -> ApiError {
+    ApiError::field(
+        name,
+        "unknown_parameter",
+        "is unknown to this server; leave it out (or start the server with --lenient)",
+    )
+}
+
+/// A field's name for all places of the lists that it stands in: `messages[].name`.
+pub fn placeless(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for part in name.split_inclusive('[') {
+        text.push_str(match text.ends_with('[') {
+            true => part.trim_start_matches(|c: char| c.is_ascii_digit()),
+            false => part,
+        });
+    }
+    text
 }
 
 /// A field that is understood, and whose effect is not implemented.

@@ -25,14 +25,12 @@ impl Form {
     /// What of it is wrong.
     pub fn take_text(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
         let Some(text) = fields.take("text") else { return Ok(None) };
-        let mut text = Fields::of("text", text)?;
+        let mut text = fields.within("text", text)?;
         let format = text.take("format");
-        if text.take("verbosity").is_some() {
-            return Err(ApiError::unsupported("text.verbosity", "ask for it in the prompt"));
-        }
+        text.wish("verbosity", "ask for it in the prompt")?;
         text.finish(false)?;
         let Some(format) = format else { return Ok(None) };
-        let mut fields = Fields::of("text.format", format)?;
+        let mut fields = fields.within("text.format", format)?;
         let form = match fields.required("type")?.as_str() {
             Some("text") => None,
             Some("json_object") => {
@@ -51,15 +49,12 @@ impl Form {
     /// What of it is wrong.
     pub fn take_output(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
         let Some(output) = fields.take("output_config") else { return Ok(None) };
-        let mut output = Fields::of("output_config", output)?;
+        let mut output = fields.within("output_config", output)?;
         let format = output.take("format");
-        if output.take("effort").is_some() {
-            let reason = "give what the model's template reads in chat_template_kwargs";
-            return Err(ApiError::unsupported("output_config.effort", reason));
-        }
+        output.wish("effort", "give what the model's template reads in chat_template_kwargs")?;
         output.finish(false)?;
         let Some(format) = format else { return Ok(None) };
-        let mut fields = Fields::of("output_config.format", format)?;
+        let mut fields = fields.within("output_config.format", format)?;
         let form = match fields.required("type")?.as_str() {
             Some("json_schema") => json_schema(&mut fields, "output_config.format.schema")?,
             _ => return Err(ApiError::value("output_config.format.type", "is json_schema")),
@@ -73,7 +68,7 @@ impl Form {
     /// # Errors
     /// What of it is wrong.
     pub fn take_grammar(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
-        fields.take("grammar").map(grammar).transpose()
+        fields.take("grammar").map(|value| grammar(fields, value)).transpose()
     }
 
     /// Takes `response_format`.
@@ -81,7 +76,8 @@ impl Form {
     /// # Errors
     /// What of it is wrong.
     pub fn take_format(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
-        Ok(fields.take("response_format").map(response_format).transpose()?.flatten())
+        let format = fields.take("response_format");
+        Ok(format.map(|value| response_format(fields, value)).transpose()?.flatten())
     }
 
     /// The one of two that was given.
@@ -100,8 +96,8 @@ impl Form {
 }
 
 /// `{"type": "text"}`, `{"type": "json_object"}`, or `{"type": "json_schema", "json_schema": {"schema"}}`.
-fn response_format(value: Value) -> Result<Option<Form>, ApiError> {
-    let mut fields = Fields::of("response_format", value)?;
+fn response_format(parent: &Fields, value: Value) -> Result<Option<Form>, ApiError> {
+    let mut fields = parent.within("response_format", value)?;
     let form = match fields.required("type")?.as_str() {
         Some("text") => None,
         Some("json_object") => {
@@ -109,7 +105,7 @@ fn response_format(value: Value) -> Result<Option<Form>, ApiError> {
         }
         Some("json_schema") => {
             let inner = fields.required("json_schema")?;
-            let mut inner = Fields::of("response_format.json_schema", inner)?;
+            let mut inner = fields.within("response_format.json_schema", inner)?;
             let form = json_schema(&mut inner, "response_format.json_schema.schema")?;
             inner.finish(false)?;
             Some(form)
@@ -134,11 +130,11 @@ fn json_schema(fields: &mut Fields, param: &'static str) -> Result<Form, ApiErro
 }
 
 /// A Lark grammar as text, or `{"type": "lark" | "regex" | "json", "value"}`.
-fn grammar(value: Value) -> Result<Form, ApiError> {
+fn grammar(parent: &Fields, value: Value) -> Result<Form, ApiError> {
     let grammar = match value {
         Value::String(text) => Grammar::Lark(text),
         Value::Object(_) => {
-            let mut fields = Fields::of("grammar", value)?;
+            let mut fields = parent.within("grammar", value)?;
             let kind = fields.required("type")?;
             let value = fields.required("value")?;
             fields.finish(false)?;

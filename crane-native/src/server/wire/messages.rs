@@ -1,21 +1,26 @@
 //! A conversation, and whether the model's template lets the model read all of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crane_sdk::generate::CancelToken;
 use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions};
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, wrong_type};
+use super::ending::Ending;
+use super::fields::{Fields, placeless, unknown, wrong_type};
+use super::thinking::Effort;
 use super::{ApiError, json_values};
 use crate::server::lengths::go_on;
 
-/// The speakers of OpenAI's API.
-const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
+/// The speakers of OpenAI's API; `function` is the older name of `tool`.
+const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
 /// The most messages of a conversation.
 const MOST: usize = 8192;
-/// The most variables that a request gives to the template.
+/// The most variables that a request gives to the template, and the most names of further fields in its messages.
 const MOST_EXTRA: usize = 64;
+/// What the assistant thought before: templates leave it out, as a rule.
+pub(super) const THOUGHTS: &str = "reasoning_content";
 
 /// What a chat template is given.
 #[derive(Debug)]
@@ -28,10 +33,54 @@ pub struct Conversation {
     pub extra: Map<String, Value>,
     /// The request's field that holds the messages, for errors.
     pub param: &'static str,
+    /// How the prompt ends.
+    pub ending: Ending,
+    /// How much the model should think.
+    pub effort: Option<Effort>,
+    /// Where messages have fields that only a template may know: their numbers, and their places in the request.
+    pub further: Vec<(usize, String)>,
+    /// Whether fields that nobody knows are ignored.
+    pub lenient: bool,
+}
+
+/// A conversation as the model reads it.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The prompt.
+    pub text: String,
+    /// The names of fields that had no effect.
+    pub ignored: Vec<String>,
+    /// The text that the reply goes on with, if it does.
+    pub goes_on: Option<String>,
 }
 
 impl Conversation {
-    /// Takes `messages` and `chat_template_kwargs`.
+    /// Of these messages, with the fields that all dialects share: `chat_template_kwargs`, and those of [`Ending`].
+    ///
+    /// # Errors
+    /// That there is no message, or that a field has the wrong type.
+    pub fn new(
+        fields: &mut Fields,
+        messages: Vec<Message>,
+        further: Vec<(usize, String)>,
+        param: &'static str,
+    ) -> Result<Self, ApiError> {
+        if messages.is_empty() {
+            return Err(ApiError::value(param, "says nothing: there is nothing to answer"));
+        }
+        Ok(Self {
+            messages,
+            tools: None,
+            extra: fields.object("chat_template_kwargs")?.unwrap_or_default(),
+            param,
+            ending: Ending::take(fields)?,
+            effort: None,
+            further,
+            lenient: fields.is_lenient(),
+        })
+    }
+
+    /// Takes `messages` and what says how they are rendered.
     ///
     /// # Errors
     /// What is wrong with a message, by its place.
@@ -44,10 +93,16 @@ impl Conversation {
             return Err(ApiError::value("messages", "is empty: there is nothing to answer"));
         }
         check_count("messages", list.len())?;
-        let read = |(index, value)| message(&format!("messages[{index}]"), value);
-        let messages = list.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-        let extra = fields.object("chat_template_kwargs")?.unwrap_or_default();
-        Ok(Self { messages, tools: None, extra, param: "messages" })
+        let (mut messages, mut further) = (Vec::new(), Vec::new());
+        for (index, value) in list.into_iter().enumerate() {
+            let path = format!("messages[{index}]");
+            let message = message(fields, &path, value)?;
+            if !message.extra.is_empty() {
+                further.push((index, path));
+            }
+            messages.push(message);
+        }
+        Self::new(fields, messages, further, "messages")
     }
 
     /// Writes the conversation as a prompt, for which the template has so much time.
@@ -57,10 +112,9 @@ impl Conversation {
     pub fn render(
         &self,
         template: &ChatTemplate,
-        add_generation_prompt: bool,
         time_limit: Duration,
         cancel: &CancelToken,
-    ) -> Result<String, ApiError> {
+    ) -> Result<Rendered, ApiError> {
         if self.extra.len() > MOST_EXTRA {
             let count = self.extra.len();
             let reason = format_args!("has {count} variables; at most {MOST_EXTRA} are taken");
@@ -72,15 +126,22 @@ impl Conversation {
             return Err(ApiError::value(param, "the model's chat template does not read it"));
         }
         let mut messages = self.messages.clone();
+        let mut ignored = self.leave_to_the_template(&mut messages, template, cancel)?;
         if !known("developer") {
             // OpenAI's newer name of the same speaker.
             let developers = messages.iter_mut().filter(|message| message.role == "developer");
             developers.for_each(|message| message.role = "system".to_owned());
         }
+        let mut extra = self.extra.clone();
+        if let Some(effort) = &self.effort {
+            ignored.extend(effort.tell(&mut extra, known, self.lenient)?);
+        }
+        let (add_generation_prompt, continue_final_message) = self.ending.of(&mut messages)?;
         let options = RenderOptions {
             add_generation_prompt,
+            continue_final_message,
             tools: self.tools.clone(),
-            extra: self.extra.clone(),
+            extra,
             time_limit,
             interrupt: Some(cancel.interrupt()),
             ..RenderOptions::default()
@@ -90,21 +151,78 @@ impl Conversation {
             let error = ApiError::from(error).renamed("messages", self.param);
             error.told_as("RenderOptions::time_limit", "--template-timeout")
         })?;
-        check_rendered(&messages, &text, cancel).map_err(|error| match self.param {
+        let names = check_rendered(&messages, &text, cancel).map_err(|error| match self.param {
             "messages" => error,
             // Its items are no messages one for one.
             param => error.about(param),
         })?;
+        if names {
+            ignored.insert("messages[].name".to_owned());
+        }
         check_tools(self.tools.as_deref().unwrap_or_default(), &text)?;
-        Ok(text)
+        let goes_on = messages.last().filter(|_| continue_final_message).map(Message::text);
+        Ok(Rendered { text, ignored: ignored.into_iter().collect(), goes_on })
+    }
+
+    /// Leaves those further fields in messages that the template reads, and tells the names of the others.
+    fn leave_to_the_template(
+        &self,
+        messages: &mut [Message],
+        template: &ChatTemplate,
+        cancel: &CancelToken,
+    ) -> Result<BTreeSet<String>, ApiError> {
+        let (mut ignored, mut read) = (BTreeSet::new(), BTreeMap::new());
+        for (index, path) in &self.further {
+            go_on(cancel)?;
+            let Some(message) = messages.get_mut(*index) else { continue };
+            for name in message.extra.keys() {
+                if read.len() == MOST_EXTRA && !read.contains_key(name) {
+                    let reason = format_args!(
+                        "is one of more than {MOST_EXTRA} fields that this server does not know"
+                    );
+                    return Err(ApiError::value(format_args!("{path}.{name}"), reason));
+                }
+                let reads = read.entry(name.clone()).or_insert_with(|| reads(template, name));
+                if *reads {
+                    continue;
+                }
+                if !self.lenient {
+                    return Err(unknown(format_args!("{path}.{name}")));
+                }
+                if self.lenient {
+                    ignored.insert(placeless(&format!("{path}.{name}")));
+                }
+            }
+            message.extra.retain(|name, _| read.get(name).copied().unwrap_or(false));
+        }
+        Ok(ignored)
     }
 }
 
-/// Refuses a conversation of which the template has left something out: the model would answer another one.
+/// Whether a template's text names a field of this name, as `message.name` or `message['name']`.
+fn reads(template: &ChatTemplate, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    template.texts().any(|(_, text)| {
+        text.match_indices(name).any(|(at, _)| {
+            let (before, rest) = text.split_at(at);
+            let after = rest.get(name.len()..).and_then(|rest| rest.chars().next());
+            let named = before.ends_with(['.', '\'', '"']);
+            named && !name.is_empty() && !after.is_some_and(is_word)
+        })
+    })
+}
+
+/// Refuses a conversation of which the template has left something out: the model would answer another one. Tells whether it has
+/// left out a speaker's name, which few templates write.
 ///
 /// # Errors
 /// The place of what is missing.
-fn check_rendered(messages: &[Message], text: &str, cancel: &CancelToken) -> Result<(), ApiError> {
+fn check_rendered(
+    messages: &[Message],
+    text: &str,
+    cancel: &CancelToken,
+) -> Result<bool, ApiError> {
+    let mut unnamed = false;
     // Templates keep the order, as a rule: what comes next is looked for behind what was found last, so that many messages
     // take no longer than the text has bytes.
     let mut place = 0;
@@ -139,16 +257,14 @@ fn check_rendered(messages: &[Message], text: &str, cancel: &CancelToken) -> Res
         if message.role != "assistant" && !holds(said.trim()) {
             return missing("content");
         }
-        if message.name.as_deref().is_some_and(|name| !holds(name)) {
-            return missing("name");
-        }
+        unnamed |= message.name.as_deref().is_some_and(|name| !holds(name));
         let calls = message.tool_calls.iter().flatten();
         let mut names = calls.filter_map(|call| call["function"]["name"].as_str());
         if names.any(|name| !holds(name)) {
             return missing("tool_calls");
         }
     }
-    Ok(())
+    Ok(unnamed)
 }
 
 /// Refuses a conversation of too many messages, before they are read.
@@ -178,24 +294,35 @@ fn check_tools(tools: &[Value], text: &str) -> Result<(), ApiError> {
     }
 }
 
-fn message(path: &str, value: Value) -> Result<Message, ApiError> {
-    let mut fields = Fields::of(path, value)?;
-    let role = fields.role()?;
+/// A message; what of it this server does not know is in `extra`.
+fn message(parent: &Fields, path: &str, value: Value) -> Result<Message, ApiError> {
+    let mut fields = parent.within(path, value)?;
+    let mut role = fields.role()?;
+    if role == "function" {
+        role = "tool".to_owned();
+    }
     let mut message = Message::new(role, "");
     message.name = fields.string("name")?;
     let content_name = fields.name("content");
-    let content =
-        fields.take("content").map(|value| content(&content_name, value, &["text"])).transpose()?;
+    let content = fields.take("content");
+    let mut content = content
+        .map(|value| content_of(&fields, &content_name, value, &["text", "refusal"]))
+        .transpose()?;
     if message.role == "assistant" {
         message.tool_calls = tool_calls(&mut fields)?;
-        // What a client sends back of an answer, and what asks for nothing.
-        for name in ["refusal", "audio", "function_call", "annotations"] {
-            if let Some(value) = fields.take(name)
-                && value.as_array().is_none_or(|list| !list.is_empty())
-            {
-                return Err(ApiError::unsupported(fields.name(name), "is not supported"));
-            }
+        if let Some(call) = fields.take("function_call") {
+            let name = fields.name("function_call");
+            message.tool_calls = Some(vec![older_call(&fields, &name, call)?]);
         }
+        // What an answer said in the place of its text.
+        if let Some(refusal) = fields.string("refusal")? {
+            content.get_or_insert(refusal);
+        }
+        fields.wish("audio", "the model reads text; send what was said as content")?;
+        // What an answer says about its text.
+        fields.take("annotations");
+        // One that was given up before its first word.
+        content = content.or_else(|| message.tool_calls.is_none().then(String::new));
     }
     if message.role == "tool" {
         message.tool_call_id = fields.string("tool_call_id")?;
@@ -207,8 +334,40 @@ fn message(path: &str, value: Value) -> Result<Message, ApiError> {
             return Err(ApiError::field(content_name, "missing_required_parameter", "is missing"));
         }
     };
-    fields.finish(false)?;
+    untold(&mut fields)?;
+    // Calls of those who make none: only as many as none.
+    if let Some(calls) = fields.take("tool_calls")
+        && calls.as_array().is_none_or(|calls| !calls.is_empty())
+    {
+        let reason = format_args!("a message of role {:?} makes none", message.role);
+        return Err(ApiError::value(fields.name("tool_calls"), reason));
+    }
+    message.extra = fields.rest();
     Ok(message)
+}
+
+/// Takes what needs no telling: marks of where a prompt is to be cached, since every prompt's beginning is looked for, and names
+/// that a client gives to what it sends.
+///
+/// # Errors
+/// That one is of the wrong type.
+pub(super) fn untold(fields: &mut Fields) -> Result<(), ApiError> {
+    fields.object("cache_control")?;
+    fields.object("prompt_cache_breakpoint")?;
+    fields.string("id")?;
+    Ok(())
+}
+
+/// A call as it was written before there were tools.
+fn older_call(parent: &Fields, name: &str, value: Value) -> Result<Value, ApiError> {
+    let mut call = parent.within(name, value)?;
+    let param = call.name("arguments");
+    let function = call.required_string("name")?;
+    let arguments = arguments(&param, call.required("arguments")?)?;
+    call.finish(false)?;
+    Ok(
+        serde_json::json!({ "type": "function", "function": { "name": function, "arguments": arguments } }),
+    )
 }
 
 impl Fields {
@@ -228,28 +387,39 @@ impl Fields {
     }
 }
 
-/// A text, or text parts of these types in one.
+/// A text, or text parts of these types in one; a refusal is what was said, too.
 ///
 /// # Errors
 /// The place of what is no text.
-pub(super) fn content(path: &str, value: Value, types: &[&str]) -> Result<String, ApiError> {
+pub(super) fn content_of(
+    parent: &Fields,
+    path: &str,
+    value: Value,
+    types: &[&str],
+) -> Result<String, ApiError> {
     match value {
         Value::String(text) => Ok(text),
         Value::Array(parts) => {
             let part = |(index, value)| {
-                let mut part = Fields::of(format_args!("{path}[{index}]"), value)?;
+                let mut part = parent.within(format_args!("{path}[{index}]"), value)?;
                 let kind = part.string("type")?;
-                if !kind.is_some_and(|kind| types.contains(&kind.as_str())) {
+                let Some(kind) = kind.filter(|kind| types.contains(&kind.as_str())) else {
+                    let texts: Vec<&str> =
+                        types.iter().copied().filter(|kind| *kind != "refusal").collect();
                     let reason = format_args!(
                         "this model reads text: the type of a part is {}",
-                        types.join(" or ")
+                        texts.join(" or ")
                     );
                     return Err(ApiError::unsupported(part.name("type"), reason));
-                }
-                let text = part.required_string("text")?;
+                };
+                let text = match kind.as_str() {
+                    "refusal" => part.required_string("refusal")?,
+                    _ => part.required_string("text")?,
+                };
                 // What an answer's part says beside its text.
                 part.take("annotations");
                 part.take("logprobs");
+                untold(&mut part)?;
                 part.finish(false)?;
                 Ok(text)
             };
@@ -359,14 +529,14 @@ mod tests {
             .collect();
         let of =
             |messages: &[Value]| read(&serde_json::json!({ "messages": messages }).to_string());
-        let text = of(&messages).unwrap().render(&all, true, SECOND, &CancelToken::new()).unwrap();
+        let text = of(&messages).unwrap().render(&all, SECOND, &CancelToken::new()).unwrap().text;
         assert!(text.len() > MOST * 200);
         let more = [messages.as_slice(), &messages[..1]].concat();
         assert_eq!(param(of(&more).unwrap_err()), "messages");
         let cancelled = CancelToken::new();
         cancelled.cancel();
         assert_eq!(
-            of(&messages).unwrap().render(&all, true, SECOND, &cancelled).unwrap_err().status,
+            of(&messages).unwrap().render(&all, SECOND, &cancelled).unwrap_err().status,
             500
         );
     }
@@ -379,8 +549,7 @@ mod tests {
             ChatTemplate::new(systems_first, crane_sdk::text::SpecialTokens::new()).unwrap();
         let json = r#"{"messages": [{"role": "user", "content": "one"}, {"role": "system", "content": "two"},
             {"role": "user", "content": "three"}]}"#;
-        let text =
-            read(json).unwrap().render(&template, true, SECOND, &CancelToken::new()).unwrap();
+        let text = read(json).unwrap().render(&template, SECOND, &CancelToken::new()).unwrap().text;
         assert_eq!(text, "twoonethree");
     }
 
@@ -391,19 +560,18 @@ mod tests {
         let render = |messages: &str| {
             read(&format!(r#"{{"messages": {messages}}}"#)).unwrap().render(
                 &template,
-                true,
                 SECOND,
                 &CancelToken::new(),
             )
         };
-        assert_eq!(render(r#"[{"role": "developer", "content": "x"}]"#).unwrap(), "x");
+        assert_eq!(render(r#"[{"role": "developer", "content": "x"}]"#).unwrap().text, "x");
         let lost = render(r#"[{"role": "tool", "content": "42"}]"#).unwrap_err();
         assert_eq!(param(lost), "messages[0].content");
-        let lost = render(r#"[{"role": "user", "content": "x", "name": "Ann"}]"#).unwrap_err();
-        assert_eq!(param(lost), "messages[0].name");
+        // Few templates write who speaks: that is told to the one who runs the server.
+        let named = render(r#"[{"role": "user", "content": "x", "name": "Ann"}]"#).unwrap();
+        assert_eq!(named.ignored, ["messages[].name"]);
         let json = r#"{"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"tone": 1}}"#;
-        let lost =
-            read(json).unwrap().render(&template, true, SECOND, &CancelToken::new()).unwrap_err();
+        let lost = read(json).unwrap().render(&template, SECOND, &CancelToken::new()).unwrap_err();
         assert_eq!(param(lost), "chat_template_kwargs.tone");
     }
 }

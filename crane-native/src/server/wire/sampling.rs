@@ -32,6 +32,8 @@ pub struct Asked {
     pub user: Option<String>,
     /// Who alone may share what is evaluated of the prompt.
     pub cache_salt: Option<String>,
+    /// Whether the token that ends a reply is told with its log-probability.
+    pub tells_end: bool,
 }
 
 impl Asked {
@@ -66,8 +68,8 @@ impl Asked {
         put(&mut sampling.top_p, fields.number("top_p", 0.0..=1.0)?);
         put(&mut sampling.min_p, fields.number("min_p", 0.0..=1.0)?);
         put(&mut sampling.typical_p, fields.number("typical_p", f64::MIN_POSITIVE..=1.0)?);
-        let top_k = fields.integer("top_k", 0..=u64::from(u32::MAX))?;
-        put(&mut sampling.top_k, top_k.map(|top_k| top_k as usize));
+        let top_k = fields.or_none("top_k", 0..=u64::from(u32::MAX), &[-1])?;
+        put(&mut sampling.top_k, top_k.map(|top_k| top_k.unwrap_or(0) as usize));
         let both = |fields: &mut Fields, one: &str, two: &str| {
             let range = || f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
             let (a, b) = (fields.number(one, range())?, fields.number(two, range())?);
@@ -82,8 +84,13 @@ impl Asked {
         put(&mut sampling.repetition_penalty, penalty);
         put(&mut sampling.presence_penalty, fields.number("presence_penalty", -2.0..=2.0)?);
         put(&mut sampling.frequency_penalty, fields.number("frequency_penalty", -2.0..=2.0)?);
-        sampling.penalty_last_n = fields.count("repeat_last_n")?.or(sampling.penalty_last_n);
-        sampling.seed = fields.integer("seed", 0..=u64::MAX)?.or(sampling.seed);
+        match fields.or_none("repeat_last_n", 0..=u64::from(u32::MAX), &[-1])? {
+            None => {}
+            // A window of no tokens.
+            Some(Some(0)) => sampling.without_penalties(),
+            Some(last) => sampling.penalty_last_n = last.map(|last| last as usize),
+        }
+        put(&mut sampling.seed, fields.seed("seed")?);
         if let Some(biases) = fields.object("logit_bias")? {
             if biases.len() > MOST_BIASES {
                 let reason =
@@ -99,7 +106,24 @@ impl Asked {
         let form = Form::take_grammar(fields)?;
         let stream = fields.boolean("stream")?.unwrap_or(false);
         let cache_salt = fields.string("cache_salt")?;
-        Ok(Self { config, form, n: 1, stream, include_usage: false, user: None, cache_salt })
+        Ok(Self {
+            config,
+            form,
+            n: 1,
+            stream,
+            include_usage: false,
+            user: None,
+            cache_salt,
+            tells_end: false,
+        })
+    }
+
+    /// Bounds replies to so many tokens, or to the end of the context; without either as the model's authors do.
+    pub fn at_most(&mut self, limit: Option<Option<usize>>) {
+        if let Some(limit) = limit {
+            self.config.max_new_tokens = limit;
+            self.config.max_length = None;
+        }
     }
 
     /// Takes stop strings from the field of this name.
@@ -122,7 +146,7 @@ impl Asked {
         if options.is_some() && !self.stream {
             return Err(ApiError::value("stream_options", "acts only with stream: true"));
         }
-        self.include_usage = stream_options(options.unwrap_or_default())?;
+        self.include_usage = stream_options(fields, options.unwrap_or_default())?;
         Ok(())
     }
 
@@ -177,23 +201,22 @@ fn stops(name: &str, stop: Value) -> Result<Vec<String>, ApiError> {
             let reason = format_args!("has {} bytes; at most {LONGEST_STOP} are taken", stop.len());
             Err(ApiError::value(format_args!("{name}[{index}]"), reason))
         }
-        Value::String(stop) if !stop.is_empty() => Ok(stop),
-        Value::String(_) => {
-            Err(ApiError::value(format_args!("{name}[{index}]"), "is empty, and so is everywhere"))
-        }
+        Value::String(stop) => Ok(stop),
         other => Err(wrong_type(format_args!("{name}[{index}]"), "a string", &other)),
     };
-    list.into_iter().enumerate().map(string).collect()
+    let stops: Result<Vec<String>, ApiError> = list.into_iter().enumerate().map(string).collect();
+    // An empty one ends nothing: so clients say that there is none.
+    Ok(stops?.into_iter().filter(|stop| !stop.is_empty()).collect())
 }
 
 /// Whether the usage is told at the end of a stream.
-fn stream_options(options: Map<String, Value>) -> Result<bool, ApiError> {
-    let mut options = Fields::of("stream_options", Value::Object(options))?;
+fn stream_options(parent: &Fields, options: Map<String, Value>) -> Result<bool, ApiError> {
+    let mut options = parent.within("stream_options", Value::Object(options))?;
     let include_usage = options.boolean("include_usage")?.unwrap_or(false);
-    if options.boolean("include_obfuscation")? == Some(true) {
-        let name = options.name("include_obfuscation");
-        return Err(ApiError::unsupported(name, "chunks are not padded here; leave it out"));
+    if options.copy("include_obfuscation") == Some(Value::Bool(true)) {
+        options.wish("include_obfuscation", "chunks are not padded here; leave it out")?;
     }
+    options.boolean("include_obfuscation")?;
     options.finish(false)?;
     Ok(include_usage)
 }

@@ -66,12 +66,28 @@ impl SpeechRequest {
             }
         };
         let speed = fields.number("speed", 0.5..=2.0)?.unwrap_or(1.0);
-        let seed = fields.integer("seed", 0..=u64::MAX)?.unwrap_or(0);
-        let voice = Voice { name: fields.string("voice")?, speed, seed, ..Voice::default() };
+        let seed = match fields.seed("seed")? {
+            None => 0,
+            Some(Some(seed)) => seed,
+            Some(None) => getrandom::u64().map_err(ApiError::internal)?,
+        };
+        let voice = Voice { name: voice(&mut fields)?, speed, seed, ..Voice::default() };
         fields.only_neutral(NOT_DONE)?;
         let unknown = fields.finish(lenient)?;
         Ok((Self { input, voice, format }, unknown))
     }
+}
+
+/// Takes `voice`: a name, or an object with an `id`, as clients write a voice of their own.
+fn voice(fields: &mut Fields) -> Result<Option<String>, ApiError> {
+    if !fields.copy("voice").is_some_and(|voice| voice.is_object()) {
+        return fields.string("voice");
+    }
+    let value = fields.required("voice")?;
+    let mut voice = fields.within("voice", value)?;
+    let name = voice.required_string("id")?;
+    voice.finish(false)?;
+    Ok(Some(name))
 }
 
 impl AudioFormat {

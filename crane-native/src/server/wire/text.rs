@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::completion::ids;
 use super::fields::wrong_type;
+use super::thinking::Effort;
 use super::{ApiError, Conversation, Fields, ToolUse};
 
 /// A text whose tokens are wanted.
@@ -61,8 +62,6 @@ impl DetokenizeRequest {
 pub struct TemplateRequest {
     /// What was said.
     pub conversation: Conversation,
-    /// Whether the prompt ends with the beginning of the next reply.
-    pub add_generation_prompt: bool,
 }
 
 impl TemplateRequest {
@@ -73,8 +72,8 @@ impl TemplateRequest {
     pub fn read(mut fields: Fields, lenient: bool) -> Result<(Self, Vec<String>), ApiError> {
         let mut conversation = Conversation::take(&mut fields)?;
         conversation.tools = ToolUse::take(&mut fields)?.map(|tools| tools.shown);
-        let add_generation_prompt = fields.boolean("add_generation_prompt")?.unwrap_or(true);
+        conversation.effort = Effort::take(&mut fields, "reasoning_effort")?;
         let unknown = fields.finish(lenient)?;
-        Ok((Self { conversation, add_generation_prompt }, unknown))
+        Ok((Self { conversation }, unknown))
     }
 }

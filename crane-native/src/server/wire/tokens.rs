@@ -40,13 +40,20 @@ impl Told {
 #[derive(Debug, Default)]
 pub struct Teller {
     waiting: Vec<Chosen>,
+    /// Whether a token that ends the reply is told, too.
+    tells_end: bool,
 }
 
 impl Teller {
-    /// What a piece makes certain, if anything. A token that ends the reply is no part of it.
+    /// One that also tells of a token that ends the reply, if `tells_end`: who counts tokens counts that one.
+    pub fn new(tells_end: bool) -> Self {
+        Self { waiting: Vec::new(), tells_end }
+    }
+
+    /// What a piece makes certain, if anything. A token that ends the reply is no part of its text.
     pub fn piece(&mut self, piece: Piece, config: &GenerationConfig) -> Option<Told> {
         if let (Some(id), Some(found)) = (piece.id, piece.logprobs)
-            && (config.ignore_eos || !config.eos_ids.contains(&id))
+            && (self.tells_end || config.ignore_eos || !config.eos_ids.contains(&id))
         {
             self.waiting.push(Chosen { id, logprob: found.logprob, top: found.top });
         }

@@ -4,7 +4,7 @@ use crane_sdk::text::tools::{CallFormat, CallPiece, CallReader, Calls, Tool};
 use serde_json::{Value, json};
 
 use super::ApiError;
-use super::fields::{Fields, wrong_type};
+use super::fields::{Fields, Neutral, wrong_type};
 
 /// The most tools of a request, and the longest name, as in OpenAI's API.
 const MOST: usize = 128;
@@ -48,6 +48,18 @@ const RESPONSES: Dialect =
 const MESSAGES: Dialect =
     Dialect { nested: None, schema: "input_schema", chosen: "tool_choice.name" };
 
+/// What an entry may say of a service that finds and calls tools itself.
+const NOT_DONE: &[Neutral] = &[
+    Neutral { name: "defer_loading", values: &["false"], reason: "tools are not searched for" },
+    Neutral {
+        name: "allowed_callers",
+        values: &[r#"["direct"]"#],
+        reason: "nothing here calls but the model",
+    },
+    Neutral { name: "input_examples", values: &["[]"], reason: "give them in the description" },
+    Neutral { name: "output_schema", values: &["{}"], reason: "say it in the description" },
+];
+
 impl ToolUse {
     /// Takes the three fields of OpenAI's chat completions; `None` where nothing is to be called.
     ///
@@ -75,7 +87,7 @@ impl ToolUse {
         let choice = match fields.take("tool_choice") {
             None => None,
             Some(value) => {
-                let mut fields = Fields::of("tool_choice", value)?;
+                let mut fields = fields.within("tool_choice", value)?;
                 several = fields.boolean("disable_parallel_tool_use")?.map(|disabled| !disabled);
                 let kind = fields.required("type")?;
                 let choice = match kind.as_str() {
@@ -93,36 +105,37 @@ impl ToolUse {
             }
         };
         let several = several.filter(|_| !list.is_empty());
-        Self::choose(list, &MESSAGES, choice, several)
+        Self::choose(fields, list, &MESSAGES, choice, several)
     }
 
     fn openai(fields: &mut Fields, dialect: &Dialect) -> Result<Option<Self>, ApiError> {
         let list = list(fields)?;
-        let choice = fields.take("tool_choice").map(|value| choice(value, dialect)).transpose()?;
+        let choice = fields.take("tool_choice");
+        let choice = choice.map(|value| choice_of(fields, value, dialect)).transpose()?;
         let several = fields.boolean("parallel_tool_calls")?;
-        Self::choose(list, dialect, choice, several)
+        Self::choose(fields, list, dialect, choice, several)
     }
 
     fn choose(
+        parent: &Fields,
         list: Vec<Value>,
         dialect: &Dialect,
         choice: Option<Choice>,
         several: Option<bool>,
     ) -> Result<Option<Self>, ApiError> {
         if list.is_empty() {
-            let acts = "acts only with tools";
-            return match (choice, several) {
-                (Some(Choice::Required | Choice::Named(_)), _) => {
-                    Err(ApiError::value("tool_choice", acts))
+            // Clients say whether there may be several also where there are none.
+            return match choice {
+                Some(Choice::Required | Choice::Named(_)) => {
+                    Err(ApiError::value("tool_choice", "acts only with tools"))
                 }
-                (_, Some(_)) => Err(ApiError::value("parallel_tool_calls", acts)),
                 _ => Ok(None),
             };
         }
         let calls = Calls { required: true, several: several.unwrap_or(true) };
         let mut all = Self { shown: Vec::new(), tools: Vec::new(), params: Vec::new(), calls };
         for (index, value) in list.into_iter().enumerate() {
-            all.offer(&format!("tools[{index}]"), value, dialect)?;
+            all.offer(parent, &format!("tools[{index}]"), value, dialect)?;
         }
         match choice.unwrap_or(Choice::Auto) {
             Choice::None => return Ok(None),
@@ -142,14 +155,24 @@ impl ToolUse {
     }
 
     /// Reads a tool.
-    fn offer(&mut self, path: &str, value: Value, dialect: &Dialect) -> Result<(), ApiError> {
-        let mut fields = Fields::of(path, value)?;
+    fn offer(
+        &mut self,
+        parent: &Fields,
+        path: &str,
+        value: Value,
+        dialect: &Dialect,
+    ) -> Result<(), ApiError> {
+        let mut fields = parent.within(path, value)?;
+        // What was read is found again without being told.
+        fields.object("cache_control")?;
+        fields.boolean("eager_input_streaming")?;
+        fields.only_neutral(NOT_DONE)?;
         let mut function = match dialect.nested {
             Some(nested) => {
                 is_function(&mut fields)?;
                 let inner = fields.required(nested)?;
                 fields.finish(false)?;
-                Fields::of(format_args!("{path}.{nested}"), inner)?
+                parent.within(format_args!("{path}.{nested}"), inner)?
             }
             None if dialect.schema == MESSAGES.schema => {
                 let kind = fields.string("type")?;
@@ -158,8 +181,6 @@ impl ToolUse {
                         "tools that a service runs are not here; the type of a tool is custom";
                     return Err(ApiError::unsupported(fields.name("type"), reason));
                 }
-                // What was read is found again without being told.
-                fields.object("cache_control")?;
                 fields
             }
             None => {
@@ -237,7 +258,7 @@ fn name(fields: &mut Fields) -> Result<String, ApiError> {
     Ok(name)
 }
 
-fn choice(value: Value, dialect: &Dialect) -> Result<Choice, ApiError> {
+fn choice_of(parent: &Fields, value: Value, dialect: &Dialect) -> Result<Choice, ApiError> {
     match value {
         Value::String(word) => match word.as_str() {
             "none" => Ok(Choice::None),
@@ -249,12 +270,12 @@ fn choice(value: Value, dialect: &Dialect) -> Result<Choice, ApiError> {
             )),
         },
         Value::Object(_) => {
-            let mut fields = Fields::of("tool_choice", value)?;
+            let mut fields = parent.within("tool_choice", value)?;
             is_function(&mut fields)?;
             if let Some(nested) = dialect.nested {
                 let inner = fields.required(nested)?;
                 fields.finish(false)?;
-                fields = Fields::of(format_args!("tool_choice.{nested}"), inner)?;
+                fields = parent.within(format_args!("tool_choice.{nested}"), inner)?;
             }
             let name = name(&mut fields)?;
             fields.finish(false)?;
@@ -444,7 +465,6 @@ mod tests {
                 "tools[1].function.parameters",
             ),
             (json!({ "tool_choice": "required" }), "tool_choice"),
-            (json!({ "parallel_tool_calls": true }), "parallel_tool_calls"),
             (json!({ "tools": [tool("a")], "tool_choice": "maybe" }), "tool_choice"),
             (
                 json!({ "tools": [tool("a")], "tool_choice": { "type": "function", "function": { "name": "b" } } }),

@@ -95,7 +95,12 @@ fn a_response_says_what_a_completion_says() {
 
     for (fields, param, code) in [
         (json!({ "input": [] }), "input", "invalid_value"),
-        (json!({ "input": [{ "type": "reasoning" }] }), "input[0].type", "unsupported_parameter"),
+        (
+            json!({ "input": [{ "type": "web_search_call" }] }),
+            "input[0].type",
+            "unsupported_parameter",
+        ),
+        (json!({ "input": [{ "type": "reasoning" }] }), "input", "invalid_value"),
         (
             json!({ "input": [{ "role": "tool", "content": "x" }] }),
             "input",

@@ -3,6 +3,7 @@
 mod bodies;
 mod broken;
 pub mod client;
+mod clients;
 mod connections;
 mod dialects;
 mod fields;
@@ -11,6 +12,7 @@ mod load;
 mod ollama;
 mod pages;
 mod prefixes;
+mod scores;
 mod several;
 mod shares;
 mod stalled;

@@ -2,6 +2,7 @@
 
 mod charges;
 mod clock;
+mod continued;
 mod environment;
 mod json;
 mod meter;
@@ -132,6 +133,14 @@ impl ChatTemplate {
         }
     }
 
+    /// Another template for a model, in the place of its own: with its special tokens.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::from_source`].
+    pub fn for_source(source: &dyn Source, template: &str) -> Result<Self> {
+        Self::new(template, sources::tokens(source)?)
+    }
+
     /// The templates by name.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
         self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
@@ -157,6 +166,9 @@ impl ChatTemplate {
             ));
         }
         let name = self.choose(options)?;
+        let marked = options.continue_final_message.then(|| continued::marked(messages));
+        let marked = marked.transpose()?;
+        let messages = marked.as_deref().unwrap_or(messages);
         let text = stack::with_room(|| {
             let context = self.context(messages, options)?;
             // A template may look at each byte of a conversation some thirty times.
@@ -169,7 +181,7 @@ impl ChatTemplate {
                     .map_err(|error| environment::template_error(&error))
             })
         })?;
-        if options.continue_final_message { cut_after_last(text, messages) } else { Ok(text) }
+        if marked.is_some() { continued::cut(text) } else { Ok(text) }
     }
 
     fn choose<'a>(&'a self, options: &'a RenderOptions) -> Result<&'a str> {
@@ -242,37 +254,4 @@ fn text_bytes(messages: &[Message]) -> u64 {
 
 fn jinja(value: impl Serialize) -> JinjaValue {
     Serde(value).into()
-}
-
-/// Cuts a prompt after the text of its last message, as `continue_final_message` of transformers.
-fn cut_after_last(mut prompt: String, messages: &[Message]) -> Result<String> {
-    let last = messages.last().map(last_text).unwrap_or_default();
-    let trimmed = python::strip(&last);
-    let at = prompt.rfind(trimmed).filter(|_| !trimmed.is_empty()).ok_or_else(|| {
-        Error::argument(
-            "continue_final_message",
-            "the last message has no text that the template writes; there is nothing to continue",
-        )
-    })?;
-    // A template may keep the spaces at the message's end, or drop them.
-    let kept = python::strip_start(&last);
-    let len = if prompt.get(at..).is_some_and(|end| end.starts_with(kept)) {
-        kept.len()
-    } else {
-        trimmed.len()
-    };
-    prompt.truncate(at + len);
-    Ok(prompt)
-}
-
-fn last_text(message: &Message) -> String {
-    match &message.content {
-        Some(super::Content::Parts(parts)) => parts
-            .iter()
-            .rev()
-            .find_map(|part| part.get("text").and_then(Value::as_str))
-            .unwrap_or_default()
-            .to_owned(),
-        _ => message.text(),
-    }
 }

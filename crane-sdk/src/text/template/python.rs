@@ -282,7 +282,7 @@ fn split(text: &str, sep: Option<&str>, max: i64, from_end: bool) -> Result<Valu
 
 /// Splits at runs of whitespace, at most `limit` times; `from_end` gives the last word first.
 fn split_words(text: &str, limit: usize, from_end: bool) -> Vec<&str> {
-    let trim = |text| if from_end { trim_end(text) } else { strip_start(text) };
+    let trim = |text| if from_end { strip_end(text) } else { strip_start(text) };
     let mut words = Vec::new();
     let mut rest = trim(text);
     while !rest.is_empty() {
@@ -298,7 +298,8 @@ fn split_words(text: &str, limit: usize, from_end: bool) -> Vec<&str> {
     words
 }
 
-fn trim_end(text: &str) -> &str {
+/// `str.rstrip()`.
+pub(super) fn strip_end(text: &str) -> &str {
     text.trim_end_matches(is_space)
 }
 

@@ -41,6 +41,18 @@ pub(super) fn find(source: &dyn Source) -> Result<Option<(Templates, SpecialToke
     Ok(Some((templates, SpecialTokens::from_gguf(gguf.metadata(), tokens, &[])?.0)))
 }
 
+/// The special tokens of a model, whether it has a template or not.
+pub(super) fn tokens(source: &dyn Source) -> Result<SpecialTokens> {
+    let (map, config) = (json_file(source, "special_tokens_map.json")?, json_file(source, CONFIG)?);
+    if map.is_some() || config.is_some() {
+        return SpecialTokens::from_files(map.as_ref(), config.as_ref());
+    }
+    let Some(name) = find_gguf(source)? else { return Ok(SpecialTokens::new()) };
+    let gguf = Gguf::open(source, &name)?;
+    let tokens = gguf.metadata().opt_strings("tokenizer.ggml.tokens")?.unwrap_or_default();
+    SpecialTokens::from_gguf(gguf.metadata(), tokens)
+}
+
 fn jinja_files(source: &dyn Source) -> Result<Templates> {
     let mut templates = Templates::new();
     if !source.contains(JINJA)? {
