@@ -166,7 +166,7 @@ impl App {
             count => format!(" and {count} more"),
         };
         self.warn(&format!(
-            "a request has unknown fields: {}{more}; they are ignored, and this is not said again",
+            "a request has fields without effect: {}{more} (said once for each)",
             told.join(", ")
         ));
     }

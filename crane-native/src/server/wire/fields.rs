@@ -476,6 +476,38 @@ mod tests {
     }
 
     #[test]
+    fn a_lenient_request_tells_the_unknown_names_of_all_its_objects_once() {
+        let json =
+            r#"{"list": [{"a": 1}, {"a": 2, "b": null}], "store": true, "c": 3, "functions": [1]}"#;
+        let read = |lenient: bool| {
+            let mut read = fields(json).leniently(lenient);
+            for (index, item) in read.take("list").unwrap().as_array().unwrap().iter().enumerate() {
+                read.within(format_args!("list[{index}]"), item.clone())?.finish(false)?;
+            }
+            let neutral = |name| Neutral { name, values: &["false"], reason: "nothing is" };
+            read.only_neutral(&[neutral("store")])?;
+            let refused = read.only_neutral(&[neutral("functions")]).unwrap_err();
+            assert_eq!(told(refused).0, "functions");
+            read.finish(false)
+        };
+        assert_eq!(read(true).unwrap(), ["c", "list[].a", "list[].b", "store"]);
+        assert_eq!(told(read(false).unwrap_err()).0, "list[0].a");
+        assert_eq!(placeless("a[12].b[3].c"), "a[].b[].c");
+    }
+
+    #[test]
+    fn numbers_below_zero_mean_what_they_mean_elsewhere() {
+        let json = r#"{"k": -1, "n": -2, "s": -1, "t": -7, "u": 7, "v": -3}"#;
+        let mut read = fields(json);
+        assert_eq!(read.or_none("k", 0..=9, &[-1]).unwrap(), Some(None));
+        assert_eq!(read.limit("n", 1).unwrap(), Some(None));
+        assert_eq!(read.seed("s").unwrap(), Some(None));
+        assert_eq!(read.seed("t").unwrap(), Some(Some((-7i64).cast_unsigned())));
+        assert_eq!(read.seed("u").unwrap(), Some(Some(7)));
+        assert!(read.limit("v", 1).is_err() && read.seed("w").unwrap().is_none());
+    }
+
+    #[test]
     fn what_is_not_done_is_accepted_only_where_it_asks_for_nothing() {
         let known = [Neutral { name: "store", values: &["false"], reason: "nothing is stored" }];
         assert!(fields(r#"{"store": false}"#).only_neutral(&known).is_ok());

@@ -395,7 +395,8 @@ fn texts_are_read_aloud() {
     home.run(["tts", &voice, text, "-o", file.to_str().unwrap()]).ok();
     let expected = std::fs::read(file).unwrap();
 
-    let server = Server::fixture(&["--ctx", "128", "--speech", &voice]);
+    let server =
+        Server::fixture(&["--ctx", "128", "--speech", &voice, "--alias", "narrator=heart"]);
     assert_eq!(server.get("/v1/models").ok()["data"][2]["id"], "hibari");
     let ask = |fields: &Value| {
         let mut body = json!({ "model": "hibari", "input": text });
@@ -405,8 +406,9 @@ fn texts_are_read_aloud() {
     };
     for (fields, kind, head) in [
         (json!({ "response_format": "pcm", "voice": "heart" }), "audio/pcm", 0),
-        (json!({ "response_format": "wav" }), "audio/wav", 44),
-        (json!({}), "audio/wav", 44),
+        (json!({ "response_format": "wav", "voice": "alloy" }), "audio/wav", 44),
+        (json!({ "voice": { "id": "nova" } }), "audio/wav", 44),
+        (json!({ "voice": "narrator" }), "audio/wav", 44),
     ] {
         let mut response = ask(&fields);
         assert_eq!(
@@ -446,7 +448,7 @@ fn texts_are_read_aloud() {
     for (fields, param, code) in [
         (json!({ "input": "" }), "input", invalid),
         (json!({ "input": "a".repeat(5000) }), "input", invalid),
-        (json!({ "input": "Hi", "voice": "alloy" }), "voice", invalid),
+        (json!({ "input": "Hi", "voice": "nobody" }), "voice", invalid),
         (json!({ "input": "Hi", "speed": 4 }), "speed", invalid),
         (json!({ "input": "Hi", "response_format": "opus" }), "response_format", unsupported),
         (json!({ "input": "Hi", "instructions": "sadly" }), "instructions", unsupported),

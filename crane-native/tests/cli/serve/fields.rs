@@ -189,7 +189,7 @@ fn a_lenient_server_ignores_what_it_does_not_know() {
     server.terminate();
     let outcome = server.ended();
     assert!(
-        outcome.stderr.contains("warning: a request has unknown fields: warmth"),
+        outcome.stderr.contains("warning: a request has fields without effect: warmth"),
         "{}",
         outcome.stderr
     );
