@@ -102,7 +102,11 @@ impl English {
     /// # Errors
     /// [`Error::Tokenizer`] if a pattern fails on the text.
     pub fn normalize(&self, sentence: &str) -> Result<String> {
-        self.normalizer.normalize(sentence)
+        self.normalized(sentence, &CancelToken::new())
+    }
+
+    fn normalized(&self, sentence: &str, cancel: &CancelToken) -> Result<String> {
+        self.normalizer.normalize(sentence, cancel)
     }
 
     /// The phonemes of a sentence, with its punctuation. `[word](/phonemes/)` says how a word sounds. Empty if there is
@@ -120,7 +124,7 @@ impl English {
     /// As [`English::phonemes`]; [`Error::Unsupported`] if it was cancelled.
     pub fn phonemes_until(&self, sentence: &str, cancel: &CancelToken) -> Result<String> {
         cancel.check(READING)?;
-        let text = self.normalize(sentence)?;
+        let text = self.normalized(sentence, cancel)?;
         let mut tokens = Vec::new();
         let mut done = 0;
         for link in self.override_link.parts(&text)? {
@@ -172,7 +176,7 @@ impl English {
 
     /// Whether phonemes have a sound: marks and stress alone have none.
     pub fn has_sound(phonemes: &str) -> bool {
-        phonemes.contains(|c| stress::is_vowel(c) || stress::is_consonant(c))
+        phonemes.contains(|c| c == 'ɐ' || stress::is_vowel(c) || stress::is_consonant(c))
     }
 
     /// The letters of a text that have no reading here and are left out.

@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::READING;
 use super::number_words::{cardinal, ordinal};
 use super::pattern::{Found, Pattern, one_of};
 use crate::Result;
+use crate::generate::CancelToken;
 
+/// The most bytes that a pattern is given: those with several repetitions take the square of it.
+const MOST_BYTES: usize = 240;
 /// A number with its thousands and decimals.
 const NUMBER: &str = r"\d+(?:,\d{3})*(?:\.\d+)?";
 const MAGNITUDE: &str = r"hundred|thousand|million|billion|trillion|[kKmMbB]\b";
@@ -135,7 +139,21 @@ impl Normalizer {
     }
 
     /// A sentence as it is read.
-    pub(super) fn normalize(&self, text: &str) -> Result<String> {
+    pub(super) fn normalize(&self, text: &str, cancel: &CancelToken) -> Result<String> {
+        let mut out = String::with_capacity(text.len());
+        for window in windows(text) {
+            cancel.check(READING)?;
+            let words = self.window(window)?;
+            if !out.is_empty() && !words.is_empty() {
+                out.push(' ');
+            }
+            out.push_str(&words);
+        }
+        Ok(out)
+    }
+
+    /// A part of a sentence that is short enough for the patterns.
+    fn window(&self, text: &str) -> Result<String> {
         let words = &self.words;
         let text = self.single_spaces(text)?.replace('’', "'").replace('‒', "-").replace('―', "—");
         let text = self.time.replace(&text, |found| time(found, &text))?;
@@ -221,6 +239,35 @@ impl Normalizer {
         };
         Some(format!("{} {magnitude} {}", found.part(2), units[1]))
     }
+}
+
+/// A sentence in parts of at most [`MOST_BYTES`], cut where a pattern would hardly reach across: after a mark, else between
+/// two words of small letters, else at a space or, of an endless word, anywhere.
+fn windows(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while rest.len() > MOST_BYTES {
+        let window = rest.get(..rest.floor_char_boundary(MOST_BYTES)).unwrap_or_default();
+        let from = window.floor_char_boundary(MOST_BYTES / 2);
+        let later = window.get(from..).unwrap_or_default();
+        let at_space = |good: &dyn Fn(&str, &str) -> bool| {
+            let mut spaces = later.rmatch_indices(' ').map(|(at, _)| from + at);
+            spaces.find(|at| good(window.get(..*at).unwrap_or_default(), window.get(*at + 1..).unwrap_or_default()))
+        };
+        let small = |text: &str, end: bool| {
+            let c = if end { text.chars().next_back() } else { text.chars().next() };
+            c.is_some_and(char::is_lowercase)
+        };
+        let cut = at_space(&|before, _| before.ends_with([',', ';', ':', '—']))
+            .or_else(|| at_space(&|before, after| small(before, true) && small(after, false)))
+            .or_else(|| at_space(&|_, _| true))
+            .unwrap_or(window.len());
+        let (window, after) = rest.split_at(cut);
+        found.push(window);
+        rest = after;
+    }
+    found.push(rest);
+    found
 }
 
 fn capitalized(word: &str) -> String {

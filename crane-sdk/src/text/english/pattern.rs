@@ -1,4 +1,5 @@
-//! Regular expressions with look-around, whose failures are errors.
+//! Regular expressions with look-around, whose failures are errors. Their engine may go back and forth over a text, so what
+//! they are given is short: never a text of whatever length a user wrote.
 
 use fancy_regex::{Captures, Regex};
 
@@ -17,11 +18,6 @@ impl Pattern {
     pub(super) fn find_all(&self, text: &str) -> Result<Vec<(usize, usize)>> {
         let found = self.0.find_iter(text);
         found.map(|m| m.map(|m| (m.start(), m.end())).map_err(failed)).collect()
-    }
-
-    /// The first match.
-    pub(super) fn find(&self, text: &str) -> Result<Option<(usize, usize)>> {
-        Ok(self.0.find(text).map_err(failed)?.map(|m| (m.start(), m.end())))
     }
 
     pub(super) fn is_match(&self, text: &str) -> Result<bool> {

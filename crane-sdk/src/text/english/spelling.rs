@@ -81,6 +81,11 @@ impl Speller {
         self.ids.contains_key(letter.encode_utf8(&mut [0; 4]) as &str)
     }
 
+    /// The most letters that are read at a time.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// The phonemes of a word; letters outside of the alphabet are left out.
     pub(super) fn spell(&self, word: &str) -> Result<String> {
         let ids: Vec<usize> = word

@@ -4,6 +4,7 @@ use super::READING;
 use super::lexicon::Lexicon;
 use super::lexicon::is_currency;
 use super::pattern::Pattern;
+use super::sentences::in_parts;
 use super::spelling::Speller;
 use super::stress;
 use super::token::{Context, Token};
@@ -12,6 +13,8 @@ use crate::generate::CancelToken;
 
 /// Characters in a word that have no sound.
 const SILENT: &str = "',-._‘’/";
+/// Bytes of the longest run of parts that is looked up as one word: more than any word of several parts has.
+const MOST_KNOWN: usize = 64;
 /// Marks that the phoneme strings keep.
 const MARKS: &str = ";:,.!?—…\"“”";
 
@@ -53,7 +56,7 @@ impl WordReader {
                         single.phonemes = self.lexicon.read(single, context);
                     }
                     if single.phonemes.is_none() {
-                        single.phonemes = Some(self.fall_back(&single.text)?);
+                        single.phonemes = Some(self.fall_back(&single.text, cancel)?);
                     }
                     context = follow(context, single.phonemes.as_deref(), single);
                 }
@@ -158,7 +161,8 @@ impl WordReader {
         mut context: Context,
         cancel: &CancelToken,
     ) -> Result<Context> {
-        let (mut left, mut right) = (0, parts.len());
+        let mut right = parts.len();
+        let mut left = first_of_run(parts, right);
         while left < right {
             cancel.check(READING)?;
             let run = parts.get(left..right).unwrap_or_default();
@@ -174,19 +178,19 @@ impl WordReader {
                     first.phonemes = Some(phonemes);
                 }
                 right = left;
-                left = 0;
+                left = first_of_run(parts, right);
             } else if left + 1 < right {
                 left += 1;
             } else {
                 right -= 1;
-                left = 0;
+                left = first_of_run(parts, right);
                 let Some(part) = parts.get_mut(right).filter(|part| part.phonemes.is_none()) else {
                     continue;
                 };
                 if part.text.chars().all(|c| SILENT.contains(c)) {
                     part.phonemes = Some(String::new());
                 } else {
-                    let whole = self.fall_back(&Token::merged(parts).text)?;
+                    let whole = self.fall_back(&Token::merged(parts).text, cancel)?;
                     for part in parts.iter_mut() {
                         part.phonemes = Some(String::new());
                     }
@@ -202,12 +206,19 @@ impl WordReader {
     }
 
     /// A word that the lexicon does not know: letters by the network, digits as a number, signs by name.
-    fn fall_back(&self, text: &str) -> Result<String> {
+    fn fall_back(&self, text: &str, cancel: &CancelToken) -> Result<String> {
         let mut out: Vec<String> = Vec::new();
         for (from, to) in self.pieces.find_all(text)? {
             let piece = text.get(from..to).unwrap_or_default();
+            cancel.check(READING)?;
             let phonemes = if piece.starts_with(char::is_alphabetic) {
-                self.speller.spell(piece)?
+                // The network hears so many letters at a time.
+                let mut sounds = String::new();
+                for part in in_parts(piece, self.speller.most()) {
+                    cancel.check(READING)?;
+                    sounds.push_str(&self.speller.spell(part)?);
+                }
+                sounds
             } else if piece.starts_with(char::is_numeric) {
                 self.lexicon.number(piece, None, false).unwrap_or_default()
             } else {
@@ -219,6 +230,17 @@ impl WordReader {
         }
         Ok(out.join(" "))
     }
+}
+
+/// The first part of the longest run up to `right` that a dictionary may hold as one word.
+fn first_of_run(parts: &[Token], right: usize) -> usize {
+    let mut length = 0;
+    let run = parts.get(..right).unwrap_or_default().iter().rev().take_while(|part| {
+        length += part.text.len() + usize::from(part.spaced);
+        length <= MOST_KNOWN
+    });
+    // One part alone is asked for, however long it is.
+    right.saturating_sub(run.count().max(1))
 }
 
 /// Gives marks and currency signs what they sound as, and a number after a currency sign its unit if it `ends` the

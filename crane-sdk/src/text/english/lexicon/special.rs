@@ -39,7 +39,8 @@ impl Lexicon {
             return self.spell(word);
         }
         match word {
-            "a" | "A" if tag == "DT" => Some("ɐ".to_owned()),
+            // Nothing follows the article: it is the letter.
+            "a" | "A" if tag == "DT" && next.is_some() => Some("ɐ".to_owned()),
             "a" | "A" => Some("ˈA".to_owned()),
             "am" | "Am" | "AM" if tag.starts_with("NN") => self.spell(word),
             "am" if next.is_some() && !level.is_some_and(|level| level > 0.0) => {
