@@ -109,12 +109,12 @@ impl Chat {
     fn request(&self, end: usize) -> Result<Prompt> {
         let asked = self.messages.iter().take(end).cloned().chain([Message::user(REQUEST)]);
         let asked: Vec<Message> = asked.collect();
-        self.text.render(self.console, &self.template, &asked)
+        self.text.render(self.console, &self.template, &asked, false)
     }
 
     /// Tokens of a conversation, with the beginning of the next reply.
     fn used(&self, messages: &[Message]) -> Result<usize> {
-        Ok(self.text.render(self.console, &self.template, messages)?.ids.len())
+        Ok(self.text.render(self.console, &self.template, messages, false)?.ids.len())
     }
 
     fn summarise(&mut self, prompt: &Prompt, room: usize) -> Result<Output> {

@@ -46,7 +46,6 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
         }
     }
     let voices = voices::names(&models, &args.alias)?;
-    let names: Vec<String> = models.iter().map(|model| model.name().to_owned()).collect();
     let keeping = Keeping { most: args.max_loaded, idle: args.keep_alive.0 };
     let mut entries = Vec::new();
     for model in &models {

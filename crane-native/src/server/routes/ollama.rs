@@ -163,7 +163,7 @@ async fn as_it_stands(
         let text = PromptInput::Text(request.prompt);
         let prompt = model.lengths.beginning(&model.tokenizer, text, cancel)?;
         let prompt = behind(&model, request.context, prompt.into())?;
-        constrain(&app, &model, &mut asked, cancel)?;
+        constrain(&app, &model, &mut asked, None, cancel)?;
         Ok((model, prompt, asked))
     });
     prepared.await

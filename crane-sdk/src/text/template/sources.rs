@@ -50,7 +50,7 @@ pub(super) fn tokens(source: &dyn Source) -> Result<SpecialTokens> {
     let Some(name) = find_gguf(source)? else { return Ok(SpecialTokens::new()) };
     let gguf = Gguf::open(source, &name)?;
     let tokens = gguf.metadata().opt_strings("tokenizer.ggml.tokens")?.unwrap_or_default();
-    SpecialTokens::from_gguf(gguf.metadata(), tokens)
+    Ok(SpecialTokens::from_gguf(gguf.metadata(), tokens, &[])?.0)
 }
 
 fn jinja_files(source: &dyn Source) -> Result<Templates> {

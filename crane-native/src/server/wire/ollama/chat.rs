@@ -2,7 +2,7 @@
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::text::{Content, Message};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Common;
 use crate::server::wire::fields::{Neutral, wrong_type};
@@ -72,8 +72,8 @@ impl OllamaChat {
         let conversation = (!messages.is_empty()).then(|| Conversation {
             messages,
             tools: tools.as_ref().map(|tools| tools.shown.clone()),
-            extra: Map::new(),
             param: "messages",
+            ..Conversation::default()
         });
         Ok((Self { conversation, tools, common }, unknown))
     }

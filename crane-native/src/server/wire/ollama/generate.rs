@@ -2,7 +2,7 @@
 
 use crane_sdk::generate::GenerationConfig;
 use crane_sdk::text::Message;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Common;
 use super::chat::refuse_images;
@@ -98,7 +98,7 @@ impl OllamaGenerate {
     pub fn conversation(&self) -> Conversation {
         let system = self.system.as_ref().map(Message::system);
         let messages = system.into_iter().chain([Message::user(self.prompt.as_str())]).collect();
-        Conversation { messages, tools: None, extra: Map::new(), param: "prompt" }
+        Conversation { messages, param: "prompt", ..Conversation::default() }
     }
 }
 
