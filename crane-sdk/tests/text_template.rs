@@ -235,6 +235,16 @@ fn hostile_templates_are_errors() {
         "{% set ns = namespace(v=[]) %}{% for i in range(99999) %}{% set ns.v = [ns.v] %}{% endfor %}{{ ns.v }}{{ raise_exception('after') }}",
         "{% set ns = namespace(v=[]) %}{% for i in range(99999) %}{% set ns.v = [ns.v] %}{% endfor %}{{ ns.v == ns.v }}{{ raise_exception('after') }}",
         "{% set ns = namespace(v={}) %}{% for i in range(9999) %}{% for j in range(9999) %}{% set ns.v = {'a': ns.v} %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(v=[]) %}{% for i in range(9999) %}{% set ns.v = (ns.v, 1) %}{% endfor %}",
+        "{% set ns = namespace(v=[]) %}{% for i in range(9999) %}{% set ns.v = ns.v, 1 %}{% endfor %}",
+        "{% set ns = namespace(v=[]) %}{% for i in range(9999) %}{% set ns.v = dict(a=ns.v) %}{% endfor %}",
+        "{% set ns = namespace(v=[1]) %}{% for i in range(9999) %}{% set ns.v = ns.v|batch(1) %}{% endfor %}",
+        "{% set ns = namespace(v=[1]) %}{% for i in range(9999) %}{% set ns.v = ns.v|slice(1)|list %}{% endfor %}",
+        "{% set ns = namespace() %}{% set ns.v = ns %}",
+        "{% set ns = namespace() %}{% set ns.v = [ns] %}",
+        "{% set ns = namespace() %}{% set ns.v = {'a': {'b': ns}} %}",
+        "{% set ns = namespace() %}{% set other = namespace(v=ns) %}{% set ns.v = other %}",
+        "{% set ns = namespace() %}{% set pair = ns, 1 %}{% set ns.v = pair %}",
         "{% include 'default' %}",
     ] {
         let start = std::time::Instant::now();

@@ -252,7 +252,12 @@ fn windows(text: &str) -> Vec<&str> {
         let later = window.get(from..).unwrap_or_default();
         let at_space = |good: &dyn Fn(&str, &str) -> bool| {
             let mut spaces = later.rmatch_indices(' ').map(|(at, _)| from + at);
-            spaces.find(|at| good(window.get(..*at).unwrap_or_default(), window.get(*at + 1..).unwrap_or_default()))
+            spaces.find(|at| {
+                good(
+                    window.get(..*at).unwrap_or_default(),
+                    window.get(*at + 1..).unwrap_or_default(),
+                )
+            })
         };
         let small = |text: &str, end: bool| {
             let c = if end { text.chars().next_back() } else { text.chars().next() };

@@ -146,14 +146,18 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_cut_between_words() {
-        for (unit, joint) in [("word ", " "), ("one, two and ", " "), ("a/", ""), ("x", ""), ("ß", "")] {
+        for (unit, joint) in
+            [("word ", " "), ("one, two and ", " "), ("a/", ""), ("x", ""), ("ß", "")]
+        {
             let text = unit.repeat(3000);
             let parts = cut(&text);
             assert!(parts.iter().all(|part| part.len() <= MOST_BYTES), "{unit}");
             assert!(parts.len() < 3 * text.len() / MOST_BYTES, "{unit}");
             assert_eq!(parts.join(joint), text.trim_end(), "{unit}");
         }
-        assert!(cut(&"one, two and ".repeat(100)).iter().rev().skip(1).all(|part| part.ends_with(',')));
+        assert!(
+            cut(&"one, two and ".repeat(100)).iter().rev().skip(1).all(|part| part.ends_with(','))
+        );
     }
 
     #[test]

@@ -4,40 +4,44 @@
 //! list or a dict: `x + x` flattens both, and `~`, `==` and keys write, compare or hash all that is inside, which sixty nested
 //! pairs (`[x, x]`) make endless. The engine's operators cannot be replaced, so the template's text is: an operand that may
 //! be a container goes through a filter that counts what is in it. Every other value passes as it is.
+//!
+//! So does what becomes a part of a list or a dict: a value that a loop nests ever deeper would overflow the stack of what prints
+//! or drops it, which in a browser is no larger than the page's.
 
-/// The filter that counts all that is inside a value.
+use super::tags::{Kind, Token, raw_end, tag};
+
+/// The filter that counts all that is inside a value, and refuses what nests too deep or holds a namespace.
 pub(super) const DEEP: &str = "_charged";
 /// The filter that counts the items of a list.
 pub(super) const FLAT: &str = "_charged_items";
+/// The filter of what a namespace is given, which no namespace may be: one that holds itself is never let go of.
+pub(super) const HELD: &str = "_held";
 
 /// Deepest nesting of an expression.
 const MAX_DEPTH: usize = 150;
 
 /// Filters that look at no more than the items of what they are given, or count for themselves.
-const SHALLOW_FILTERS: [&str; 23] = [
+const SHALLOW_FILTERS: [&str; 20] = [
     "length",
     "count",
     "first",
     "last",
     "list",
-    "items",
     "reverse",
     "default",
     "d",
-    "batch",
-    "slice",
     "attr",
     "abs",
     "int",
     "float",
     "bool",
     "round",
-    "zip",
     "tojson",
     "trim",
     "wordcount",
     DEEP,
     FLAT,
+    HELD,
 ];
 /// Tests that look at the kind of a value or at a scalar.
 const SHALLOW_TESTS: [&str; 24] = [
@@ -68,22 +72,6 @@ const SHALLOW_TESTS: [&str; 24] = [
 ];
 const KEYWORDS: [&str; 8] = ["and", "or", "not", "in", "is", "if", "else", "recursive"];
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Name,
-    Text,
-    Number,
-    Sign,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Token<'t> {
-    kind: Kind,
-    text: &'t str,
-    start: usize,
-    end: usize,
-}
-
 /// The template with its charges, line for line.
 ///
 /// # Errors
@@ -101,7 +89,12 @@ pub(super) fn insert(template: &str) -> Result<String, String> {
         } else if rest.starts_with("{{") || rest.starts_with("{%") {
             let line = || template.get(..open).unwrap_or_default().matches('\n').count() + 1;
             let is_block = rest.starts_with("{%");
-            tag(template, open + 2, is_block, &mut insertions)
+            tag(template, open + 2, is_block)
+                .and_then(|(tokens, end)| {
+                    let insertions = &mut insertions;
+                    let reader = Reader { tokens: &tokens, at: 0, depth: 0, insertions };
+                    reader.statement(is_block).map(|()| end)
+                })
                 .map_err(|reason| format!("line {}: {reason}", line()))?
         } else {
             open + 1
@@ -119,99 +112,6 @@ pub(super) fn insert(template: &str) -> Result<String, String> {
     }
     out.push_str(template.get(from..).unwrap_or_default());
     Ok(out)
-}
-
-/// The end of a raw block that begins here.
-fn raw_end(text: &str) -> Option<usize> {
-    let inner = text.strip_prefix("{%")?.trim_start_matches(['-', '+']).trim_start();
-    let after = inner.strip_prefix("raw")?.trim_start();
-    after.trim_start_matches(['-', '+']).strip_prefix("%}")?;
-    let mut from = 2;
-    while let Some(at) = text.get(from..)?.find("{%").map(|at| from + at) {
-        let tag = text.get(at + 2..)?;
-        let inner = tag.trim_start_matches(['-', '+']).trim_start();
-        if let Some(after) = inner.strip_prefix("endraw") {
-            let after = after.trim_start().trim_start_matches(['-', '+']);
-            if after.starts_with("%}") {
-                return Some(text.len() - after.len() + 2);
-            }
-        }
-        from = at + 2;
-    }
-    Some(text.len())
-}
-
-/// Reads one tag from after its opening marker and returns its end.
-fn tag(
-    template: &str,
-    start: usize,
-    is_block: bool,
-    insertions: &mut Vec<(usize, String)>,
-) -> Result<usize, String> {
-    let close = if is_block { "%}" } else { "}}" };
-    let mut tokens = Vec::new();
-    let mut at = start;
-    let mut open = 0i64;
-    let mut begins = true;
-    loop {
-        let rest = template.get(at..).unwrap_or_default();
-        let Some(next) = rest.chars().next() else { break };
-        if std::mem::take(&mut begins) && matches!(next, '-' | '+') {
-            at += 1;
-            continue;
-        }
-        if next.is_ascii_whitespace() {
-            at += 1;
-            continue;
-        }
-        if open == 0 {
-            let marked = rest.strip_prefix(['-', '+']).is_some_and(|rest| rest.starts_with(close));
-            if marked || rest.starts_with(close) {
-                at += close.len() + usize::from(marked);
-                break;
-            }
-        }
-        let (kind, len) = token(rest)?;
-        let text = rest.get(..len).unwrap_or_default();
-        match text {
-            "(" | "[" | "{" => open += 1,
-            ")" | "]" | "}" => open -= 1,
-            _ => {}
-        }
-        tokens.push(Token { kind, text, start: at, end: at + len });
-        at += len;
-    }
-    Reader { tokens: &tokens, at: 0, depth: 0, insertions }.statement(is_block)?;
-    Ok(at)
-}
-
-fn token(rest: &str) -> Result<(Kind, usize), String> {
-    let bytes = rest.as_bytes();
-    let run = |is: &dyn Fn(u8) -> bool| bytes.iter().take_while(|byte| is(**byte)).count();
-    let Some(first) = bytes.first().copied() else { return Ok((Kind::Sign, 0)) };
-    Ok(match first {
-        b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
-            (Kind::Name, run(&|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
-        }
-        b'0'..=b'9' => (Kind::Number, run(&|byte| byte.is_ascii_alphanumeric() || byte == b'_')),
-        b'\'' | b'"' => {
-            let mut escaped = false;
-            let end = bytes.iter().skip(1).position(|byte| {
-                let ends = *byte == first && !escaped;
-                escaped = *byte == b'\\' && !escaped;
-                ends
-            });
-            (Kind::Text, end.map_or(rest.len(), |end| end + 2))
-        }
-        _ if ["//", "**", "==", "!=", ">=", "<="].iter().any(|sign| rest.starts_with(sign)) => {
-            (Kind::Sign, 2)
-        }
-        b'!'..=b'~' => (Kind::Sign, 1),
-        _ => {
-            let character = rest.chars().next().unwrap_or_default();
-            return Err(format!("the character {character:?} cannot stand in an expression"));
-        }
-    })
 }
 
 /// What an operand is, as far as its text tells.
@@ -236,8 +136,11 @@ impl Reader<'_, '_> {
     fn statement(mut self, is_block: bool) -> Result<(), String> {
         if is_block {
             let is_loop = self.is("for");
+            let is_set = self.is("set");
             self.at += 1;
-            if is_loop {
+            if is_set {
+                self.assignment()?;
+            } else if is_loop {
                 // The names before the first `in`, which is no operator.
                 while self.peek().is_some_and(|text| text != "in") {
                     self.at += 1;
@@ -250,6 +153,29 @@ impl Reader<'_, '_> {
             if self.at == before {
                 self.at += 1;
             }
+        }
+        Ok(())
+    }
+
+    /// `x = value` or `ns.x = value`; `set` alone begins a block.
+    fn assignment(&mut self) -> Result<(), String> {
+        let mut to_namespace = false;
+        while self.peek().is_some_and(|text| text != "=" && text != "|") {
+            to_namespace |= self.is(".");
+            self.at += 1;
+        }
+        if !self.eat("=") {
+            return Ok(());
+        }
+        let value = self.expression()?;
+        if self.is(",") {
+            self.wrap(value, DEEP);
+        } else if to_namespace {
+            self.wrap(value, HELD);
+        }
+        while self.eat(",") {
+            let value = self.expression()?;
+            self.wrap(value, DEEP);
         }
         Ok(())
     }
@@ -431,17 +357,17 @@ impl Reader<'_, '_> {
             }
             (_, "(") => {
                 self.at += 1;
-                self.list(")", None)?;
+                self.group()?;
                 scalar = false;
             }
             (_, "[") => {
                 self.at += 1;
-                self.list("]", None)?;
+                self.list("]", Some(DEEP))?;
                 scalar = false;
             }
             (_, "{") => {
                 self.at += 1;
-                self.list("}", None)?;
+                self.list("}", Some(DEEP))?;
                 scalar = false;
             }
             _ => return Ok(Operand { start: 0, end: 0, scalar: true, text: false }),
@@ -453,8 +379,9 @@ impl Reader<'_, '_> {
             } else if self.eat("[") {
                 self.list("]", Some(DEEP))?;
             } else if self.eat("(") {
-                // `loop.changed` compares what it is given with what it was given before.
-                self.list(")", (name == "changed").then_some(DEEP))?;
+                // `loop.changed` compares what it is given with what it was given before; the others keep it.
+                let keeps = matches!(name, "changed" | "dict" | "namespace");
+                self.list(")", keeps.then_some(DEEP))?;
             } else if self.is("|") {
                 let end = self.end();
                 self.at += 1;
@@ -506,6 +433,30 @@ impl Reader<'_, '_> {
         while self.is(".") {
             self.at += 2;
         }
+    }
+
+    /// An expression in parentheses, or with commas the items of a tuple.
+    fn group(&mut self) -> Result<(), String> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(format!("an expression nests deeper than {MAX_DEPTH}"));
+        }
+        let mut items = Vec::new();
+        let mut is_tuple = false;
+        while self.at < self.tokens.len() && !self.eat(")") {
+            let before = self.at;
+            if self.eat(",") {
+                is_tuple = true;
+                continue;
+            }
+            items.push(self.expression()?);
+            self.at += usize::from(self.at == before);
+        }
+        if is_tuple {
+            items.into_iter().for_each(|item| self.wrap(item, DEEP));
+        }
+        self.depth -= 1;
+        Ok(())
     }
 
     /// What stands in brackets up to `close`: arguments, items, pairs or the bounds of a slice.
@@ -562,7 +513,18 @@ mod tests {
                 "{%- if a is defined and a is not none -%}",
             ),
             ("{% if a is eq b %}", "{% if a|_charged is eq (b)|_charged %}"),
-            ("{{ {a: b, 'c': d} }}", "{{ {(a)|_charged: b, 'c': d} }}"),
+            ("{{ {a: b, 'c': d} }}", "{{ {(a)|_charged: (b)|_charged, 'c': (d)|_charged} }}"),
+            (
+                "{% set a = [b, 'c'] + d %}",
+                "{% set a = ([(b)|_charged, 'c'])|_charged_items + (d)|_charged_items %}",
+            ),
+            ("{% set a.b = c %}", "{% set a.b = (c)|_held %}"),
+            ("{% set a.b = false %}", "{% set a.b = false %}"),
+            ("{% set a, b = c, 1 %}", "{% set a, b = (c)|_charged, 1 %}"),
+            ("{% set a = (b, c) %}", "{% set a = ((b)|_charged, (c)|_charged) %}"),
+            ("{% set a = (b) %}", "{% set a = (b) %}"),
+            ("{% set a = dict(b=c) %}", "{% set a = dict(b=(c)|_charged) %}"),
+            ("{% set a | upper %}b{% endset %}", "{% set a | upper %}b{% endset %}"),
             ("{{ x[i] ~ y[1:] }}", "{{ (x[(i)|_charged])|_charged ~ (y[1:])|_charged }}"),
             ("{{ loop.changed(a) }}", "{{ loop.changed((a)|_charged) }}"),
             (

@@ -49,6 +49,7 @@ pub(super) fn new() -> Environment<'static> {
     environment.remove_filter("chain");
     environment.add_filter(charges::DEEP, meter::charged);
     environment.add_filter(charges::FLAT, meter::charged_items);
+    environment.add_filter(charges::HELD, meter::held);
     environment.add_function("joiner", globals::joiner);
     environment.add_function("cycler", |items: Rest<Value>| globals::cycler(items.0));
     environment.add_filter("tojson", json::tojson);

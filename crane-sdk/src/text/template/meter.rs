@@ -108,8 +108,26 @@ pub(super) fn inside(state: &State<'_, '_>, value: &Value) -> Result<(), Error> 
     walk(state, value, 0)
 }
 
+/// Passes what a namespace may hold.
+pub(super) fn held(value: &Value) -> Result<Value, Error> {
+    no_namespace(value)?;
+    Ok(value.clone())
+}
+
+/// The engine counts references: a namespace that is a part of itself would never be let go of, rendering after rendering.
+fn no_namespace(value: &Value) -> Result<(), Error> {
+    let is_namespace =
+        value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"));
+    if is_namespace {
+        let reason = "a namespace cannot be a part of a list, of a dict or of a namespace";
+        return Err(Error::new(ErrorKind::InvalidOperation, reason));
+    }
+    Ok(())
+}
+
 fn walk(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<(), Error> {
     tick()?;
+    no_namespace(value)?;
     if depth > MAX_DEPTH {
         let reason = format!("a value is nested deeper than {MAX_DEPTH}");
         return Err(Error::new(ErrorKind::InvalidOperation, reason));

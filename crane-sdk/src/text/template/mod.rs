@@ -9,6 +9,7 @@ mod meter;
 mod python;
 mod sources;
 mod stack;
+mod tags;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! Room on the stack for what a template can build.
 //!
-//! The parser recurses, and so does what drops and prints values; a template can nest a value some
-//! hundred thousand levels deep within its fuel (`{% set ns.v = [ns.v] %}` in a loop).
+//! The parser recurses, and so does what runs expressions, prints values and drops them. Each has a limit of some
+//! hundred levels: in a browser, where there is one stack, half of it is enough.
 
 use crate::Result;
 
-/// Bytes: a level takes under 500, and the fuel pays for fewer than 250,000 levels.
+/// Bytes: many times what the deepest expression of the deepest value takes.
 #[cfg(not(target_arch = "wasm32"))]
-const STACK: usize = 256 << 20;
+const STACK: usize = 32 << 20;
 
 /// Runs `work` on a stack of its own; its pages are only taken when they are used.
 #[cfg(not(target_arch = "wasm32"))]
