@@ -168,8 +168,8 @@ mod tests {
             "--path",
             "--release",
         ];
-        // Not options: the names of folders in the cache, and two names of an example.
-        const NAMES: [&str; 2] = ["--org", "--name"];
+        // Not options: the names of folders in the cache, and what stands for any option.
+        const NAMES: [&str; 3] = ["--org", "--name", "--flag"];
         let options = options();
         let mut folders =
             vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];

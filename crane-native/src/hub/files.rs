@@ -372,10 +372,10 @@ mod tests {
 
     #[test]
     fn what_is_unclear_or_missing_is_said() {
-        let twice = chosen(&["a-q4_0.gguf", "b-q4_0.gguf"], None).unwrap_err();
-        assert!(twice.to_string().contains("a/b:a-q4_0.gguf"), "{twice}");
-        let named = chosen(&["a-q4_0.gguf", "b-q4_0.gguf"], Some("Q4_0")).unwrap_err().to_string();
-        for said in ["a/b:Q4_0 is ambiguous", "a/b:a-q4_0.gguf", "a/b:b-q4_0.gguf"] {
+        let twice = chosen(&["x-q4_0.gguf", "y-q4_0.gguf"], None).unwrap_err();
+        assert!(twice.to_string().contains("a/b:x-q4_0.gguf"), "{twice}");
+        let named = chosen(&["x-q4_0.gguf", "y-q4_0.gguf"], Some("Q4_0")).unwrap_err().to_string();
+        for said in ["a/b:Q4_0 is ambiguous", "a/b:x-q4_0.gguf", "a/b:y-q4_0.gguf"] {
             assert!(named.contains(said), "{named}");
         }
         assert!(matches!(chosen(&["x.gguf", "y.gguf"], None), Err(Error::Ambiguous { .. })));

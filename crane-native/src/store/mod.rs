@@ -106,25 +106,29 @@ impl<'a> Store<'a> {
         Ok(entries)
     }
 
-    /// The model of the cache whose name, or last part of it, is `name`, in any case.
+    /// The model of the cache whose name, or last part of it, is `name`, in any case; `name:TAG` and `name@revision` are of it.
     ///
     /// # Errors
     /// [`Error::Ambiguous`] if several models end so; [`Error::Io`] as [`Store::list`].
     pub fn hub_id_by_short_name(&self, name: &str) -> Result<Option<ModelId>> {
         let repos = self.repos()?;
-        let found: Vec<&String> = repos
-            .keys()
+        // What may stand behind a name is read as of a whole one.
+        let id: Option<ModelId> = name.parse().or_else(|_| format!("any/{name}").parse()).ok();
+        let bare = name.split([':', '@']).next().unwrap_or(name);
+        let found: Vec<ModelId> = repos
+            .into_keys()
             .filter(|repo| {
                 let last = repo.rsplit('/').next().unwrap_or(repo);
-                repo.eq_ignore_ascii_case(name) || last.eq_ignore_ascii_case(name)
+                repo.eq_ignore_ascii_case(bare) || last.eq_ignore_ascii_case(bare)
             })
+            .filter_map(|repo| Some(ModelId { repo, ..id.clone()? }))
             .collect();
         match found.as_slice() {
             [] => Ok(None),
-            [repo] => repo.parse().map(Some),
+            [id] => Ok(Some(id.clone())),
             several => Err(Error::Ambiguous {
                 what: format!("model {name:?}"),
-                choices: several.iter().map(|repo| (*repo).clone()).collect(),
+                choices: several.iter().map(ModelId::to_string).collect(),
             }),
         }
     }

@@ -148,3 +148,35 @@ fn removing_one_file_keeps_the_rest() {
     store.remove("org/tiny:m-q4_0.gguf").unwrap();
     assert_eq!(store.list().unwrap(), []);
 }
+
+#[test]
+fn tags_are_those_that_the_publisher_writes() {
+    let machine = Machine::new();
+    let file = |name: &'static str, bytes| (name, noise(bytes, 4));
+    let (usual, dynamic, large) = ("Tiny-Q4_K_M.gguf", "Tiny-UD-Q4_K_XL.gguf", "Tiny Q8_0.gguf");
+    machine.hub.publish("org/tiny", "main", &[file(usual, 20), file(dynamic, 30), file(large, 40)]);
+    let files = |name: &str, hub| resolve(name, &hub, &Silent).unwrap().source.files().unwrap();
+    for (tag, expected) in [
+        ("latest", usual),
+        ("UD-Q4_K_XL", dynamic),
+        ("ud-q4_k_xl", dynamic),
+        ("Q4_K_XL", dynamic),
+        ("q8_0", large),
+    ] {
+        assert_eq!(files(&format!("org/tiny:{tag}"), machine.hub()), [expected], "{tag}");
+        // From the cache, and by the last part of the name.
+        let offline = machine.with(|config| config.offline = true);
+        assert_eq!(files(&format!("tiny:{tag}"), offline), [expected], "{tag}");
+    }
+    let offline = machine.with(|config| config.offline = true);
+    let error = resolve("org/tiny:Q2_K", &offline, &Silent).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    for said in ["Q2_K not found", dynamic, "offline", "crane pull org/tiny:Q2_K"] {
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    let store = Store::new(&machine.config);
+    assert_eq!(store.remove("org/tiny:UD-Q4_K_XL").unwrap().bytes, 30);
+    assert_eq!(store.remove("tiny:q8_0").unwrap().bytes, 40);
+    assert!(matches!(store.remove("org/tiny:Q2_K"), Err(Error::NotFound { .. })));
+    assert_eq!(store.list().unwrap()[0].files, [usual]);
+}
