@@ -89,8 +89,9 @@ pub(super) fn tag(file: &str) -> String {
 
 /// A tag without what may stand before the quantisation.
 pub(super) fn plain(tag: &str) -> &str {
-    let prefixes = PREFIXES.iter().filter_map(|prefix| tag.strip_prefix(prefix)?.strip_prefix('-'));
-    prefixes.last().unwrap_or(tag)
+    let mut prefixes =
+        PREFIXES.iter().filter_map(|prefix| tag.strip_prefix(prefix)?.strip_prefix('-'));
+    prefixes.next().unwrap_or(tag)
 }
 
 /// Whether a file is a part of another model or a by-product of quantising, and answers nobody.

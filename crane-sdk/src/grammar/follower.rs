@@ -60,12 +60,10 @@ fn failed(error: &dyn std::fmt::Display) -> Error {
     let text = error.to_string();
     let told = text.split("<backtrace>").next().unwrap_or_default().trim();
     // Of a rule that leads to nothing but itself the library says no more than this.
-    let told = match told.split_whitespace().next() {
-        Some("NoExtensionBias" | "NoExtension") => {
-            "no text has it (does a rule or a $ref lead to nothing but itself?)"
-        }
-        _ => told,
-    };
+    if let Some("NoExtensionBias" | "NoExtension") = told.split_whitespace().next() {
+        let reason = "no text is of this form (does a rule or a $ref lead to nothing but itself?)";
+        return Error::argument("grammar", reason);
+    }
     Error::argument(
         "grammar",
         format_args!("the form of the reply cannot be followed further: {told}"),

@@ -9,7 +9,12 @@ const HEAD: usize = 512;
 /// A damaged file: what it is instead of a model's file, if that can be told, else `reason`.
 pub(crate) fn refuse(blob: &dyn Blob, reason: impl std::fmt::Display) -> Error {
     let head = blob.read(0, HEAD.min(usize::try_from(blob.len()).unwrap_or(HEAD)));
-    match head.ok().and_then(|head| what(&head).or_else(|| format(&head))) {
+    let told = head.ok().and_then(|head| {
+        // A damaged file of the format that was expected is no impostor.
+        let other = || format(&head).filter(|(ending, _)| !blob.label().ends_with(ending));
+        what(&head).or_else(|| other().map(|(_, told)| told))
+    });
+    match told {
         Some(what) => Error::invalid_file(blob.label(), what),
         None => Error::invalid_file(blob.label(), reason),
     }
@@ -44,17 +49,19 @@ pub(crate) fn what(head: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Which other format of models a file has that was taken for something else.
-fn format(head: &[u8]) -> Option<&'static str> {
+/// Which format of models a file has, by the ending that it should have, and what to do if another one was expected.
+fn format(head: &[u8]) -> Option<(&'static str, &'static str)> {
     Some(match head {
-        [b'P', b'K', 3, 4, ..] => "it is a ZIP archive (or a PyTorch file)",
-        [b'G', b'G', b'U', b'F', ..] => "it is a GGUF file; give it the ending .gguf",
-        [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => {
-            "it is a safetensors file; give it the ending .safetensors, in a folder with its config.json"
-        }
-        _ if is_old(head) => {
-            "it is a file of GGML from before GGUF; convert it again, or fetch the model as GGUF"
-        }
+        [b'P', b'K', 3, 4, ..] => (".bin", "it is a ZIP archive (or a PyTorch file)"),
+        [b'G', b'G', b'U', b'F', ..] => (".gguf", "it is a GGUF file; give it the ending .gguf"),
+        [_, _, _, _, _, 0, 0, 0, b'{', b'"', ..] => (
+            ".safetensors",
+            "it is a safetensors file; give it the ending .safetensors, in a folder with its config.json",
+        ),
+        _ if is_old(head) => (
+            ".ggml",
+            "it is a file of GGML from before GGUF; convert it again, or fetch the model as GGUF",
+        ),
         _ => return None,
     })
 }
