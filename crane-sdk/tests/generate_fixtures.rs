@@ -52,7 +52,9 @@ fn greedy_tokens_are_those_of_transformers() {
                 assert_eq!(output.ids, expected, "{name}, chunks of {prefill_chunk}");
                 assert_eq!(output.finish_reason, FinishReason::Length);
                 let text = fixture.tokenizer.decode(&output.ids, true).unwrap();
-                assert_eq!(output.text, text, "{name}");
+                // A last character that the limit has cut is left out.
+                let texts = [Some(&*text), text.strip_suffix('\u{FFFD}')];
+                assert!(texts.contains(&Some(&*output.text)), "{name}: {:?}", output.text);
             }
         }
     }
