@@ -163,23 +163,24 @@ fn a_full_context_offers_what_to_do_and_loses_nothing() {
         words(20),
         words(20),
         first.display(),
-        words(60),
+        words(30),
         second.display()
     );
-    let outcome = talk("160", &lines);
+    let outcome = talk("240", &lines);
     for offer in ["/compact", "/clear", "--ctx (up to"] {
         assert!(outcome.stderr.contains(offer), "{offer}: {}", outcome.stderr);
     }
-    assert_eq!((outcome.code, outcome.stdout.lines().count()), (Some(2), 2), "{}", outcome.stderr);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+    assert_eq!(saved(&home, "1.json").len(), 4);
     assert_eq!(saved(&home, "1.json"), saved(&home, "2.json"));
 
     // A message that fits into no conversation is told so: a summary would not help.
-    let outcome = talk("160", &format!("{}\n", words(300)));
+    let outcome = talk("240", &format!("{}\n", words(300)));
     assert!(outcome.stderr.contains("the message alone has"), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("/compact"), "{}", outcome.stderr);
 
     // Where the context is as large as the model's, no larger one is offered.
-    let most = talk("160", &format!("/load {}\n{}\n", first.display(), words(60)));
+    let most = talk("240", &format!("/load {}\n{}\n", first.display(), words(30)));
     let most = most.stderr.split("(up to ").nth(1).unwrap().split(')').next().unwrap().to_owned();
     let outcome = talk(&most, &format!("{}\n", "word ".repeat(most.parse::<usize>().unwrap() + 9)));
     assert!(!outcome.stderr.contains("larger --ctx"), "{}", outcome.stderr);
@@ -197,7 +198,9 @@ fn a_summary_takes_the_place_of_the_oldest_turns() {
         file("after.json"),
         file("more.json")
     );
-    let options = ["--temp", "0", "-n", "8", "-c", "512", "--system", "Be brief."];
+    // Noise, of which there is always some.
+    let options =
+        ["--system", "Be brief.", "--temp", "1.5", "--seed", "3", "-n", "8", "-c", "1024"];
     let outcome = home.run_with([&["chat", &model], &options[..]].concat(), &lines);
     assert!(
         outcome.stderr.contains("a summary stands for the first 6 messages"),
@@ -212,7 +215,7 @@ fn a_summary_takes_the_place_of_the_oldest_turns() {
     assert!(after[1].0 == "user" && after[1].1.starts_with("Summarise our conversation"));
     assert!(after[2].0 == "assistant" && !after[2].1.is_empty());
     assert_eq!((more.len(), &more[..5]), (7, &after[..]), "the chat goes on");
-    assert_eq!(outcome.ok().lines().count(), 5, "stdout is the replies alone");
+    outcome.ok();
 
     let nothing = home.run_with([&["chat", &model], &options[..]].concat(), "/compact\n");
     nothing.fails(2, &["nothing was said"]);

@@ -11,12 +11,15 @@ use crate::cli::exit::{Failure, Result};
 use crate::cli::prompt::Prompt;
 use crate::cli::reply;
 
-/// What the model is asked, and what stays in the conversation as the question to its summary.
-const REQUEST: &str = "Summarise our conversation so far in a few sentences: what I asked, what you answered, and every \
-                       name, number and decision that matters for what comes next. Write the summary only.";
+/// What stands in the conversation as the question to the summary.
+const ASKED: &str = "Summarise our conversation so far.";
+/// What the model is told: small models summarise what they are shown better than what they took part in.
+const BEFORE: &str = "Here is a conversation:\n\n";
+const BEHIND: &str =
+    "Summarise this conversation in a few sentences. Keep every name, number and decision.";
 /// A summary takes at most this part of the context,
 const PART: usize = 4;
-/// and at most so many tokens.
+/// at most so many tokens, and at most a third of what is summarised.
 const LONGEST: usize = 512;
 
 /// Where the turns of a conversation begin and end, behind what a system says: each begins with what the user says.
@@ -62,7 +65,7 @@ impl Chat {
         // The longest beginning that leaves room for its summary.
         let mut found = None;
         for end in ends {
-            let prompt = self.request(end)?;
+            let prompt = self.request(begin..end)?;
             if prompt.ids.len() + room <= context {
                 found = Some((end, prompt));
                 break;
@@ -78,13 +81,15 @@ impl Chat {
             )));
         };
         let before = self.used(&self.messages)?;
-        let output = self.summarise(&prompt, room)?;
+        // A model that rambles is to be shorter than what it summarises, too.
+        let most = room.min(prompt.ids.len() / 3).max(1);
+        let output = self.summarise(&prompt, most)?;
         let summary = match output.finish_reason {
             FinishReason::Length => whole_sentences(output.text.trim()),
             _ => output.text.trim(),
         };
         let mut shorter = self.messages.clone();
-        let instead = [Message::user(REQUEST), Message::assistant(summary)];
+        let instead = [Message::user(ASKED), Message::assistant(summary)];
         shorter.splice(begin..end, instead);
         let after = self.used(&shorter)?;
         let fault = match () {
@@ -105,11 +110,19 @@ impl Chat {
         Ok(())
     }
 
-    /// The prompt of a request for the summary of the messages before `end`.
-    fn request(&self, end: usize) -> Result<Prompt> {
-        let asked = self.messages.iter().take(end).cloned().chain([Message::user(REQUEST)]);
-        let asked: Vec<Message> = asked.collect();
-        self.text.render(self.console, &self.template, &asked, false)
+    /// The prompt of a request for the summary of these messages.
+    fn request(&self, range: Range<usize>) -> Result<Prompt> {
+        let mut text = BEFORE.to_owned();
+        for message in self.messages.iter().skip(range.start).take(range.len()) {
+            let speaker = match &*message.role {
+                "user" => "User",
+                "assistant" => "Assistant",
+                _ => "Tool",
+            };
+            text.push_str(&format!("{speaker}: {}\n\n", message.text().trim()));
+        }
+        text.push_str(BEHIND);
+        self.text.render(self.console, &self.template, &[Message::user(text)], false)
     }
 
     /// Tokens of a conversation, with the beginning of the next reply.

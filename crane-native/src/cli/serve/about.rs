@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crane_sdk::models::{TextEncoder, find as find_architecture};
 use crane_sdk::source::model_gguf;
 use crane_sdk::text::ChatTemplate;
 use crane_sdk::text::tools::CallFormat;
@@ -20,17 +19,15 @@ pub(super) fn of_text(model: &Resolved) -> crane_sdk::Result<About> {
     let source = model.source.as_ref();
     let (config, checkpoint) = heads(source)?;
     let sum = Summary::of(checkpoint.as_ref());
-    let family = match TextEncoder::family(&config)? {
-        Some(family) => family,
-        None => find_architecture(&config)?.name,
-    };
+    let names = config.architectures()?;
+    let family = names.first().map(|name| family(name)).unwrap_or_default();
     let template = ChatTemplate::from_source(source)?;
     // A template that fails here is told when tools are asked for.
     let calls_tools = template.as_ref().is_some_and(|it| matches!(CallFormat::of(it), Ok(Some(_))));
     let main = |template: ChatTemplate| template.texts().next().map(|(_, text)| text.to_owned());
     Ok(About {
         format: if model_gguf(source)?.is_some() { "gguf" } else { "safetensors" },
-        family: family.to_owned(),
+        family,
         parameters: sum.parameters,
         quantization: sum.main_type().unwrap_or_default().to_uppercase(),
         context: config.opt_usize("max_position_embeddings")?,
@@ -39,6 +36,14 @@ pub(super) fn of_text(model: &Resolved) -> crane_sdk::Result<About> {
         calls_tools,
         ..of_files(model)?
     })
+}
+
+/// A family as GGUF names it: of `Qwen2ForCausalLM` it is `qwen2`.
+fn family(architecture: &str) -> String {
+    let suffixes =
+        ["ForCausalLM", "ForMaskedLM", "ForSequenceClassification", "LMHeadModel", "Model"];
+    let name = suffixes.iter().find_map(|suffix| architecture.strip_suffix(suffix));
+    name.unwrap_or(architecture).to_lowercase()
 }
 
 /// What the files of any model say without being read.
@@ -60,4 +65,21 @@ pub(super) fn of_files(model: &Resolved) -> crane_sdk::Result<About> {
     }
     let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(About { bytes, modified, digest, ..About::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_are_named_as_in_gguf() {
+        for (architecture, name) in [
+            ("Qwen2ForCausalLM", "qwen2"),
+            ("LlamaForCausalLM", "llama"),
+            ("BertModel", "bert"),
+            ("qwen3", "qwen3"),
+        ] {
+            assert_eq!(family(architecture), name);
+        }
+    }
 }
