@@ -37,7 +37,17 @@ pub(super) fn run(console: Console, args: RunArgs) -> Result {
     if let (Some(constraint), Some(said)) = (&config.constraint, goes_on) {
         // With what the reply goes on with it is of the form.
         let ids = text.tokenizer.encode(&said, false)?;
-        config.constraint = Some(constraint.after(&ids, &CancelToken::new())?);
+        let after = constraint.after(&ids, &CancelToken::new()).map_err(|error| match error {
+            crane_sdk::Error::InvalidArgument { reason, .. } => {
+                let schema = args.generation.json_schema.is_some();
+                let flag = if schema { "--json-schema" } else { "--grammar" };
+                Failure::Usage(format!(
+                    "{flag}: {reason}; --add-generation-prompt begins a new message"
+                ))
+            }
+            error => error.into(),
+        })?;
+        config.constraint = Some(after);
     }
 
     let mut engine = Engine::load(console, &model, &text, &args.load, args.generation.ctx)?;

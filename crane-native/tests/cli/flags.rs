@@ -114,6 +114,9 @@ fn a_reply_goes_on_with_what_the_assistant_said_last() {
     let schema = r#"{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}"#;
     let text = run(&list, &["--json-schema", schema])["text"].as_str().unwrap().to_owned();
     assert!(["1]", "2]"].contains(&text.as_str()), "{text}");
+    let said = chat(r#"{"role": "assistant", "content": "1, 2,"}"#);
+    let other = ["run", &bench.model, "--messages", &said, "--json-schema", schema];
+    bench.home.run(other).fails(2, &["--json-schema", "--add-generation-prompt"]);
 }
 
 #[test]

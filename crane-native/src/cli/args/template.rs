@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::plain_text;
+
 /// Another chat template.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
@@ -31,9 +33,8 @@ impl TemplateArgs {
             (None, None) => return Ok(None),
             (Some(text), _) => ("--chat-template", text.clone()),
             (None, Some(file)) => {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    format!("--chat-template-file: cannot read {}: {error}", file.display())
-                })?;
+                let text = plain_text::read(file);
+                let text = text.map_err(|reason| format!("--chat-template-file: {reason}"))?;
                 ("--chat-template-file", text)
             }
         };
