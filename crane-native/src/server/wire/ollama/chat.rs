@@ -58,7 +58,7 @@ impl OllamaChat {
             Some(other) => return Err(wrong_type("messages", "a list", &other)),
         };
         check_count("messages", list.len())?;
-        let read = |(index, value)| message(&format!("messages[{index}]"), value);
+        let read = |(index, value)| message(&fields, &format!("messages[{index}]"), value);
         let messages: Vec<Message> =
             list.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let tools = ToolUse::take(&mut fields)?;
@@ -73,6 +73,7 @@ impl OllamaChat {
             messages,
             tools: tools.as_ref().map(|tools| tools.shown.clone()),
             param: "messages",
+            lenient,
             ..Conversation::default()
         });
         Ok((Self { conversation, tools, common }, unknown))
@@ -96,8 +97,8 @@ fn check_with_tools(common: &Common) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn message(path: &str, value: Value) -> Result<Message, ApiError> {
-    let mut fields = Fields::of(path, value)?;
+fn message(parent: &Fields, path: &str, value: Value) -> Result<Message, ApiError> {
+    let mut fields = parent.within(path, value)?;
     let role = fields.required_string("role")?.to_lowercase();
     if !ROLES.contains(&role.as_str()) {
         let reason = format!("is {role:?}; it is one of {}", ROLES.join(", "));
@@ -157,11 +158,12 @@ fn calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
         Some(other) => return Err(wrong_type(name, "a list", &other)),
     };
     let call = |(index, value)| {
-        let mut call = Fields::of(format_args!("{name}[{index}]"), value)?;
+        let mut call = fields.within(format_args!("{name}[{index}]"), value)?;
         let id = call.string("id")?;
         call.string("type")?;
         let path = call.name("function");
-        let mut function = Fields::of(path, call.required("function")?)?;
+        let function = call.required("function")?;
+        let mut function = call.within(path, function)?;
         call.finish(false)?;
         function.integer("index", 0..=u64::MAX)?;
         // Some clients send what the tool is for, too.
