@@ -15,6 +15,7 @@ mod tagger;
 mod token;
 mod tokenize;
 mod words;
+mod written;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read as _;
@@ -106,7 +107,8 @@ impl English {
     }
 
     fn normalized(&self, sentence: &str, cancel: &CancelToken) -> Result<String> {
-        self.normalizer.normalize(sentence, cancel)
+        cancel.check(READING)?;
+        self.normalizer.normalize(&written::say(sentence, self.normalizer.units()), cancel)
     }
 
     /// The phonemes of a sentence, with its punctuation. `[word](/phonemes/)` says how a word sounds. Empty if there is

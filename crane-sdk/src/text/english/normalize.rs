@@ -138,6 +138,11 @@ impl Normalizer {
         self.words.titles.contains_key(word)
     }
 
+    /// The units of `normalize.json`.
+    pub(super) fn units(&self) -> &BTreeMap<String, [String; 2]> {
+        &self.words.units
+    }
+
     /// A sentence as it is read.
     pub(super) fn normalize(&self, text: &str, cancel: &CancelToken) -> Result<String> {
         let mut out = String::with_capacity(text.len());
@@ -311,7 +316,7 @@ fn time(found: &Found<'_>, text: &str) -> Option<String> {
     Some(words)
 }
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -373,7 +378,7 @@ fn fraction(found: &Found<'_>) -> Option<String> {
 }
 
 /// The value of a well-formed Roman numeral.
-fn roman(numeral: &str) -> u128 {
+pub(super) fn roman(numeral: &str) -> u128 {
     let value = |c: char| match c {
         'I' => 1,
         'V' => 5,

@@ -1,6 +1,6 @@
 //! Numbers as English words: cardinals, ordinals, years, decimals.
 
-const ONES: [&str; 20] = [
+pub(super) const ONES: [&str; 20] = [
     "zero",
     "one",
     "two",
@@ -68,6 +68,11 @@ pub(super) fn cardinal(number: u128) -> String {
     format!("{}{joint}{last}", groups.join(", "))
 }
 
+/// "one thousand two hundred thirty four": as it is spoken, each word by itself.
+pub(super) fn plain(number: u128) -> String {
+    cardinal(number).replace(" and ", " ").replace(", ", " ").replace('-', " ")
+}
+
 fn below_thousand(number: usize) -> String {
     let (hundreds, rest) = (number / 100, number % 100);
     let word = |list: &[&'static str], at: usize| list.get(at).copied().unwrap_or_default();
@@ -118,13 +123,12 @@ pub(super) fn year(number: u128) -> String {
     format!("{} {low}", cardinal(high))
 }
 
-/// "three point one four" of "3.14"; zeros at the end are not read. `None` if the whole part is too long to have
+/// "three point one four" of "3.14"; a zero at the end is read, since "2.0" is no "2". `None` if the whole part is too long to have
 /// a name.
 pub(super) fn decimal(digits: &str) -> Option<String> {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let whole = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let mut words = cardinal(whole);
-    let fraction = fraction.trim_end_matches('0');
     if !fraction.is_empty() {
         words.push_str(" point");
         for digit in fraction.chars() {
@@ -146,6 +150,7 @@ mod tests {
         assert_eq!(cardinal(1234), "one thousand, two hundred and thirty-four");
         assert_eq!(cardinal(2_000_000), "two million");
         assert!(cardinal(u128::MAX).starts_with("three hundred and forty undecillion"));
+        assert_eq!(plain(1234), "one thousand two hundred thirty four");
         assert_eq!(ordinal(23), "twenty-third");
         assert_eq!(ordinal(20), "twentieth");
         assert_eq!(ordinal(101), "one hundred and first");
@@ -154,7 +159,7 @@ mod tests {
         assert_eq!(year(2005), "two thousand and five");
         assert_eq!(year(2010), "twenty ten");
         assert_eq!(year(1900), "nineteen hundred");
-        assert_eq!(decimal("3.140").as_deref(), Some("three point one four"));
+        assert_eq!(decimal("3.140").as_deref(), Some("three point one four zero"));
         assert_eq!(decimal(".5").as_deref(), Some("zero point five"));
         assert_eq!(decimal(&"9".repeat(60)), None);
     }
