@@ -13,7 +13,8 @@ pub(super) fn say(word: &str) -> Option<String> {
     }
     let word = word.strip_prefix('<').map_or(word, |word| word.trim_end_matches('>'));
     let lower = word.get(..8.min(word.len())).unwrap_or_default().to_lowercase();
-    let scheme = ["https://", "http://", "ftp://", "mailto:"].iter().find(|s| lower.starts_with(**s));
+    let scheme =
+        ["https://", "http://", "ftp://", "mailto:"].iter().find(|s| lower.starts_with(**s));
     let address = word.get(scheme.map_or(0, |scheme| scheme.len())..)?;
     let known = scheme.is_some() || lower.starts_with("www.");
     if address.is_empty() || !(known || is_mail(word) || is_path(word) || is_dotted(word)) {
@@ -31,7 +32,8 @@ fn is_mail(word: &str) -> bool {
 fn is_path(word: &str) -> bool {
     let letters = word.contains(|c: char| c.is_ascii_alphabetic());
     let starts = ["/", "./", "../", "~/"].iter().any(|start| word.starts_with(start));
-    letters && (starts || word.contains('\\') || (word.contains('/') && word.split('/').any(is_dotted)))
+    letters
+        && (starts || word.contains('\\') || (word.contains('/') && word.split('/').any(is_dotted)))
 }
 
 /// "main.rs", "example.com", but neither "e.g" nor an end of a sentence without a space.
@@ -45,7 +47,10 @@ fn is_dotted(word: &str) -> bool {
         && last.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
         && last.contains(|c: char| c.is_ascii_alphabetic())
         && !word.starts_with(|c: char| c.is_ascii_digit() && last.len() < 2)
-        && word.split('.').next().is_some_and(|first| first.contains(|c: char| c.is_ascii_alphabetic()))
+        && word
+            .split('.')
+            .next()
+            .is_some_and(|first| first.contains(|c: char| c.is_ascii_alphabetic()))
 }
 
 fn spelled(address: &str) -> String {
@@ -97,6 +102,7 @@ fn spelled(address: &str) -> String {
 
 /// Whether letters are named one by one: "pdf", "js", and countries.
 fn is_spelled(run: &str, ends: bool) -> bool {
-    let vowels = run.to_lowercase().contains(['a', 'e', 'i', 'o', 'u']) || (run.ends_with('y') && run != "py");
+    let vowels = run.to_lowercase().contains(['a', 'e', 'i', 'o', 'u'])
+        || (run.ends_with('y') && run != "py");
     (run.len() <= 4 && !vowels) || (ends && run.len() == 2 && !["me", "co", "to"].contains(&run))
 }

@@ -193,11 +193,13 @@ pub(super) fn say(rest: &[Word<'_>], units: &Units) -> Said {
     };
     // What counts it: in the same word or the next.
     let plain_unit = |text: &str| units.get(text).map(|[one, many]| (one.as_str(), many.as_str()));
-    let own_unit = |text: &str| UNITS.iter().find(|unit| unit.0 == text).map(|unit| (unit.1, unit.2));
+    let own_unit =
+        |text: &str| UNITS.iter().find(|unit| unit.0 == text).map(|unit| (unit.1, unit.2));
     let mut unit = None;
     let mut odd = first.is_odd(core) || second.is_some();
     if tail.is_empty() && first.currency.or(second.and_then(|second| second.currency)).is_some() {
-        let name = follows(used).and_then(|next| MAGNITUDES.iter().find(|name| name.0 == next && next.len() > 1));
+        let name = follows(used)
+            .and_then(|next| MAGNITUDES.iter().find(|name| name.0 == next && next.len() > 1));
         if let Some((_, name)) = name {
             match &mut second {
                 Some(second) => second.magnitude = name,
@@ -207,7 +209,9 @@ pub(super) fn say(rest: &[Word<'_>], units: &Units) -> Said {
         }
     }
     let (head, mut rate) = match tail.split_once('/') {
-        Some((head, rate)) if own_unit(tail).is_none() && plain_unit(tail).is_none() => (head, Some(rate)),
+        Some((head, rate)) if own_unit(tail).is_none() && plain_unit(tail).is_none() => {
+            (head, Some(rate))
+        }
         _ => (tail, None),
     };
     if !head.is_empty() {
@@ -222,7 +226,10 @@ pub(super) fn say(rest: &[Word<'_>], units: &Units) -> Said {
             unit?;
             odd |= plain_unit(head).is_none() && !head.starts_with('°');
         }
-    } else if first.currency.is_none() && second.is_none_or(|second| second.currency.is_none()) && rate.is_none() {
+    } else if first.currency.is_none()
+        && second.is_none_or(|second| second.currency.is_none())
+        && rate.is_none()
+    {
         let next = follows(used).unwrap_or_default();
         if let Some(code) = CURRENCIES.iter().find(|currency| currency.0 == next) {
             first.currency = Some(code);
@@ -236,7 +243,9 @@ pub(super) fn say(rest: &[Word<'_>], units: &Units) -> Said {
             unit = Some(found);
             rate = Some(per);
             used += 1;
-        } else if let Some(found) = own_unit(next).filter(|_| next.len() > 1 || !"sth".contains(next)) {
+        } else if let Some(found) =
+            own_unit(next).filter(|_| next.len() > 1 || !"sth".contains(next))
+        {
             unit = Some(found);
             odd |= next != "%" && !next.starts_with('°');
             used += 1;
@@ -317,7 +326,8 @@ fn amount<'a>(text: &'a str, currency: Option<&'static Currency>) -> Option<(Amo
         return None;
     }
     for (short, name) in MAGNITUDES {
-        let after = rest.strip_prefix(short).filter(|after| !after.starts_with(char::is_alphanumeric));
+        let after =
+            rest.strip_prefix(short).filter(|after| !after.starts_with(char::is_alphanumeric));
         // "5m" is five meters, "5T" is no trillion, unless it is money.
         let clear = amount.currency.is_some() || !matches!(short, "m" | "b" | "T" | "B");
         if let Some(after) = after.filter(|after| clear && !after.starts_with(['²', '³'])) {
@@ -357,7 +367,13 @@ impl Amount<'_> {
         let whole = self.whole.replace(',', "");
         let mut said = match self.fraction {
             _ if whole.is_empty() => "point".to_owned(),
-            None if !counts && self.whole.len() == 4 && self.sign.is_empty() && !whole.starts_with('0') => whole,
+            None if !counts
+                && self.whole.len() == 4
+                && self.sign.is_empty()
+                && !whole.starts_with('0') =>
+            {
+                whole
+            }
             None if whole.len() > 1 && whole.starts_with('0') => each(&whole),
             None => whole.parse().map_or_else(|_| each(&whole), plain),
             Some(_) => whole.parse().map_or_else(|_| each(&whole), plain) + " point",
@@ -371,17 +387,27 @@ impl Amount<'_> {
     }
 
     fn with_currency(&self, currency: Option<&Currency>) -> String {
-        let Some(Currency(_, one, many, [cent, cents])) = currency else { return self.number(false) };
-        let small = self.fraction.filter(|digits| digits.len() == 2 && !cent.is_empty() && self.magnitude.is_empty());
+        let Some(Currency(_, one, many, [cent, cents])) = currency else {
+            return self.number(false);
+        };
+        let small = self
+            .fraction
+            .filter(|digits| digits.len() == 2 && !cent.is_empty() && self.magnitude.is_empty());
         let Some(small) = small.and_then(|digits| digits.parse::<u128>().ok()) else {
             return format!("{} {}", self.number(true), if self.is_one() { one } else { many });
         };
-        let large = Amount { fraction: None, whole: if self.whole.is_empty() { "0" } else { self.whole }, ..*self };
+        let large = Amount {
+            fraction: None,
+            whole: if self.whole.is_empty() { "0" } else { self.whole },
+            ..*self
+        };
         let unit = if large.is_one() { one } else { many };
         let part = if small == 1 { cent } else { cents };
         match (large.whole, small) {
             (_, 0) => format!("{} {unit}", large.number(true)),
-            ("0", _) => format!("{} {part}", Amount { whole: "", fraction: None, ..*self }.sign_and(small)),
+            ("0", _) => {
+                format!("{} {part}", Amount { whole: "", fraction: None, ..*self }.sign_and(small))
+            }
             _ => format!("{} {unit} and {} {part}", large.number(true), plain(small)),
         }
     }

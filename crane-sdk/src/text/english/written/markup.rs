@@ -24,7 +24,10 @@ fn line_text(line: &str) -> &str {
     }
     if let Some(rest) = ["- ", "* ", "+ ", "• "].iter().find_map(|mark| text.strip_prefix(mark)) {
         text = rest.trim_start();
-        text = ["[ ] ", "[x] ", "[X] "].iter().find_map(|box_| text.strip_prefix(box_)).unwrap_or(text);
+        text = ["[ ] ", "[x] ", "[X] "]
+            .iter()
+            .find_map(|box_| text.strip_prefix(box_))
+            .unwrap_or(text);
     }
     let rule = |c: char| "-=*_|:+ ".contains(c);
     if text.len() > 2 && text.chars().all(rule) {
@@ -66,7 +69,8 @@ fn links(text: &str) -> String {
         let target = tail.get(2..).unwrap_or_default();
         let phonemes = target.strip_prefix('/').and_then(|target| target.split_once("/)"));
         let is_sound = phonemes.is_some_and(|(sounds, _)| {
-            !sounds.contains(['/', ')']) && (!sounds.is_ascii() || !sounds.contains(['o', 'c', 'e', '.']))
+            !sounds.contains(['/', ')'])
+                && (!sounds.is_ascii() || !sounds.contains(['o', 'c', 'e', '.']))
         });
         let (open, end) = (head.rfind('['), target.find(')'));
         match (open, end) {

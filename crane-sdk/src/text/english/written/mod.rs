@@ -52,7 +52,8 @@ pub(super) fn say(sentence: &str, units: &Units) -> String {
                 .or_else(|| numerals::other(rest))
                 .or_else(|| {
                     let said = abbreviation(rest);
-                    ends_abbreviation = said.is_some() && word.close == "." && !word.core.contains('.');
+                    ends_abbreviation =
+                        said.is_some() && word.close == "." && !word.core.contains('.');
                     said
                 })
                 .or_else(|| letter(rest, before.core))
@@ -62,7 +63,11 @@ pub(super) fn say(sentence: &str, units: &Units) -> String {
             Some((said, used)) => {
                 let last = rest.get(used.saturating_sub(1)).unwrap_or(word);
                 // The brackets of "(555) 123-4567" and the sign of inches are said with it.
-                let close = if said.ends_with(" inches") { last.close.trim_start_matches(['"', '”']) } else { last.close };
+                let close = if said.ends_with(" inches") {
+                    last.close.trim_start_matches(['"', '”'])
+                } else {
+                    last.close
+                };
                 out.push_str(if used > 1 && word.close == ")" { "" } else { word.open });
                 out.push_str(&said);
                 out.push_str(if ends_abbreviation { "" } else { close });
@@ -95,7 +100,11 @@ impl<'a> Word<'a> {
         if core.is_empty() {
             return Self { core: text, ..Self::default() };
         }
-        Self { open: open.trim_end_matches(is_emphasis), core, close: close.trim_start_matches(is_emphasis) }
+        Self {
+            open: open.trim_end_matches(is_emphasis),
+            core,
+            close: close.trim_start_matches(is_emphasis),
+        }
     }
 
     /// Whether nothing stands between this and the next word.
@@ -149,7 +158,9 @@ const ABBREVIATIONS: [(&str, &str); 27] = [
 fn abbreviation(rest: &[Word<'_>]) -> Said {
     let word = rest.first()?;
     let (short, number) = match word.core.split_once('.') {
-        Some((short, number)) if number.starts_with(|c: char| c.is_ascii_digit()) => (short, number),
+        Some((short, number)) if number.starts_with(|c: char| c.is_ascii_digit()) => {
+            (short, number)
+        }
         None if word.close == "." => {
             let next = rest.get(1)?;
             (next.open.is_empty() && next.core.starts_with(|c: char| c.is_ascii_digit()))
@@ -169,7 +180,8 @@ const LETTERED: &str = " vitamin plan grade section letter type group hepatitis 
      row column note key appendix figure table level category block building gate unit ";
 
 fn letter(rest: &[Word<'_>], before: &str) -> Said {
-    let named = rest.first()?.core == "A" && LETTERED.contains(&format!(" {} ", before.to_lowercase()));
+    let named =
+        rest.first()?.core == "A" && LETTERED.contains(&format!(" {} ", before.to_lowercase()));
     named.then(|| ("[A](/ˈA/)".to_owned(), 1))
 }
 

@@ -22,7 +22,9 @@ pub(super) fn digits(rest: &[Word<'_>], before: &str, earlier: &str) -> Said {
     let word = rest.first()?;
     if word.core.contains(',') && is_list(word.core) {
         let parts = word.core.split(',').filter(|part| !part.is_empty());
-        let said = parts.map(|part| if part.starts_with('0') && part.len() > 1 { each(part) } else { part.to_owned() });
+        let said = parts.map(|part| {
+            if part.starts_with('0') && part.len() > 1 { each(part) } else { part.to_owned() }
+        });
         return Some((said.collect::<Vec<_>>().join(", "), 1));
     }
     if !all_digits(word.core) {
@@ -30,11 +32,15 @@ pub(super) fn digits(rest: &[Word<'_>], before: &str, earlier: &str) -> Said {
     }
     let four = |word: &Word<'_>| word.core.len() == 4 && all_digits(word.core);
     let card = rest.get(..4).filter(|card| card.iter().all(four));
-    if let Some(card) = card.filter(|card| card.windows(2).all(|two| matches!(two, [a, b] if a.joins(b)))) {
+    if let Some(card) =
+        card.filter(|card| card.windows(2).all(|two| matches!(two, [a, b] if a.joins(b))))
+    {
         return Some((groups(card.iter().map(|word| word.core)), 4));
     }
-    let is_code = |word: &str| word.len() < 12 && CODES.contains(&format!(" {} ", word.to_lowercase()));
-    let state = before.len() == 2 && before.chars().all(|c| c.is_ascii_uppercase()) && word.core.len() == 5;
+    let is_code =
+        |word: &str| word.len() < 12 && CODES.contains(&format!(" {} ", word.to_lowercase()));
+    let state =
+        before.len() == 2 && before.chars().all(|c| c.is_ascii_uppercase()) && word.core.len() == 5;
     let code = is_code(before) || (before == "is" && is_code(earlier)) || state;
     let zeros = word.core.len() > 1 && word.core.starts_with('0');
     (zeros || word.core.len() > 15 || (code && word.core.len() > 2)).then(|| (each(word.core), 1))
@@ -45,7 +51,9 @@ fn is_list(text: &str) -> bool {
     let parts = || text.split(',').filter(|part| !part.is_empty());
     let thousands = parts().skip(1).all(|part| part.len() == 3) && parts().count() < 7;
     let first = text.split(',').next().unwrap_or_default();
-    parts().all(all_digits) && parts().count() > 1 && !(thousands && first.len() < 4 && first != "0")
+    parts().all(all_digits)
+        && parts().count() > 1
+        && !(thousands && first.len() < 4 && first != "0")
 }
 
 /// Telephones and other numbers of several groups.
@@ -59,7 +67,9 @@ pub(super) fn phone(rest: &[Word<'_>]) -> Said {
         let said = groups(std::iter::once(word.core).chain(next.core.split('-')));
         return Some((said, 2));
     }
-    if let Some(number) = word.core.strip_prefix('+').filter(|number| number.len() > 6 || rest.len() > 2) {
+    if let Some(number) =
+        word.core.strip_prefix('+').filter(|number| number.len() > 6 || rest.len() > 2)
+    {
         let mut parts: Vec<&str> = number.split('-').collect();
         let mut used = 1;
         while used < 7
@@ -77,35 +87,52 @@ pub(super) fn phone(rest: &[Word<'_>]) -> Said {
     }
     let lengths: Vec<usize> = word.core.splitn(8, '-').map(str::len).collect();
     let date = lengths == [4, 2, 2];
-    (lengths.len() > 2 && lengths.len() < 8 && !date && lengths != [3, 3, 4] && grouped(word.core, 8))
-        .then(|| (groups(word.core.split('-')), 1))
+    (lengths.len() > 2
+        && lengths.len() < 8
+        && !date
+        && lengths != [3, 3, 4]
+        && grouped(word.core, 8))
+    .then(|| (groups(word.core.split('-')), 1))
 }
 
 /// Versions, addresses of machines, dates with points.
 pub(super) fn points(word: &str) -> Option<String> {
-    let versioned = word.strip_prefix(['v', 'V']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let versioned =
+        word.strip_prefix(['v', 'V']).filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     let text = versioned.unwrap_or(word);
     let (numbers, tail) = text.split_once(['-', ':', '/']).unwrap_or((text, ""));
     let sign = text.get(numbers.len()..).unwrap_or_default().chars().next();
     let parts: Vec<&str> = numbers.split('.').collect();
     let is_long = parts.len() > 2 && parts.len() <= 8;
-    if !parts.iter().all(|part| all_digits(part) && part.len() <= 8) || !(is_long || versioned.is_some()) {
+    if !parts.iter().all(|part| all_digits(part) && part.len() <= 8)
+        || !(is_long || versioned.is_some())
+    {
         return None;
     }
     let values: Vec<u128> = parts.iter().filter_map(|part| part.parse().ok()).collect();
     let (joint, is_machine) = match (parts.as_slice(), values.as_slice()) {
-        ([_, _, year], [day, month @ 1..=12, _]) if versioned.is_none() && year.len() == 4 && (1..=31).contains(day) => {
+        ([_, _, year], [day, month @ 1..=12, _])
+            if versioned.is_none() && year.len() == 4 && (1..=31).contains(day) =>
+        {
             let name = super::super::normalize::MONTHS.get(usize::try_from(*month).ok()? - 1)?;
             return tail.is_empty().then(|| format!("{name} {}, {year}", ordinal(*day)));
         }
         ([a, b, c], _) if a.len() == 3 && b.len() == 3 && c.len() == 4 => {
             return tail.is_empty().then(|| groups(parts.iter().copied()));
         }
-        ([_, _, _, _], values) if versioned.is_none() && values.iter().all(|value| *value < 256) => ("dot", true),
+        ([_, _, _, _], values)
+            if versioned.is_none() && values.iter().all(|value| *value < 256) =>
+        {
+            ("dot", true)
+        }
         _ => ("point", false),
     };
     let number = |part: &&str| {
-        if part.len() > 1 && part.starts_with('0') || part.len() > 4 { each(part) } else { part.parse().map_or_else(|_| each(part), plain) }
+        if part.len() > 1 && part.starts_with('0') || part.len() > 4 {
+            each(part)
+        } else {
+            part.parse().map_or_else(|_| each(part), plain)
+        }
     };
     let mut said = parts.iter().map(number).collect::<Vec<_>>().join(&format!(" {joint} "));
     if versioned.is_some() {
@@ -116,7 +143,9 @@ pub(super) fn points(word: &str) -> Option<String> {
             let name = if sign == Some(':') { "port" } else { "slash" };
             said.push_str(&format!(" {name} {}", tail.parse().map_or_else(|_| each(tail), plain)));
         }
-        Some('-') if !tail.is_empty() => said.push_str(&format!(" {}", tail.replace(['.', '-'], " "))),
+        Some('-') if !tail.is_empty() => {
+            said.push_str(&format!(" {}", tail.replace(['.', '-'], " ")))
+        }
         Some(_) => return None,
         None => {}
     }
@@ -136,7 +165,8 @@ pub(super) fn equation(word: &str, equation: bool) -> Option<String> {
     }
     let is_part = |c: char| c.is_ascii_digit() || ".+-−–*/×÷=^()".contains(c);
     let sums = word.contains('*') || (equation && word.contains(['+', '-', '−', '–', '/', '=']));
-    let inner = word.starts_with(|c: char| c.is_ascii_digit() || c == '(') && word.ends_with(|c: char| c.is_ascii_digit() || c == ')');
+    let inner = word.starts_with(|c: char| c.is_ascii_digit() || c == '(')
+        && word.ends_with(|c: char| c.is_ascii_digit() || c == ')');
     if !sums || !inner || !word.chars().all(is_part) {
         return None;
     }
@@ -172,7 +202,13 @@ pub(super) fn other(rest: &[Word<'_>]) -> Said {
     {
         return Some((format!("{} and {}", word.core, fraction(above, below)), 2));
     }
-    let halves = [('½', "a half"), ('¼', "a quarter"), ('¾', "three quarters"), ('⅓', "a third"), ('⅔', "two thirds")];
+    let halves = [
+        ('½', "a half"),
+        ('¼', "a quarter"),
+        ('¾', "three quarters"),
+        ('⅓', "a third"),
+        ('⅔', "two thirds"),
+    ];
     for (sign, name) in halves {
         if let Some(whole) = word.core.strip_suffix(sign).filter(|whole| all_digits(whole)) {
             return Some((format!("{whole} and {name}"), 1));
@@ -207,7 +243,10 @@ pub(super) fn other(rest: &[Word<'_>]) -> Said {
     }
     if word.core.len() > 1 && word.core.chars().all(|c| "IVX".contains(c)) {
         let next = next(rest).filter(|next| next.core.to_lowercase().starts_with("centur"))?;
-        return Some((format!("{} {}", ordinal(super::super::normalize::roman(word.core)), next.core), 2));
+        return Some((
+            format!("{} {}", ordinal(super::super::normalize::roman(word.core)), next.core),
+            2,
+        ));
     }
     match word.core {
         "24/7" => Some(("24 7".to_owned(), 1)),
