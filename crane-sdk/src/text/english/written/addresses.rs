@@ -33,7 +33,10 @@ fn is_path(word: &str) -> bool {
     let letters = word.contains(|c: char| c.is_ascii_alphabetic());
     let starts = ["/", "./", "../", "~/"].iter().any(|start| word.starts_with(start));
     letters
-        && (starts || word.contains('\\') || (word.contains('/') && word.split('/').any(is_dotted)))
+        && (starts
+            || word.contains('\\')
+            || (word.contains('/')
+                && (word.matches('/').count() > 2 || word.split('/').any(is_dotted))))
 }
 
 /// "main.rs", "example.com", but neither "e.g" nor an end of a sentence without a space.

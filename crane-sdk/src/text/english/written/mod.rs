@@ -10,6 +10,9 @@ mod numerals;
 
 use std::collections::BTreeMap;
 
+/// The most bytes of a word of many parts that is looked up as one.
+const MOST_OF_WORD: usize = 60;
+
 /// Singular and plural of what a number counts.
 pub(super) type Units = BTreeMap<String, [String; 2]>;
 
@@ -75,7 +78,11 @@ pub(super) fn say(sentence: &str, units: &Units) -> String {
             }
             None => {
                 out.push_str(word.open);
-                signs(word.core, &mut out);
+                if word.core.len() > MOST_OF_WORD && !word.core.contains("](/") {
+                    signs(&apart(word.core), &mut out);
+                } else {
+                    signs(word.core, &mut out);
+                }
                 out.push_str(word.close);
                 at += 1;
             }
@@ -203,6 +210,30 @@ fn operator(rest: &[Word<'_>], before: &str, equation: bool) -> Said {
         _ => return None,
     };
     Some((said.to_owned(), 1))
+}
+
+/// A word that is none, so long is it: letters and numbers by themselves, without what joins them.
+fn apart(word: &str) -> String {
+    let kind = |c: char| match c {
+        c if c.is_ascii_digit() => 1,
+        c if c.is_alphabetic() => 2,
+        _ => 3,
+    };
+    let mut out = String::with_capacity(2 * word.len());
+    let mut before = 0;
+    for c in word.chars() {
+        if "-/_'’.\\".contains(c) {
+            before = 0;
+            out.push(' ');
+            continue;
+        }
+        if before != 0 && before != kind(c) {
+            out.push(' ');
+        }
+        before = kind(c);
+        out.push(c);
+    }
+    out
 }
 
 /// Signs within a word that nothing else has read.
