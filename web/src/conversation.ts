@@ -1,5 +1,6 @@
 /** The conversation's view: messages, and what can be done with each. */
 import type { Timings } from "crane-wasm";
+import { completeCode } from "./code_block.js";
 import { element } from "./elements.js";
 import { renderMarkdown } from "./markdown.js";
 
@@ -15,15 +16,17 @@ export interface MessageView {
   show(text: string): void;
   /** Says that no more comes, and what the answer cost or why it failed. */
   finish(note: string, failed?: boolean): void;
+  /** The button of an action. */
+  button(name: string): HTMLButtonElement | undefined;
   /** Says what failed beside the answer. */
   note(failure: string): void;
 }
 
-/** What a person can do with a message besides reading it. */
-export type Actions = Record<string, () => void>;
+/** What a person can do with a message besides reading it; the button's name may say what it will do next. */
+export type Actions = Record<string, (button: HTMLButtonElement) => void>;
 
-/** Puts a message at the end of the log. */
-export function addMessage(role: "user" | "assistant", content: string, actions: Actions, busy = false): MessageView {
+/** Puts a message at the end of the log, with what stands below it. While it is `busy`, only the action that is under way can be chosen. */
+export function addMessage(role: "user" | "assistant", content: string, note: string, actions: Actions, busy = false): MessageView {
   const item = document.createElement("li");
   item.className = `message ${role}`;
   const text = document.createElement("div");
@@ -33,26 +36,27 @@ export function addMessage(role: "user" | "assistant", content: string, actions:
   item.append(paragraph("who", role === "user" ? "You" : "Crane"), text, foot);
   const render = (now: string): void => {
     if (role === "user") text.textContent = now;
-    else renderMarkdown(text, now);
-  };
-  render(content);
-  const addActions = (): void => {
-    for (const [name, act] of Object.entries(actions)) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "quiet small";
-      button.textContent = name;
-      button.addEventListener("click", act);
-      foot.append(button);
+    else {
+      renderMarkdown(text, now);
+      completeCode(text);
     }
   };
+  render(content);
+  const buttons = Object.entries(actions).map(([name, act]) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet small";
+    button.textContent = name;
+    button.addEventListener("click", () => act(button));
+    foot.append(button);
+    return [name, button] as const;
+  });
   if (busy) {
     item.classList.add("busy");
     // The answer is read out when it is complete, not syllable by syllable.
     item.setAttribute("aria-busy", "true");
-  } else {
-    addActions();
   }
+  if (note) foot.before(paragraph("figures", note));
   log.append(item);
   empty.hidden = true;
   scrollToEnd(true);
@@ -91,9 +95,9 @@ export function addMessage(role: "user" | "assistant", content: string, actions:
       item.classList.remove("busy");
       item.removeAttribute("aria-busy");
       if (note) foot.before(paragraph(failed ? "failure" : "figures", note));
-      addActions();
       scrollToEnd(follow);
     },
+    button: (name) => buttons.find(([own]) => own === name)?.[1],
     note: (failure) => foot.before(paragraph("failure", failure)),
   };
 }
@@ -107,7 +111,10 @@ export function clearMessages(): void {
 /** What an answer cost, for the line below it. */
 export function figures(timings: Timings, tokens: number): string {
   const seconds = (timings.time_to_first_token_ms / 1000).toFixed(1);
-  return `${tokens} tokens, ${timings.decode_tokens_per_second.toFixed(1)} a second, first after ${seconds} s`;
+  const speed = timings.decode_tokens_per_second;
+  // An answer of one token has no speed.
+  const rate = Number.isFinite(speed) && speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : "";
+  return `${tokens} ${tokens === 1 ? "token" : "tokens"}${rate}, first token after ${seconds} s`;
 }
 
 function paragraph(name: string, content: string): HTMLParagraphElement {

@@ -1,11 +1,11 @@
 /** The card that chooses a model, brings it into the browser and loads it. */
-import { Crane, type CraneError, type Llm, type ModelSource, type Progress } from "crane-wasm";
+import { Crane, CraneError, type Llm, type LoadOptions, type ModelSource, type Progress } from "crane-wasm";
 import { describe, isGone } from "./describe.js";
 import { element } from "./elements.js";
-import { choices, idOf, megabytes, type Choice } from "./models.js";
+import { choices, idOf, megabytes, named, offersOf, type Choice } from "./models.js";
 import { recall, remember } from "./memory.js";
 import { workOffline } from "./offline.js";
-import { chosen, lockChoices, showChoices } from "./picker.js";
+import { chosen, lockChoices, pick, setDeviceMemory, showChoices } from "./picker.js";
 
 const form = element("loader", HTMLFormElement);
 const url = element("url", HTMLInputElement);
@@ -20,13 +20,18 @@ const load = element("load", HTMLButtonElement);
 const CONTEXT = 4096;
 
 const PHASES: Record<Progress["phase"], string> = {
-  download: "Loading",
+  download: "Downloading",
   copy: "Copying",
-  verify: "Checking what was loaded before",
-  build: "Building the model",
+  verify: "Verifying what was downloaded before",
+  build: "Loading the model",
 };
 
+/** What the core says of a context that is longer than the model's own. */
+const OWN_LENGTH = /the model was made for at most (\d+)/;
+
 const offline = workOffline();
+let listed: Parameters<typeof choices>[1] = [];
+let linked: string | undefined;
 let engine: Promise<Crane> | undefined;
 
 /** The engine; `?hub=` of the page's address names a mirror of the Hub. */
@@ -62,9 +67,29 @@ export async function showLoader(error?: unknown): Promise<void> {
   form.querySelector<HTMLInputElement>("input:checked")?.focus();
 }
 
+/** Offers the model of a link, or no longer; it is chosen, not loaded. */
+export function offerLinked(source: string | undefined): void {
+  linked = source;
+  if (source !== undefined) pick(idOf(source));
+  show(listed);
+}
+
+/** Loads a model with the page's context, or with the model's own where that is shorter. */
+async function loadModel(source: ModelSource, options: LoadOptions): Promise<Llm> {
+  const crane = await start();
+  try {
+    return await crane.load(source, { ...options, context: CONTEXT });
+  } catch (error) {
+    const own = error instanceof CraneError && error.code === "invalid_argument" ? OWN_LENGTH.exec(error.message)?.[1] : undefined;
+    if (own === undefined) throw error;
+    return crane.load(source, { ...options, context: Number(own) });
+  }
+}
+
 async function refresh(): Promise<void> {
   try {
     const crane = await start();
+    setDeviceMemory(crane.capabilities.memory.deviceBytes);
     show(crane.capabilities.storage.kind === "none" ? [] : await crane.models.list());
   } catch (error) {
     tell(describe(error));
@@ -72,9 +97,11 @@ async function refresh(): Promise<void> {
 }
 
 function show(stored: Parameters<typeof choices>[1]): void {
-  const offered = choices(location.search, stored);
-  const named = new URLSearchParams(location.search).get("model");
-  showChoices(offered, named === null ? recall("model") : idOf(named), (choice) => void remove(choice));
+  listed = stored;
+  const first = [...(linked === undefined ? [] : [named(linked)]), ...offersOf(location.search, document)];
+  const asked = linked ?? new URLSearchParams(location.search).get("model");
+  const preferred = asked === null ? recall("model") : idOf(asked);
+  showChoices(choices(first, stored), preferred, (choice) => void remove(choice));
   showFields();
 }
 
@@ -106,7 +133,7 @@ async function run(source: ModelSource, onLoaded: (llm: Llm, warning: CraneError
   bar.removeAttribute("value");
   let warning: CraneError | undefined;
   try {
-    const llm = await (await start()).load(source, { signal: stop.signal, onProgress: showProgress, onWarning: (told) => (warning = told), context: CONTEXT });
+    const llm = await loadModel(source, { signal: stop.signal, onProgress: showProgress, onWarning: (told) => (warning = told) });
     if (typeof source === "string") remember("model", idOf(source));
     form.hidden = true;
     onLoaded(llm, warning);
@@ -143,4 +170,10 @@ function showProgress({ phase, loaded, total, bytesPerSecond }: Progress): void 
 
 function minutes(seconds: number): string {
   return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
+}
+
+/** What a link can name of what is chosen: nothing for a file of this device. */
+export function chosenModel(): string | undefined {
+  const entry = chosen();
+  return entry === "url" ? url.value.trim() : typeof entry === "object" ? entry.source : undefined;
 }

@@ -1,13 +1,20 @@
 /** The page: load a model, then talk to it. */
-import type { ChatParamsStreaming, Llm, Timings } from "crane-wasm";
-import { addMessage, clearMessages, figures, type Actions, type MessageView } from "./conversation.js";
-import { describe, isGone } from "./describe.js";
+import type { ChatMessage, CraneError, Llm } from "crane-wasm";
+import { answer, stopAnswer, isAnswering } from "./answer.js";
+import { copyFrom } from "./clipboard.js";
+import { countContext } from "./context_meter.js";
+import { addMessage, clearMessages, type Actions } from "./conversation.js";
+import { searchList, showCurrent, startList, toggleList } from "./conversation_list.js";
+import { ConversationStore, newConversation, type Conversation } from "./conversation_store.js";
+import { describe } from "./describe.js";
 import { element } from "./elements.js";
-import { showLoader, startLoader } from "./loader.js";
+import { chosenModel, offerLinked, showLoader, startLoader } from "./loader.js";
 import { recall, remember } from "./memory.js";
-import { read, readsAloud, startReader } from "./reader.js";
-import { sampling, startSettings, systemMessage } from "./settings.js";
-import { TextFeed } from "./text_feed.js";
+import { isReading, read, READ_ALOUD, startReader, stopReading } from "./reader.js";
+import { current as currentSettings, showKept, showShared, startSettings, systemMessage } from "./settings.js";
+import { makeLink, readLink } from "./shared_link.js";
+import { showShortcuts, startShortcuts } from "./shortcuts.js";
+import { startTheme } from "./theme.js";
 
 const status = element("status", HTMLParagraphElement);
 const warning = element("load-warning", HTMLParagraphElement);
@@ -16,40 +23,62 @@ const composer = element("composer", HTMLFormElement);
 const prompt = element("prompt", HTMLTextAreaElement);
 const send = element("send", HTMLButtonElement);
 const stop = element("stop", HTMLButtonElement);
-const newChat = element("new-chat", HTMLButtonElement);
 const settings = element("settings-dialog", HTMLDialogElement);
-
-interface Message {
-  role: "user" | "assistant";
-  content: string;
-}
+const fromLink = element("from-link", HTMLParagraphElement);
+const fromLinkText = element("from-link-text", HTMLSpanElement);
 
 let llm: Llm | undefined;
-let messages: Message[] = recall("messages") ?? [];
-let answering: AbortController | undefined;
+let store: ConversationStore | undefined;
+let conversation = newConversation();
 
-startSettings();
+startTheme();
+startSettings(dropFragment);
 startReader();
-void startLoader((loaded, told) => {
-  llm = loaded;
+void startLoader(loaded);
+applyLink();
+addEventListener("hashchange", applyLink);
+void ConversationStore.open().then((opened) => {
+  store = opened;
+  startList(opened, {
+    open: ({ id }) => {
+      const found = opened.get(id);
+      if (found && id !== conversation.id) show(found);
+    },
+    renamed: (renamed) => renamed.id === conversation.id && Object.assign(conversation, { title: renamed.title, named: renamed.named, updated: renamed.updated }),
+    removed: (id) => id === conversation.id && show(newConversation()),
+  });
+  // Somebody may have been quicker than the storage.
+  if (conversation.messages.length > 0) return void opened.save(conversation).then(kept);
+  const last = opened.get(recall("conversation") ?? "") ?? opened.list()[0];
+  if (last) show(last, false);
+});
+
+function loaded(model: Llm, told: CraneError | undefined): void {
+  llm = model;
   warning.hidden = told === undefined;
   warning.textContent = told === undefined ? "" : describe(told);
-  status.textContent = `${loaded.name}, ${(loaded.info.parameters / 1e6).toFixed(0)} million weights (${loaded.info.precision})`;
+  status.textContent = `${model.name} · ${parameters(model.info.parameters)} parameters · ${model.info.precision}`;
+  status.title = status.textContent;
   chat.hidden = composer.hidden = false;
-  newChat.disabled = false;
   redraw();
   prompt.focus();
-});
+}
+
+function parameters(count: number): string {
+  return count >= 1e9 ? `${(count / 1e9).toFixed(1)}B` : count >= 1e6 ? `${(count / 1e6).toFixed(0)}M` : count.toLocaleString("en");
+}
 
 composer.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = prompt.value.trim();
-  if (text === "" || answering) return;
+  if (text === "" || isAnswering() || !llm) return;
   prompt.value = "";
   // A question that got no answer must not stand in the way of the next: templates want them in turns.
-  if (messages.at(-1)?.role === "user") cut(messages.length - 1);
-  say({ role: "user", content: text });
-  void answer();
+  if (conversation.messages.at(-1)?.role === "user") cut(conversation.messages.length - 1);
+  conversation.messages.push({ role: "user", content: text });
+  addMessage("user", text, "", actionsOf(conversation, conversation.messages.length - 1));
+  save(conversation);
+  void reply();
 });
 
 prompt.addEventListener("keydown", (event) => {
@@ -58,126 +87,167 @@ prompt.addEventListener("keydown", (event) => {
   composer.requestSubmit();
 });
 
-stop.addEventListener("click", () => answering?.abort());
-newChat.addEventListener("click", () => {
-  cut(0);
-  prompt.focus();
-});
+stop.addEventListener("click", stopAnswer);
+element("new-chat", HTMLButtonElement).addEventListener("click", startChat);
 element("open-settings", HTMLButtonElement).addEventListener("click", () => settings.showModal());
+element("open-shortcuts", HTMLButtonElement).addEventListener("click", () => {
+  settings.close();
+  showShortcuts();
+});
+element("copy-link", HTMLButtonElement).addEventListener("click", (event) => {
+  const button = event.currentTarget;
+  if (button instanceof HTMLButtonElement) void copyFrom(button, makeLink(location.href, { model: chosenModel() ?? "", ...currentSettings() }));
+});
 element("change-model", HTMLButtonElement).addEventListener("click", () => {
-  answering?.abort();
+  stopAnswer();
   // An engine that has crashed has nothing left to free.
   void llm?.dispose().catch(() => {});
   settings.close();
   leave();
 });
+element("drop-link", HTMLButtonElement).addEventListener("click", () => {
+  showKept();
+  offerLinked(undefined);
+  dropFragment();
+});
+
+startShortcuts([
+  { what: "Stop the answer or the voice", key: "Escape", act: () => stopAnswer() || stopReading() },
+  { what: "Edit the last message", key: "ArrowUp", act: editLast },
+  { what: "New chat", key: "o", control: true, shift: true, act: startChat },
+  { what: "Search conversations", key: "k", control: true, act: searchList },
+  { what: "Show or hide conversations", key: "b", control: true, act: toggleList },
+  { what: "Settings", key: ",", control: true, act: () => settings.showModal() },
+]);
 
 /** Goes back to the choice of a model, because of an error if there was one. */
 function leave(error?: unknown): void {
   llm = undefined;
   chat.hidden = composer.hidden = warning.hidden = true;
-  newChat.disabled = true;
-  status.textContent = "No model is loaded.";
+  status.textContent = "No model loaded";
+  status.title = "";
   void showLoader(error);
+}
+
+function startChat(): void {
+  show(newConversation());
+  prompt.focus();
+}
+
+/** Shows a conversation; what was being answered is stopped, and kept as far as it came. */
+function show(next: Conversation, chosen = true): void {
+  stopAnswer();
+  stopReading();
+  conversation = next;
+  // Old conversations can be read before a model is loaded.
+  chat.hidden = !llm && !(chosen && next.messages.length > 0);
+  redraw();
+  kept();
+}
+
+/** Remembers which conversation is open. */
+function kept(): void {
+  remember("conversation", conversation.id);
+  showCurrent(conversation.id);
+}
+
+function save(changed: Conversation): void {
+  void store?.save(changed).then(() => changed === conversation && kept());
 }
 
 /** Ends the conversation after its first `length` messages. */
 function cut(length: number): void {
-  answering?.abort();
-  messages = messages.slice(0, length);
-  remember("messages", messages);
+  stopAnswer();
+  stopReading();
+  conversation.messages = conversation.messages.slice(0, length);
+  save(conversation);
   redraw();
 }
 
 function redraw(): void {
   clearMessages();
-  for (const [index, message] of messages.entries()) addMessage(message.role, message.content, actionsOf(index));
+  for (const [index, { role, content, note = "" }] of conversation.messages.entries()) addMessage(role, content, note, actionsOf(conversation, index));
+  if (llm) void countContext(llm, told());
 }
 
-function say(message: Message): void {
-  messages.push(message);
-  remember("messages", messages);
-  addMessage(message.role, message.content, actionsOf(messages.length - 1));
+/** What the model is told: the system prompt, then the conversation. */
+function told(): ChatMessage[] {
+  return [...systemMessage(), ...conversation.messages.map(({ role, content }) => ({ role, content }))];
 }
 
-function actionsOf(index: number): Actions {
-  if (messages[index]?.role === "user") {
-    return {
-      Edit: () => {
-        const { content = "" } = messages[index] ?? {};
-        cut(index);
-        prompt.value = content;
-        prompt.focus();
-      },
-    };
+function actionsOf(shown: Conversation, index: number): Actions {
+  const content = (): string => shown.messages[index]?.content ?? "";
+  if (shown.messages[index]?.role === "user") {
+    return { Copy: (button) => void copyFrom(button, content()), Edit: () => edit(index) };
   }
   return {
-    Copy: () => void navigator.clipboard.writeText(messages[index]?.content ?? ""),
+    Copy: (button) => void copyFrom(button, content()),
     Regenerate: () => {
+      if (!llm) return;
       cut(index);
-      void answer();
+      void reply();
+    },
+    [READ_ALOUD]: (button) => {
+      if (isReading(button)) stopReading();
+      else read(content(), button).catch((error: unknown) => (warning.textContent = describe(error), (warning.hidden = false)));
     },
   };
 }
 
-/** Answers the conversation, whose last message is a question. */
-async function answer(): Promise<void> {
+function edit(index: number): void {
+  const { content = "" } = conversation.messages[index] ?? {};
   if (!llm) return;
-  const conversation = messages;
-  const view = addMessage("assistant", "", actionsOf(conversation.length), true);
-  const stopper = new AbortController();
-  answering = stopper;
-  showAnswering(true);
-  const answered: Message = { role: "assistant", content: "" };
-  const aloud = readsAloud() ? new TextFeed() : undefined;
-  try {
-    const heard = aloud && read(aloud, stopper.signal);
-    // What becomes of the voice is looked at once the answer is there.
-    heard?.catch(() => {});
-    await stream(llm, conversation, answered, view, stopper.signal, aloud);
-    await heard?.catch((error: unknown) => {
-      if (!stopper.signal.aborted) view.note(describe(error));
-    });
-  } catch (error) {
-    if (stopper.signal.aborted) view.finish("Stopped.");
-    else view.finish(describe(error), true);
-    // A stored model is there again in a moment.
-    if (isGone(error)) leave(error);
-  } finally {
-    aloud?.end();
-    if (conversation === messages && answered.content !== "") {
-      messages.push(answered);
-      remember("messages", messages);
-    }
-    if (answering === stopper) {
-      answering = undefined;
-      showAnswering(false);
-    }
-  }
+  cut(index);
+  prompt.value = content;
+  prompt.focus();
 }
 
-async function stream(llm: Llm, conversation: Message[], answered: Message, view: MessageView, signal: AbortSignal, aloud: TextFeed | undefined): Promise<void> {
-  const body: ChatParamsStreaming = {
-    messages: [...systemMessage(), ...conversation],
-    stream: true,
-    stream_options: { include_usage: true },
-    ...sampling(),
-  };
-  let timings: Timings | undefined;
-  let tokens = 0;
-  for await (const chunk of await llm.chat.completions.create(body, { signal })) {
-    const bit = chunk.choices[0]?.delta.content ?? "";
-    answered.content += bit;
-    aloud?.add(bit);
-    view.show(answered.content);
-    timings = chunk.timings ?? timings;
-    tokens = chunk.usage?.completion_tokens ?? tokens;
-  }
-  aloud?.end();
-  view.finish(timings ? figures(timings, tokens) : "");
+/** In an empty field, the key that goes back in a shell goes back here, too. */
+function editLast(): boolean {
+  const last = conversation.messages.findLastIndex(({ role }) => role === "user");
+  if (document.activeElement !== prompt || prompt.value !== "" || last < 0 || isAnswering()) return false;
+  edit(last);
+  return true;
+}
+
+/** Answers the conversation, whose last message is a question. */
+async function reply(): Promise<void> {
+  if (!llm) return;
+  const asked = conversation;
+  asked.model = llm.name;
+  await answer(llm, asked, told(), actionsOf(asked, asked.messages.length), {
+    begun: () => showAnswering(true),
+    ended: () => showAnswering(false),
+    save: () => save(asked),
+    // A stored model is there again in a moment.
+    gone: leave,
+  });
 }
 
 function showAnswering(busy: boolean): void {
   send.hidden = busy;
   stop.hidden = !busy;
+}
+
+/** Fills in what the address's fragment holds. */
+function applyLink(): void {
+  if (location.hash.length < 2) return;
+  const { shared, refused } = readLink(location.hash);
+  const names = Object.keys(shared);
+  if (names.length === 0 && refused.length === 0) return;
+  showShared(shared);
+  offerLinked(shared.model);
+  const parts = [
+    names.length > 0 ? `This link sets: ${names.map((name) => name.replace("-", " ")).join(", ")}.` : "",
+    shared.system ? `System prompt: “${shared.system}”` : "",
+    refused.length > 0 ? `Left out, because it is not valid: ${refused.join(", ")}.` : "",
+  ];
+  fromLinkText.textContent = parts.filter(Boolean).join(" ");
+  fromLink.hidden = false;
+}
+
+/** The settings are the person's own from now on. */
+function dropFragment(): void {
+  fromLink.hidden = true;
+  if (location.hash !== "") history.replaceState(null, "", location.pathname + location.search);
 }

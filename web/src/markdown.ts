@@ -19,6 +19,12 @@ interface Shown {
 }
 
 const shown = new WeakMap<HTMLElement, Shown[]>();
+const languages = new WeakMap<Element, string>();
+
+/** The language that an answer gives its code, as it is written there; `""` if it gives none. */
+export function languageOf(code: Element): string {
+  return languages.get(code) ?? "";
+}
 
 /** Puts the Markdown, whole or so far, into `target`. Parts that are there already stay as they are. */
 export function renderMarkdown(target: HTMLElement, text: string): void {
@@ -41,10 +47,16 @@ function render(part: string): DocumentFragment {
   try {
     const made = DOMPurify.sanitize(toHtml(part), {
       ALLOWED_TAGS: ALLOWED,
-      ALLOWED_ATTR: ["href", "start"],
+      ALLOWED_ATTR: ["href", "start", "class"],
       ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
       RETURN_DOM_FRAGMENT: true,
     });
+    for (const element of made.querySelectorAll("[class]")) {
+      // The parser writes the language of code there; the class itself would be a style of the page's own.
+      const [, language] = /^language-([\w+#.-]{1,30})$/.exec(element.className) ?? [];
+      if (language !== undefined) languages.set(element, language);
+      element.removeAttribute("class");
+    }
     for (const link of made.querySelectorAll("a")) {
       link.target = "_blank";
       link.rel = "noopener noreferrer";

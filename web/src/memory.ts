@@ -1,10 +1,16 @@
-/** What the browser keeps of the page between visits: the model, the settings, the conversation. */
+/** What the browser keeps of the page between visits, besides the conversations: the model, the settings, the appearance. */
 
 interface Kept {
   model: string;
   settings: Record<string, string>;
   aloud: boolean;
-  messages: { role: "user" | "assistant"; content: string }[];
+  theme: "auto" | "light" | "dark";
+  /** Whether the list of conversations is open where there is room beside the chat. */
+  history: boolean;
+  /** The conversation that was open. */
+  conversation: string;
+  /** The one conversation that the page kept before it had a list. */
+  messages: unknown;
 }
 
 /** What was kept; what cannot be read counts as nothing. */
@@ -22,5 +28,14 @@ export function remember<K extends keyof Kept>(name: K, value: Kept[K]): void {
     localStorage.setItem(`crane:${name}`, JSON.stringify(value));
   } catch (error) {
     console.warn(`the browser does not keep the page's ${name}: ${String(error)}`);
+  }
+}
+
+/** Keeps something no longer. */
+export function forget(name: keyof Kept): void {
+  try {
+    localStorage.removeItem(`crane:${name}`);
+  } catch {
+    // Nothing was kept.
   }
 }

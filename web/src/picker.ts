@@ -1,6 +1,6 @@
 /** The list of models: one can be chosen, those that are stored can be removed. */
 import { element } from "./elements.js";
-import { megabytes, type Choice } from "./models.js";
+import { megabytes, speedOf, type Choice } from "./models.js";
 
 const list = element("models", HTMLDivElement);
 
@@ -8,10 +8,22 @@ const list = element("models", HTMLDivElement);
 export type Chosen = Choice | "url" | "file";
 
 let shown: Chosen[] = [];
+/** The device's memory, as roughly as the browser says it. */
+let deviceBytes: number | undefined;
 /** What the person has chosen, if anything. */
 let picked: string | undefined;
 
 list.addEventListener("change", () => (picked = list.querySelector<HTMLInputElement>("input:checked")?.value));
+
+/** Says how much memory the device has. */
+export function setDeviceMemory(bytes: number | undefined): void {
+  deviceBytes = bytes;
+}
+
+/** Chooses a model of the list as a person does. */
+export function pick(id: string): void {
+  picked = id;
+}
 
 /** Shows the models; chosen is what the person chose before, else the preferred one, else the first. */
 export function showChoices(offered: Choice[], preferred: string | undefined, onRemove: (choice: Choice) => void): void {
@@ -52,8 +64,8 @@ function row(entry: Chosen, onRemove: (choice: Choice) => void): HTMLDivElement 
   label.append(radio, title, state);
   made.append(label);
   if (typeof entry === "string") {
-    title.textContent = entry === "url" ? "Another model…" : "A file on this machine…";
-    state.textContent = entry === "url" ? "a name on the Hub, or an address" : ".gguf";
+    title.textContent = entry === "url" ? "Another model…" : "A file on this device…";
+    state.textContent = entry === "url" ? "from Hugging Face, or a URL" : "GGUF";
     return made;
   }
   title.textContent = entry.title;
@@ -73,7 +85,8 @@ function row(entry: Chosen, onRemove: (choice: Choice) => void): HTMLDivElement 
 
 function stateOf({ bytes, stored }: Choice): string {
   const size = bytes === undefined ? "" : megabytes(bytes);
-  if (!stored) return size;
-  if (stored.complete) return `${size} · in this browser`;
-  return `${megabytes(stored.storedBytes)}${size ? ` of ${size}` : ""} · paused`;
+  const speed = bytes === undefined ? "" : speedOf(bytes);
+  if (stored && !stored.complete) return `${megabytes(stored.storedBytes)}${size ? ` of ${size}` : ""} · paused`;
+  const memory = bytes !== undefined && deviceBytes !== undefined && bytes > deviceBytes / 2 ? "may not fit into this device’s memory" : "";
+  return [size, speed, stored ? "in this browser" : "", memory].filter(Boolean).join(" · ");
 }

@@ -38,7 +38,7 @@ async function load(): Promise<void> {
     void workOffline();
     speak.disabled = false;
   } catch (error) {
-    status.textContent = "There is no voice.";
+    status.textContent = "The voice could not be loaded.";
     fail(error);
   }
 }
@@ -71,7 +71,7 @@ async function say(tts: Tts): Promise<void> {
       },
       onTime: (seconds) => waveform.at(seconds),
     });
-    figures.textContent = `${(samples / rate).toFixed(1)} s of speech, first sound after ${Math.round(first ?? 0)} ms${underruns > 0 ? `, ${underruns} gaps` : ""}`;
+    figures.textContent = `${(samples / rate).toFixed(1)} s of speech, first sound after ${Math.round(first ?? 0)} ms${underruns > 0 ? `, ${underruns} ${underruns === 1 ? "gap" : "gaps"}` : ""}`;
     figures.hidden = false;
   } catch (error) {
     if (!stopper.signal.aborted) fail(error);

@@ -37,7 +37,7 @@ async function visit(context, search) {
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 const answers = (page) => page.getByRole("log").locator(".assistant");
 const texts = (page) => answers(page).locator(".text").allTextContents().then((all) => all.map((text) => text.trim()));
-const finished = (page, index) => answers(page).nth(index).getByText("a second").waitFor({ timeout: 60_000 });
+const finished = (page, index) => answers(page).nth(index).getByText("tokens/s").waitFor({ timeout: 60_000 });
 
 test("load, ask, stop, edit, regenerate, come back without a network", async (t) => {
   if (lacksWeights(t)) return;
@@ -51,7 +51,7 @@ test("load, ask, stop, edit, regenerate, come back without a network", async (t)
   await picture(page, "2-loading");
   const message = page.getByLabel("Message", { exact: true });
   await message.waitFor({ timeout: 60_000 });
-  assert.match(await page.getByRole("status").textContent(), /smollm2.*135 million weights/);
+  assert.match(await page.getByRole("status").textContent(), /smollm2.*135M parameters/);
 
   await page.getByRole("button", { name: "Settings" }).click();
   await picture(page, "3-settings");
@@ -113,7 +113,7 @@ test("a download is paused, gone on with after a reload, and removed", async (t)
   try {
     const { page, faults } = await visit(context, `?model=org/smol&hub=${hub.address}`);
     await page.getByRole("button", { name: "Load" }).click();
-    await page.getByText(/Loading: 4\d MB of \d\d MB/).waitFor();
+    await page.getByText(/Downloading: 4\d MB of \d\d MB/).waitFor();
     await picture(page, "8-phone-loading");
     await page.getByRole("button", { name: "Pause" }).click();
     await page.getByText("paused").waitFor();
@@ -154,7 +154,7 @@ test("an answer's Markdown is shown, and cannot run or fetch anything", async (t
     tags: [...new Set([...text.querySelectorAll("*")].map(({ tagName }) => tagName.toLowerCase()))].sort(),
     links: [...text.querySelectorAll("a")].map((link) => link.getAttribute("href")),
   }));
-  assert.deepEqual(found.tags, ["a", "code", "h1", "p", "pre", "strong", "table", "tbody", "td", "th", "thead", "tr"]);
+  assert.deepEqual(found.tags, ["a", "button", "code", "div", "h1", "p", "pre", "span", "strong", "table", "tbody", "td", "th", "thead", "tr"]);
   assert.deepEqual(found.links, [null, "https://host/"]);
   assert.deepEqual(faults, []);
   await context.close();
@@ -219,7 +219,7 @@ test("a missing model is told, and another address can be given", async () => {
   const page = await browser.newPage({ viewport: { width: 390, height: 780 } });
   await page.goto(server.address);
   await page.getByRole("radio", { name: "Another model…" }).check();
-  await page.getByLabel("Name on the Hub, or address of a GGUF file").fill(`${server.address}/models/none.gguf`);
+  await page.getByLabel("Hugging Face model or URL of a GGUF file").fill(`${server.address}/models/none.gguf`);
   await page.getByRole("button", { name: "Load" }).click();
   const alert = page.getByRole("alert");
   await alert.waitFor();
