@@ -1,45 +1,14 @@
-/** The page's build, and a development server that also serves the model files of this machine. */
-import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
-import { basename, join } from "node:path";
+/** The pages' build, and servers that also have the model files of this machine. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
-
-const MODELS = process.env["CRANE_TEST_MODELS"] ?? join(homedir(), ".cache", "crane-test-models");
-
-/** Serves `/models/NAME` out of the folder of test weights. */
-function models(): Plugin {
-  return {
-    name: "crane-models",
-    configureServer(server) {
-      server.middlewares.use("/models", (request, response) => {
-        const path = join(MODELS, basename(decodeURIComponent(request.url?.split("?")[0] ?? "")));
-        const file = statSync(path, { throwIfNoEntry: false });
-        if (!file?.isFile()) {
-          response.writeHead(404).end(`no such model; run \`cargo xtask setup\`\n`);
-          return;
-        }
-        response.writeHead(200, { "content-type": "application/octet-stream", "content-length": file.size });
-        createReadStream(path).pipe(response);
-      });
-    },
-  };
-}
+import { hostModels, ISOLATION, MODELS } from "./server/host_models.js";
 
 /** The voice of the speech page lies beside it, so that a static host is enough; `cargo xtask setup` fetches it. */
 function voice(): Plugin {
   const folder = join(MODELS, "hibari");
   return {
     name: "crane-voice",
-    configureServer(server) {
-      server.middlewares.use("/hibari", (request, response) => {
-        const path = join(folder, basename(decodeURIComponent(request.url?.split("?")[0] ?? "")));
-        if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
-          response.writeHead(404).end("no such file; run `cargo xtask setup`\n");
-          return;
-        }
-        createReadStream(path).pipe(response);
-      });
-    },
     generateBundle() {
       if (!existsSync(folder)) {
         this.warn(`${folder} is missing, so the speech page will have no voice; run \`cargo xtask setup\``);
@@ -85,8 +54,10 @@ function policy(): Plugin {
 export default defineConfig({
   // Relative addresses: the built page works under any path.
   base: "./",
-  plugins: [models(), voice(), policy()],
-  preview: { headers: HEADERS },
+  plugins: [hostModels(), voice(), policy()],
+  // What is not there is not found, instead of being the chat page.
+  appType: "mpa",
+  preview: { headers: { ...HEADERS, ...ISOLATION } },
   build: { target: "es2022", modulePreload: { polyfill: false }, rolldownOptions: { input: ["index.html", "speech.html"] } },
   worker: { format: "es" },
   server: { fs: { allow: [".."] } },

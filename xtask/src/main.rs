@@ -8,6 +8,7 @@ mod fuzz;
 mod golden;
 mod listening;
 mod models;
+mod pages;
 mod process;
 mod python;
 mod report;
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long)]
         names: bool,
     },
+    /// Build what is missing and serve the chat page and the speech page on this machine, with the models of the tests
+    Pages(pages::Options),
     /// Compare a model's tensors with recorded ones, for each folder of golden data
     Golden {
         /// Folders with a checkpoint, golden.json and golden.safetensors
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             let names = if names { wasm::Names::Kept } else { wasm::Names::Removed };
             wasm::package(optimize, names).map(done)
         }
+        Command::Pages(options) => pages::run(&options).map(done),
         Command::Golden { folders, wasm } => golden::run(&folders, wasm).map(done),
         Command::Bench(options) => bench::run(&options).map(done),
         Command::BenchWeb(options) => bench::web::run(&options).map(done),

@@ -61,6 +61,18 @@ impl Step {
     }
 }
 
+/// What the pages need, which is less than what the tests need.
+pub fn for_pages() -> Result<()> {
+    let needed = [
+        "wasm32 standard library",
+        "Node and npm",
+        "npm packages of npm/",
+        "npm packages of web/",
+        "test weights",
+    ];
+    STEPS.iter().filter(|step| needed.contains(&step.name)).try_for_each(Step::perform)
+}
+
 /// Does every step, also when one before it fails.
 pub fn run() -> Result<()> {
     let mut failed = Vec::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
@@ -140,6 +141,32 @@ pub fn package(optimize: bool, names: Names) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the npm package has all modules, none of them older than what it is built from.
+pub fn is_current() -> bool {
+    let out = process::root().join(PACKAGE_FOLDER);
+    let oldest = BUILDS
+        .iter()
+        .map(|build| modified(&out.join(format!("{}_bg.wasm", build.module))))
+        .min()
+        .flatten();
+    let sources = ["crane-sdk/src", "crane-wasm/src", "crane-wasm/Cargo.toml", "Cargo.lock"];
+    let newest = sources.iter().filter_map(|name| newest_in(&process::root().join(name))).max();
+    oldest.is_some_and(|oldest| newest.is_none_or(|newest| newest <= oldest))
+}
+
+fn modified(file: &Path) -> Option<SystemTime> {
+    file.metadata().and_then(|metadata| metadata.modified()).ok()
+}
+
+/// When the newest file of a folder was changed, or the file itself.
+fn newest_in(path: &Path) -> Option<SystemTime> {
+    if !path.is_dir() {
+        return modified(path);
+    }
+    let entries = std::fs::read_dir(path).ok()?;
+    entries.flatten().filter_map(|entry| newest_in(&entry.path())).max()
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
