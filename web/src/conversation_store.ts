@@ -104,12 +104,16 @@ export class ConversationStore {
       if (!conversation.named) conversation.title = titleOf(conversation);
       const before = conversation.updated;
       conversation.updated = Math.max(Date.now(), before + 1);
-      await this.#write((table) => {
+      await this.#write((table, fail) => {
         const reading = table.get(conversation.id);
         reading.onsuccess = () => {
           const kept: unknown = reading.result;
           if (isConversation(kept) && kept.updated !== before) conversation.id = newId();
-          table.put(structuredClone(conversation));
+          try {
+            table.put(structuredClone(conversation));
+          } catch (error) {
+            fail(error);
+          }
         };
       });
       this.#all.set(conversation.id, structuredClone(conversation));
@@ -162,14 +166,14 @@ export class ConversationStore {
   }
 
   /** Does something with the table; what fails is remembered as `trouble` and does not throw. */
-  async #write(act: (table: IDBObjectStore) => void): Promise<void> {
+  async #write(act: (table: IDBObjectStore, fail: (error: unknown) => void) => void): Promise<void> {
     try {
       const database = await this.#connect();
       await new Promise<void>((resolve, reject) => {
         const transaction = database.transaction(TABLE, "readwrite");
         transaction.oncomplete = () => resolve();
         transaction.onerror = transaction.onabort = () => reject(transaction.error);
-        act(transaction.objectStore(TABLE));
+        act(transaction.objectStore(TABLE), reject);
       });
       this.trouble = undefined;
     } catch (error) {
