@@ -131,5 +131,6 @@ function nearEnd(): boolean {
 }
 
 function scrollToEnd(follow: boolean): void {
-  if (follow) document.documentElement.scrollTop = document.documentElement.scrollHeight;
+  // What is not shown must not move what is.
+  if (follow && log.getClientRects().length > 0) document.documentElement.scrollTop = document.documentElement.scrollHeight;
 }
