@@ -1,16 +1,13 @@
-//! Reads a JSON schema the way its compiler does, and counts what that takes, before the compiler is let near it.
-//!
-//! The compiler copies schemas where they are combined: each option of an `anyOf` gets a copy of what stands beside it, a `$ref`
-//! with siblings a copy of its definition. A few hundred bytes can ask for gigabytes that way. Here the same combinations are
-//! made of shapes, which are shared and know their size, so that a copy costs a number.
+//! Makes shapes of schemas, and combines them as the compiler does.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::budget::{Budget, most};
-use super::chain::Graph;
+use super::at;
+use super::shape::{Array, Object, Shape, array_of, normal, options_of, raw_options};
+use crate::grammar::budget::{Budget, most};
 use crate::{Error, Result};
 
 /// The levels of combined schemas that the compiler takes.
@@ -22,126 +19,16 @@ const WAYS: u64 = 100_000;
 /// What stands in the place of a missing `type`.
 const TYPES: [&str; 6] = ["null", "boolean", "number", "string", "array", "object"];
 
-/// What a schema describes, as far as its size matters.
-#[derive(Clone)]
-enum Shape {
-    Any,
-    Never,
-    /// null, boolean or number.
-    Plain(u8),
-    /// A string, with the ways that its patterns have.
-    Text(u64),
-    Array(Rc<Array>),
-    Object(Rc<Object>),
-    /// Options; all of them at once cannot hold if `one`.
-    Options {
-        options: Rc<Vec<Shape>>,
-        size: u64,
-        one: bool,
-    },
-    Ref(Rc<str>),
-}
-
-struct Array {
-    prefix: Vec<Shape>,
-    items: Option<Shape>,
-    size: u64,
-}
-
-struct Object {
-    properties: HashMap<Rc<str>, Shape>,
-    patterns: HashMap<Rc<str>, Shape>,
-    rest: Option<Shape>,
-    required: HashSet<Rc<str>>,
-    counted: bool,
-    size: u64,
-}
-
-/// Counts what a schema takes to compile; refuses one that is over a limit.
-pub(super) fn weigh(schema: &Value, budget: &mut Budget) -> Result<()> {
-    chained(schema, budget)?;
-    let mut reader = Reader { root: schema, budget, definitions: HashMap::new(), names: 0 };
-    let root = reader.read(schema)?;
-    let mut all = root.size();
-    for shape in reader.definitions.values().flatten() {
-        all = all.saturating_add(shape.size());
-    }
-    // Every name is looked up among all others.
-    let names = reader.names;
-    reader.budget.step(all.saturating_add(names.saturating_mul(names) / 2000))
-}
-
-/// Counts how deep schemas can be inside one another when references are followed, in whatever order.
-fn chained<'a>(schema: &'a Value, budget: &mut Budget) -> Result<()> {
-    let mut names: Vec<&'a str> = vec!["#"];
-    let mut numbers: HashMap<&'a str, usize> = HashMap::from([("#", 0), ("#/", 0)]);
-    let mut graph = Graph::default();
-    while let Some(&name) = names.get(graph.depths.len()) {
-        let (depth, found) = match at(schema, name) {
-            Some(definition) => nested(definition, budget)?,
-            None => (0, Vec::new()),
-        };
-        let number = |name: &'a str| {
-            *numbers.entry(name).or_insert_with(|| {
-                names.push(name);
-                names.len() - 1
-            })
-        };
-        graph.names.push(found.into_iter().map(number).collect());
-        graph.depths.push(depth);
-    }
-    let what = "levels of schemas inside one another, references followed";
-    most("chain", what, graph.longest().depth, budget.limits.chain)
-}
-
-/// How deep a schema is and the references inside it, without a call for each level.
-fn nested<'a>(schema: &'a Value, budget: &mut Budget) -> Result<(usize, Vec<&'a str>)> {
-    let (mut open, mut deepest, mut names) = (vec![(schema, 1)], 0, Vec::new());
-    while let Some((value, depth)) = open.pop() {
-        budget.step(1)?;
-        most("depth", "levels of nesting", depth, budget.limits.depth)?;
-        deepest = deepest.max(depth);
-        match value {
-            Value::Array(values) => open.extend(values.iter().map(|value| (value, depth + 1))),
-            Value::Object(map) => {
-                names.extend(map.get("$ref").and_then(Value::as_str));
-                open.extend(map.values().map(|value| (value, depth + 1)));
-            }
-            _ => {}
-        }
-    }
-    Ok((deepest, names))
-}
-
-/// Counts bytes without a call for each level.
-pub(super) fn bytes(schema: &Value, budget: &mut Budget) -> Result<()> {
-    let mut open = vec![schema];
-    while let Some(value) = open.pop() {
-        let mut bytes = 1;
-        match value {
-            Value::String(text) => bytes += text.len(),
-            Value::Array(values) => open.extend(values),
-            Value::Object(map) => {
-                bytes += map.keys().map(String::len).sum::<usize>();
-                open.extend(map.values());
-            }
-            _ => {}
-        }
-        budget.bytes(bytes)?;
-    }
-    budget.check()
-}
-
-struct Reader<'a, 'b, 'c> {
-    root: &'a Value,
-    budget: &'b mut Budget<'c>,
+pub(super) struct Reader<'a, 'b, 'c> {
+    pub(super) root: &'a Value,
+    pub(super) budget: &'b mut Budget<'c>,
     /// `None` while one is being read.
-    definitions: HashMap<String, Option<Shape>>,
-    names: u64,
+    pub(super) definitions: HashMap<String, Option<Shape>>,
+    pub(super) names: u64,
 }
 
 impl<'a> Reader<'a, '_, '_> {
-    fn read(&mut self, schema: &'a Value) -> Result<Shape> {
+    pub(super) fn read(&mut self, schema: &'a Value) -> Result<Shape> {
         self.budget.step(1)?;
         let map = match schema {
             Value::Bool(true) => return Ok(Shape::Any),
@@ -496,88 +383,6 @@ impl<'a> Reader<'a, '_, '_> {
     }
 }
 
-impl Object {
-    /// What a property may be at most.
-    fn property(&self, name: &str) -> Shape {
-        if let Some(shape) = self.properties.get(name) {
-            return shape.clone();
-        }
-        let others = self.patterns.values().chain(&self.rest);
-        others.max_by_key(|shape| shape.size()).cloned().unwrap_or(Shape::Any)
-    }
-}
-
-impl Shape {
-    /// Nodes, and the work that they are later.
-    fn size(&self) -> u64 {
-        match self {
-            Shape::Any | Shape::Never | Shape::Plain(_) | Shape::Ref(_) | Shape::Text(1) => 1,
-            Shape::Text(ways) => 32 + 4 * (*ways).min(2000),
-            Shape::Array(array) => array.size,
-            Shape::Object(object) => object.size,
-            Shape::Options { size, .. } => *size,
-        }
-    }
-
-    /// Options that are compared with others' to find out whether they exclude each other.
-    fn compared(&self) -> u64 {
-        match self {
-            Shape::Options { options, .. } => {
-                options.iter().fold(1, |sum: u64, shape| sum.saturating_add(shape.compared()))
-            }
-            Shape::Object(object) => {
-                let required =
-                    object.required.iter().filter_map(|name| object.properties.get(name));
-                required.fold(1, |sum: u64, shape| sum.saturating_add(shape.compared()))
-            }
-            _ => 1,
-        }
-    }
-}
-
-fn array_of(prefix: Vec<Shape>, items: Option<Shape>) -> Shape {
-    let size =
-        prefix.iter().chain(&items).fold(2, |sum: u64, shape| sum.saturating_add(shape.size()));
-    Shape::Array(Rc::new(Array { prefix, items, size }))
-}
-
-fn raw_options(options: Vec<Shape>, one: bool) -> Shape {
-    let size = options.iter().fold(1, |sum: u64, shape| sum.saturating_add(shape.size()));
-    Shape::Options { options: Rc::new(options), size, one }
-}
-
-/// Options without those that cannot be, and without options inside.
-fn options_of(options: Vec<Shape>, one: bool, budget: &mut Budget) -> Result<Shape> {
-    let mut flat = Vec::with_capacity(options.len());
-    for option in options {
-        budget.step(1)?;
-        match option {
-            Shape::Never => {}
-            Shape::Any if !one => return Ok(Shape::Any),
-            Shape::Options { options, .. } => {
-                budget.step(options.len() as u64)?;
-                flat.extend(options.iter().cloned());
-            }
-            option => flat.push(option),
-        }
-    }
-    if flat.len() <= 1 {
-        return Ok(flat.pop().unwrap_or(Shape::Never));
-    }
-    if one {
-        let compared = flat.iter().fold(0, |sum: u64, shape| sum.saturating_add(shape.compared()));
-        budget.step(compared.saturating_mul(compared) / 16)?;
-    }
-    Ok(raw_options(flat, one))
-}
-
-fn normal(shape: Shape, budget: &mut Budget) -> Result<Shape> {
-    match shape {
-        Shape::Options { options, one, .. } => options_of(options.to_vec(), one, budget),
-        shape => Ok(shape),
-    }
-}
-
 /// Refuses values of another type than their keyword's; short ones are left to the compiler, which shows them.
 fn typed(keyword: &str, value: &Value) -> Result<()> {
     let fits = match keyword {
@@ -625,14 +430,3 @@ const PLAIN: [&str; 21] = [
     "exclusiveMaximum",
     "multipleOf",
 ];
-
-/// What a reference inside the document means; the compiler takes no others.
-fn at<'a>(root: &'a Value, name: &str) -> Option<&'a Value> {
-    if name == "#" || name == "#/" {
-        return Some(root);
-    }
-    name.strip_prefix("#/")?.split('/').try_fold(root, |value, part| match value {
-        Value::Array(values) => values.get(part.parse::<usize>().ok()?),
-        value => value.get(part),
-    })
-}
