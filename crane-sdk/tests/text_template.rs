@@ -175,6 +175,20 @@ fn named_templates_are_chosen_by_tools_or_by_name() {
 }
 
 #[test]
+fn json_texts_become_values() {
+    let found = render(
+        "{% set v = '{\"a\": [1, {\"b\": \"ü\"}]}' | fromjson %}{{ v.a[0] }}{{ v.a[1].b }}{{ 'null' | fromjson is none }}",
+        &[],
+    );
+    assert_eq!(found.unwrap(), "1üTrue");
+    for (template, said) in
+        [("{{ '{' | fromjson }}", "not JSON"), ("{{ 3 | fromjson }}", "takes a text")]
+    {
+        assert!(render(template, &[]).unwrap_err().to_string().contains(said), "{template}");
+    }
+}
+
+#[test]
 fn a_refusal_is_the_templates_own_words() {
     let message = "roles must alternate";
     let template = format!(

@@ -8,7 +8,7 @@ use crane_sdk::generate::{CancelToken, FinishReason, GenerationConfig};
 use crane_sdk::grammar::Compiler;
 use crane_sdk::sample::SamplingParams;
 use crane_sdk::text::tools::{CallFormat, CallPiece, Calls, Tool};
-use crane_sdk::text::{ChatTemplate, SpecialTokens};
+use crane_sdk::text::{ChatTemplate, Message, RenderOptions, SpecialTokens};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -43,6 +43,93 @@ fn formats_are_found_in_templates() {
     for name in ["chatml", "llama3", "gemma2", "zephyr", "mistral"] {
         assert_eq!(format(name), None, "{name}");
     }
+}
+
+/// Templates that each take a call in one way only, around the call itself.
+fn demanding() -> [(&'static str, String); 6] {
+    let around = |before: &str, text: &str, arguments: &str| {
+        format!(
+            "{{% for tool in tools or [] %}}{{{{ tool | tojson }}}}{{% endfor %}}{{% for m in messages %}}<|{{{{ m.role }}}}|>{before}\
+             {{% if m.role == 'assistant' %}}{text}{{% for c in m.tool_calls or [] %}}<tool_call>{{\"name\": \"{{{{ c.function.name }}}}\", \
+             \"arguments\": {arguments}}}</tool_call>{{% endfor %}}{{% else %}}{{{{ m.content }}}}{{% endif %}}<|end|>{{% endfor %}}"
+        )
+    };
+    let json = "{{ c.function.arguments | tojson }}";
+    let shown = "{{ m.content }}";
+    [
+        (
+            "searches the text",
+            around(
+                "",
+                "{% if '</think>' in m.content %}{{ m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}",
+                json,
+            ),
+        ),
+        ("cuts the text", around("", "{{ m.content.split('</think>')[-1] }}", json)),
+        ("prints null", around("", shown, json)),
+        (
+            "wants null",
+            around(
+                "{% if m.tool_calls and m.content is not none %}{{ raise_exception('null!') }}{% endif %}",
+                "{% if m.content is not none %}{{ m.content }}{% endif %}",
+                json,
+            ),
+        ),
+        (
+            "wants none at all",
+            around(
+                "{% if m.tool_calls and m.content is defined %}{{ raise_exception('none!') }}{% endif %}",
+                "{% if m.content is defined %}{{ m.content }}{% endif %}",
+                json,
+            ),
+        ),
+        ("adds the arguments", around("", shown, "{{ '' + c.function.arguments }}")),
+    ]
+}
+
+#[test]
+fn calls_are_found_and_sent_back_whatever_a_template_wants_beside_them() {
+    for (what, text) in demanding() {
+        let template = ChatTemplate::new(&text, SpecialTokens::new()).unwrap();
+        let format = CallFormat::of(&template).unwrap().unwrap_or_else(|| panic!("{what}"));
+        assert_eq!(format.open, "<tool_call>{\"name\": \"", "{what}");
+        assert_eq!(
+            (format.close.as_str(), format.between.as_deref()),
+            ("}</tool_call>", Some("")),
+            "{what}"
+        );
+        // Each way in which clients send it back is written as the model wrote it.
+        for content in [json!(null), json!(""), json!({})] {
+            let mut message = json!({ "role": "assistant", "tool_calls": [{ "id": "a", "type": "function",
+                "function": { "name": "now", "arguments": { "zone": "None" } } }] });
+            if !content.is_object() {
+                message["content"] = content.clone();
+            }
+            let messages = [json!({ "role": "user", "content": "?" }), message];
+            let messages: Vec<Message> = messages
+                .into_iter()
+                .map(|message| serde_json::from_value(message).unwrap())
+                .collect();
+            let options =
+                RenderOptions { add_generation_prompt: false, ..RenderOptions::default() };
+            let text = template.render(&messages, &options);
+            let said = "<|assistant|><tool_call>{\"name\": \"now\", \"arguments\": {\"zone\": \"None\"}}</tool_call><|end|>";
+            let text = text.unwrap_or_else(|error| panic!("{what} {content}: {error}"));
+            assert!(text.ends_with(said), "{what} {content}: {text}");
+        }
+    }
+}
+
+#[test]
+fn arguments_that_are_no_json_end_no_conversation() {
+    let items = "{% for m in messages %}{{ m.content or '' }}{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments.items() %}\
+                 {{ k }}={{ v }};{% endfor %}{% endfor %}{% endfor %}";
+    let template = ChatTemplate::new(items, SpecialTokens::new()).unwrap();
+    let mut message = Message::assistant("");
+    message.tool_calls =
+        Some(vec![json!({ "function": { "name": "now", "arguments": "{\"zone\": \"Eu" } })]);
+    let text = template.render(&[message], &RenderOptions::default()).unwrap();
+    assert_eq!(text, "arguments={\"zone\": \"Eu;");
 }
 
 fn text(text: &str) -> CallPiece {
@@ -88,12 +175,11 @@ fn a_reply_is_taken_apart_however_it_comes() {
         assert_eq!(read(ONE, size), add);
         let before = [&[text("Let me see.")], &add[..], &stop].concat();
         assert_eq!(read(&format!("Let me see.\n{ONE}\n{TWO}"), size), before);
-        // Cut by a limit of tokens.
-        assert_eq!(
-            read(&ONE[..60], size)[1],
-            CallPiece::Arguments("{\"a\": \"}\\\"{\", \"b\": ".to_owned())
-        );
+        // Cut by a limit of tokens: nothing of the call is told.
+        assert_eq!(read(&ONE[..60], size), []);
         assert_eq!(read(&ONE[..20], size), []);
+        let cut = format!("Let me see.\n{TWO}\n{}", &ONE[..60]);
+        assert_eq!(read(&cut, size), [&[text("Let me see.")], &stop[..]].concat());
         assert_eq!(read("Hm <tool_ca", size), [text("Hm <tool_ca")]);
     }
 }
@@ -126,8 +212,9 @@ fn a_noisy_model_calls_as_it_should() {
                 "additionalProperties": false,
                 "$defs": { "days": { "type": "integer", "minimum": 1, "maximum": 9 } },
             })),
+            strict: true,
         },
-        Tool { name: "stop".to_owned(), parameters: None },
+        Tool { name: "stop".to_owned(), parameters: None, strict: false },
     ];
     let mut named = std::collections::BTreeSet::new();
     let mut counts = std::collections::BTreeSet::new();
@@ -175,12 +262,12 @@ fn a_noisy_model_calls_as_it_should() {
 fn text_is_free_until_a_call_begins() {
     let fixture = generate_support::fixture("qwen2_tied");
     let format = format("qwen25_tools").unwrap();
-    let tools = [Tool { name: "stop".to_owned(), parameters: None }];
+    let tools = [Tool { name: "stop".to_owned(), parameters: None, strict: false }];
     let calls = Calls { required: false, several: false };
     let grammar = format.grammar(&fixture.tokenizer, &tools, calls).unwrap();
     let constraint = Compiler::new(&fixture.tokenizer).unwrap().compile(&grammar).unwrap();
     // What a model says is given to it: the tokens of a text, made the likeliest one after the other.
-    let follow = |said: &str| {
+    let stopping = |said: &str, stop: &[&str], most: usize| {
         let mut ids = fixture.tokenizer.encode(said, false).unwrap();
         ids.push(402);
         let model = std::sync::Arc::new(Parrot { ids });
@@ -190,11 +277,14 @@ fn text_is_free_until_a_call_begins() {
             sampling: SamplingParams::greedy(),
             constraint: Some(constraint.clone()),
             eos_ids: vec![402],
-            max_new_tokens: Some(100),
+            max_new_tokens: Some(most),
+            stop: stop.iter().map(|stop| (*stop).to_owned()).collect(),
+            calls: Some(format.clone()),
             ..GenerationConfig::default()
         };
         session.generate(&[1], &config, &CancelToken::new()).unwrap().complete().unwrap()
     };
+    let follow = |said: &str| stopping(said, &[], 100);
     for said in ["Hello, <b>you</b>!\n{}", ""] {
         let output = follow(said);
         assert_eq!((output.text.as_str(), output.finish_reason), (said, FinishReason::Eos));
@@ -205,6 +295,38 @@ fn text_is_free_until_a_call_begins() {
     let output = follow("So: <tool_call> nonsense, and more of it");
     assert_eq!(output.text, format!("So: {TWO}"));
     assert_eq!(output.finish_reason, FinishReason::Complete);
+    // Stop texts are those of the text that is seen.
+    for stop in ["\n", "stop", "<tool_call>", "}", "name", "arguments"] {
+        let output = stopping(TWO, &[stop], 100);
+        assert_eq!(
+            (output.text.as_str(), output.finish_reason),
+            (TWO, FinishReason::Complete),
+            "{stop}"
+        );
+        assert_eq!(output.stop, None);
+    }
+    let output = stopping(&format!("I stop.\n{TWO}"), &["\n"], 100);
+    assert_eq!(output.text, format!("I stop.\n{TWO}"));
+    for (said, stop, seen) in [
+        ("I stop.\nNow.", "\n", "I stop."),
+        (&format!("Go. I stop.\n{TWO}"), "stop", "Go. I "),
+        ("a\n", "\n", "a"),
+    ] {
+        let output = stopping(said, &[stop], 100);
+        assert_eq!(
+            (output.text.as_str(), output.finish_reason),
+            (seen, FinishReason::Stop),
+            "{said}"
+        );
+        assert_eq!(output.stop.as_deref(), Some(stop));
+    }
+    // The beginning of a stop text that a call follows is text.
+    let output = stopping(&format!("I sto\n{TWO}"), &["stop"], 100);
+    assert_eq!(output.text, format!("I sto\n{TWO}"));
+    // What a limit cuts ends as it does without stop texts.
+    let output = stopping(TWO, &["\n"], 20);
+    assert_eq!(output.finish_reason, FinishReason::Length);
+    assert!(TWO.starts_with(&output.text) && output.text.len() > 10, "{}", output.text);
 }
 
 /// A model that wants to say one text.

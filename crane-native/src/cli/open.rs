@@ -14,7 +14,7 @@ use super::exit::{Failure, Result};
 use super::interrupt::Interruptible;
 use super::machine;
 use super::output::Console;
-use super::prompt::Prompt;
+use super::prompt::{Prompt, PromptOptions};
 use super::units::{bytes, count};
 use crate::device::{self, DeviceChoice};
 use crate::hub::{Event, Hub, HubConfig, Progress, TerminalProgress};
@@ -150,9 +150,9 @@ impl Text {
         console: Console,
         template: &ChatTemplate,
         messages: &[Message],
-        goes_on: bool,
+        options: PromptOptions,
     ) -> Result<Prompt> {
-        let (prompt, text) = Prompt::chat(&self.tokenizer, template, messages, goes_on)?;
+        let (prompt, text) = Prompt::chat(&self.tokenizer, template, messages, options)?;
         console.detail(format_args!("prompt: {text:?}"));
         if prompt.ids.is_empty() {
             let reason = "the model's writes nothing for these messages; `crane run --raw PROMPT` completes text without it";

@@ -18,6 +18,15 @@ pub(super) struct Prompt {
     pub head: usize,
 }
 
+/// How a conversation becomes a prompt.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PromptOptions {
+    /// Whether the reply goes on with the last message.
+    pub goes_on: bool,
+    /// Whether control tokens that a message spells out count as such.
+    pub allow_special_tokens: bool,
+}
+
 impl Prompt {
     /// A conversation that waits for its next reply, or that ends inside its last message if the reply `goes_on` with it.
     ///
@@ -27,15 +36,16 @@ impl Prompt {
         tokenizer: &Tokenizer,
         template: &ChatTemplate,
         messages: &[Message],
-        goes_on: bool,
+        options: PromptOptions,
     ) -> Result<(Self, String)> {
-        let options = RenderOptions {
-            add_generation_prompt: !goes_on,
-            continue_final_message: goes_on,
+        let rendered = RenderOptions {
+            add_generation_prompt: !options.goes_on,
+            continue_final_message: options.goes_on,
+            allow_special_tokens: options.allow_special_tokens,
             ..RenderOptions::default()
         };
-        let text = template.render(messages, &options)?;
-        let ids = tokenizer.encode(&text, false)?;
+        let chat = template.render_guarded(messages, &rendered, tokenizer)?;
+        let (ids, text) = (tokenizer.encode_rendered(&chat, None)?, chat.text);
         let head = head(tokenizer, template, messages).map_or(0, |head| common(&head, &ids));
         Ok((Prompt { ids, head }, text))
     }
@@ -113,7 +123,8 @@ mod tests {
     fn head_text(template: &str, messages: &[Message]) -> String {
         let tokenizer = tokenizer();
         let template = ChatTemplate::new(template, SpecialTokens::new()).unwrap();
-        let (prompt, _) = Prompt::chat(&tokenizer, &template, messages, false).unwrap();
+        let (prompt, _) =
+            Prompt::chat(&tokenizer, &template, messages, PromptOptions::default()).unwrap();
         tokenizer.decode(&prompt.ids[..prompt.head], false).unwrap()
     }
 

@@ -7,7 +7,7 @@ use super::args::RunArgs;
 use super::exit::{Failure, Result};
 use super::open::{self, Text};
 use super::output::{self, Console};
-use super::prompt::Prompt;
+use super::prompt::{Prompt, PromptOptions};
 use super::reply::{self, Engine};
 use super::settings::Settings;
 use super::{messages, summary, words};
@@ -109,14 +109,19 @@ fn render(
 ) -> Result<(Prompt, Option<String>)> {
     let template = if args.raw { None } else { text.template(model, &args.template)? };
     let system = args.generation.system.as_deref();
+    let options = PromptOptions {
+        allow_special_tokens: args.generation.allow_special_tokens,
+        ..PromptOptions::default()
+    };
     match (question, template) {
         (Question::Words(words), Some(template)) => {
             let messages = messages::with_system(vec![Message::user(words)], system)?;
-            Ok((text.render(console, &template, &messages, false)?, None))
+            Ok((text.render(console, &template, &messages, options)?, None))
         }
         (Question::Messages(mut messages), Some(template)) => {
-            let said = goes_on(&mut messages, args.add_generation_prompt);
-            Ok((text.render(console, &template, &messages, said.is_some())?, said))
+            let goes_on = goes_on(&mut messages, args.add_generation_prompt);
+            let options = PromptOptions { goes_on: goes_on.is_some(), ..options };
+            Ok((text.render(console, &template, &messages, options)?, goes_on))
         }
         (Question::Words(words), None) if system.is_none() => {
             if !args.raw {

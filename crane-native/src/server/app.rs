@@ -52,6 +52,8 @@ pub struct App {
     pub fleet: Fleet,
     /// Whether unknown fields are ignored with a warning.
     pub lenient: bool,
+    /// Whether control tokens that a message spells out count as such.
+    pub allow_special_tokens: bool,
     /// When the server began, in seconds since 1970.
     pub created: u64,
     /// How long a request may take.
@@ -94,6 +96,7 @@ impl App {
         Ok(Self {
             fleet,
             lenient,
+            allow_special_tokens: false,
             created,
             timeout,
             sharing,
@@ -111,6 +114,13 @@ impl App {
     #[must_use]
     pub fn with_voice_names(self, voice_names: VoiceNames) -> Self {
         Self { voice_names, ..self }
+    }
+
+    /// With control tokens of messages that count as such, or without.
+    #[must_use]
+    pub fn with_special_tokens(mut self, allowed: bool) -> Self {
+        self.allow_special_tokens = allowed;
+        self
     }
 
     /// The salt of a request's prompts. `cache_salt`, which a request may name, divides further, also where all share.

@@ -1,7 +1,7 @@
 //! Texts to tokens, once it is clear that they may fit.
 
 use crane_sdk::generate::CancelToken;
-use crane_sdk::text::Tokenizer;
+use crane_sdk::text::{RenderedChat, Tokenizer};
 
 use super::wire::{ApiError, PromptInput};
 use super::work::most_text;
@@ -41,18 +41,19 @@ impl Lengths {
         Err(ApiError::value(param, reason))
     }
 
-    /// The tokens of a prompt as it stands, if they fit.
+    /// The tokens of a rendered conversation, if they fit.
     ///
     /// # Errors
     /// 400 if there are more than the context holds; without tokenising the text where its bytes tell.
-    pub fn prompt(
+    pub fn chat(
         &self,
         tokenizer: &Tokenizer,
-        text: &str,
+        chat: &RenderedChat,
         cancel: &CancelToken,
     ) -> Result<Vec<u32>, ApiError> {
-        self.check_prompt(tokenizer, text)?;
-        let ids = tokenized(tokenizer, text, false, cancel)?;
+        self.check_prompt(tokenizer, &chat.text)?;
+        go_on(cancel)?;
+        let ids = tokenizer.encode_rendered(chat, Some(&cancel.interrupt()))?;
         self.check_tokens(ids.len())?;
         if ids.is_empty() {
             let reason = "the model's chat template writes nothing for them, so there is nothing to answer; \
@@ -65,7 +66,7 @@ impl Lengths {
     /// A prompt's tokens, behind the token that begins texts (once).
     ///
     /// # Errors
-    /// As [`Lengths::prompt`].
+    /// As [`Lengths::chat`].
     pub fn beginning(
         &self,
         tokenizer: &Tokenizer,
@@ -183,27 +184,27 @@ mod tests {
         Tokenizer::from_json(&std::fs::read(path).unwrap(), None).unwrap()
     }
 
+    fn chat(lengths: &Lengths, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, ApiError> {
+        lengths.chat(tokenizer, &RenderedChat::trusted(text.to_owned()), &CancelToken::new())
+    }
+
     #[test]
     fn a_prompt_whose_bytes_cannot_fit_is_not_tokenised() {
         let (tokenizer, lengths) = (bytes(), Lengths::new(64));
         let longest = longest(&tokenizer).unwrap();
         let code = |text: &str| {
-            let error = lengths.prompt(&tokenizer, text, &CancelToken::new()).unwrap_err().json();
+            let error = chat(&lengths, &tokenizer, text).unwrap_err().json();
             assert_eq!(error["error"]["code"], "context_length_exceeded");
             error["error"]["message"].as_str().unwrap().to_owned()
         };
         assert!(code(&"ab ".repeat(SHORT)).contains("bytes"));
         assert!(code(&"ab ".repeat(100)).contains("the prompt has 2"));
-        assert!(lengths.prompt(&tokenizer, "a b c", &CancelToken::new()).is_ok());
+        assert!(chat(&lengths, &tokenizer, "a b c").is_ok());
         // What just might fit is counted.
         let wide = Lengths::new(SHORT.div_ceil(longest) + 1);
         let text = "q".repeat(SHORT + 1);
         assert!(
-            wide.prompt(&tokenizer, &text, &CancelToken::new())
-                .unwrap_err()
-                .json()
-                .to_string()
-                .contains(" tokens and")
+            chat(&wide, &tokenizer, &text).unwrap_err().json().to_string().contains(" tokens and")
         );
     }
 

@@ -17,6 +17,7 @@ mod metrics;
 mod models;
 mod openapi;
 mod origin;
+mod partly_held;
 mod plan;
 mod routes;
 mod share;

@@ -1,10 +1,9 @@
 //! Models in memory: one that writes, with its words and its engine, and one that makes vectors of texts.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use crane_sdk::generate::CancelToken;
-use crane_sdk::grammar::{Compiler, Constraint, Grammar};
+use crane_sdk::grammar::{Compiler, Constraint};
 use crane_sdk::models::CausalLm;
 use crane_sdk::pipeline::Embedder;
 use crane_sdk::text::tools::CallFormat;
@@ -14,12 +13,10 @@ use super::app::App;
 use super::engine::Engine;
 use super::fleet::Kept;
 use super::lengths::{Lengths, go_on};
+use super::partly_held::PartlyHeld;
 use super::plan::Plan;
 use super::voice::VoiceModel;
-use super::wire::{ApiError, Form, ToolUse};
-
-/// How long the one among many tools is looked for whose parameters cannot be kept.
-const SEARCH: Duration = Duration::from_millis(500);
+use super::wire::{ApiError, Form};
 
 /// A model in memory.
 #[derive(Clone)]
@@ -68,6 +65,8 @@ pub struct TextModel {
     pub lengths: Lengths,
     /// Made when the first request wants it.
     pub compiler: OnceLock<Compiler>,
+    /// The tools' schemas of which it was said that they are not held whole.
+    pub partly_held: PartlyHeld,
 }
 
 impl TextModel {
@@ -122,47 +121,11 @@ impl TextModel {
         })
     }
 
-    /// What makes the calls of a reply valid ones. It may take a while, too.
+    /// What compiles grammars.
     ///
     /// # Errors
-    /// 400 if a tool's parameters cannot be kept.
-    pub fn calls(
-        &self,
-        format: &CallFormat,
-        tools: &ToolUse,
-        cancel: &CancelToken,
-    ) -> Result<Constraint, ApiError> {
-        go_on(cancel)?;
-        let compiler = self.compiler()?;
-        let grammar = format.grammar(&self.tokenizer, &tools.tools, tools.calls)?;
-        let constraint = compiler.compile_until(&grammar, cancel).map_err(|error| {
-            // Which of them it was, if that is soon found: each is within the limits, but there may be many.
-            let begun = Instant::now();
-            for (tool, param) in tools.tools.iter().zip(&tools.params) {
-                if cancel.is_cancelled() {
-                    break;
-                }
-                let alone = tool.schema().map(Grammar::JsonSchema);
-                if let Err(crane_sdk::Error::InvalidArgument { reason, .. }) =
-                    alone.and_then(|schema| compiler.compile_until(&schema, cancel))
-                {
-                    return ApiError::value(param, reason);
-                }
-                if begun.elapsed() > SEARCH {
-                    break;
-                }
-            }
-            match error {
-                crane_sdk::Error::InvalidArgument { reason, .. } => {
-                    ApiError::value("tools", reason)
-                }
-                error => ApiError::value("tools", error),
-            }
-        })?;
-        Ok(constraint)
-    }
-
-    fn compiler(&self) -> Result<&Compiler, ApiError> {
+    /// If the vocabulary cannot be used.
+    pub fn compiler(&self) -> Result<&Compiler, ApiError> {
         if let Some(compiler) = self.compiler.get() {
             return Ok(compiler);
         }

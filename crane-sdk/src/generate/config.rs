@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ContextPolicy;
 use crate::grammar::Constraint;
 use crate::sample::{LogprobsOf, SamplingParams};
+use crate::text::tools::CallFormat;
 use crate::{Error, Result};
 
 /// How a reply is generated: what is chosen, when it ends, what is told of it.
@@ -42,6 +43,10 @@ pub struct GenerationConfig {
     /// The form that the reply must have; it ends where the form does.
     #[serde(skip)]
     pub constraint: Option<Constraint>,
+    /// How the model writes calls of tools, if the reply may hold some: stop strings are looked for in what is seen of it, never
+    /// in a call.
+    #[serde(skip)]
+    pub calls: Option<CallFormat>,
     /// What the checkpoint's `generation_config.json` asks for and this library does not do.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -63,6 +68,7 @@ impl Default for GenerationConfig {
             prefill_chunk: 256,
             skip_special_tokens: true,
             constraint: None,
+            calls: None,
             warnings: Vec::new(),
         }
     }

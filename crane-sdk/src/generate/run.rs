@@ -8,6 +8,7 @@ use super::{
 };
 use crate::grammar::Follower;
 use crate::sample::Sampler;
+use crate::text::tools::{Span, Splitter};
 use crate::text::{StreamDecoder, Tokenizer};
 use crate::{Error, Result};
 
@@ -32,6 +33,8 @@ pub(super) struct Run {
 struct Text {
     decoder: StreamDecoder,
     stops: StopMatcher,
+    /// Divides the reply where it may hold calls.
+    calls: Option<Splitter>,
 }
 
 impl Run {
@@ -52,12 +55,17 @@ impl Run {
         let text = match tokenizer {
             Some(tokenizer) => {
                 for (index, stop) in config.stop.iter().enumerate() {
-                    let id = tokenizer.token_to_id(stop).filter(|&id| tokenizer.is_special(id));
+                    // The mark of a call is none of the reply's own text.
+                    let is_mark =
+                        config.calls.as_ref().is_some_and(|format| format.trigger() == stop);
+                    let id = tokenizer.token_to_id(stop);
+                    let id = id.filter(|&id| tokenizer.is_special(id) && !is_mark);
                     stop_ids.extend(id.map(|id| (id, index)));
                 }
                 Some(Text {
                     decoder: StreamDecoder::new(tokenizer.clone(), config.skip_special_tokens),
                     stops: StopMatcher::new(config.stop.clone())?,
+                    calls: config.calls.clone().map(Splitter::new),
                 })
             }
             None if config.stop.is_empty() => None,
@@ -123,7 +131,7 @@ impl Run {
         piece.logprobs = sampled.logprob.map(|logprob| PieceLogprobs { logprob, top: sampled.top });
         if !self.config.ignore_eos && self.config.eos_ids.contains(&id) {
             self.finish(FinishReason::Eos, &mut piece)?;
-        } else if let Some(&(_, index)) = self.stop_ids.iter().find(|(stop, _)| *stop == id) {
+        } else if let Some(index) = self.stops_at(id) {
             self.output.stop = self.config.stop.get(index).cloned();
             self.finish(FinishReason::Stop, &mut piece)?;
         } else {
@@ -133,7 +141,7 @@ impl Run {
             };
             if let Some(text) = &mut self.text {
                 let decoded = text.decoder.push(id)?;
-                self.say(&decoded, &mut piece);
+                let _ = self.say(&decoded, &mut piece);
             }
             if self.is_running() && whole {
                 self.finish(FinishReason::Complete, &mut piece)?;
@@ -156,26 +164,67 @@ impl Run {
         }
     }
 
-    /// Passes text through the stop strings into the piece.
-    fn say(&mut self, decoded: &str, piece: &mut Piece) {
-        let Some(text) = &mut self.text else { return };
-        let (said, stopped) = text.stops.push(decoded);
+    /// The stop string that is this very token, where it stands outside of a call.
+    fn stops_at(&self, id: u32) -> Option<usize> {
+        let calls = self.text.as_ref().and_then(|text| text.calls.as_ref());
+        if calls.is_some_and(Splitter::is_in_call) {
+            return None;
+        }
+        self.stop_ids.iter().find(|(stop, _)| *stop == id).map(|(_, index)| *index)
+    }
+
+    /// Passes text through the stop strings into the piece; whether one of them ended it.
+    fn say(&mut self, decoded: &str, piece: &mut Piece) -> bool {
+        let Some(text) = &mut self.text else { return false };
+        let Some(calls) = &mut text.calls else { return self.show(decoded, piece) };
+        let spans = calls.push(decoded);
+        self.say_spans(spans, piece)
+    }
+
+    fn say_spans(&mut self, spans: Vec<Span>, piece: &mut Piece) -> bool {
+        for span in spans {
+            match span {
+                Span::Text(seen) if self.show(&seen, piece) => return true,
+                Span::Text(_) => {}
+                Span::Syntax(hidden) | Span::Name(hidden) | Span::Arguments(hidden, _) => {
+                    // What waits to become a stop string comes out: a call stands behind it.
+                    if let Some(text) = &mut self.text {
+                        piece.text.push_str(&text.stops.finish());
+                    }
+                    piece.text.push_str(&hidden);
+                }
+            }
+        }
+        false
+    }
+
+    /// Passes what is seen through the stop strings.
+    fn show(&mut self, seen: &str, piece: &mut Piece) -> bool {
+        let Some(text) = &mut self.text else { return false };
+        let (said, stopped) = text.stops.push(seen);
         piece.text.push_str(&said);
         if let Some(index) = stopped {
             // Nothing waits in the matcher after a stop string.
             self.output.stop = self.config.stop.get(index).cloned();
             self.end = Some(FinishReason::Stop);
         }
+        stopped.is_some()
     }
 
     /// Ends the run; text that waited comes out, but for a character that was cut.
     fn finish(&mut self, reason: FinishReason, piece: &mut Piece) -> Result<()> {
         self.end = Some(reason);
         let cut = matches!(reason, FinishReason::Length | FinishReason::Cancelled);
+        let mut stopped = false;
         if let Some(text) = &mut self.text {
             let decoder = &mut text.decoder;
             let rest = if cut { decoder.finish_cut()? } else { decoder.finish()? };
-            self.say(&rest, piece);
+            stopped = self.say(&rest, piece);
+        }
+        // After a stop string nothing of what was held is said.
+        let spans = self.text.as_mut().and_then(|text| text.calls.as_mut()).map(Splitter::finish);
+        if let Some(spans) = spans.filter(|_| !stopped) {
+            self.say_spans(spans, piece);
         }
         if let Some(text) = &mut self.text {
             piece.text.push_str(&text.stops.finish());

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::assemble::{assemble, caught};
 use super::budget::Budget;
 use super::stack::on_known_stack;
-use super::{Follower, Grammar, Limits, laid_out, lark, schema};
+use super::{Enforceable, Follower, Grammar, Limits, laid_out, lark, schema};
 use crate::generate::CancelToken;
 use crate::text::Tokenizer;
 use crate::{Error, Result};
@@ -116,8 +116,9 @@ fn weighed(grammar: &Grammar, budget: &mut Budget) -> Result<TopLevelGrammar> {
         }
         Grammar::JsonSchema(value) => {
             schema::bytes(value, budget)?;
-            schema::weigh(value, budget)?;
-            TopLevelGrammar::from_json_schema(laid_out(value)?)
+            let value = Enforceable::whole(value)?;
+            schema::weigh(&value, budget)?;
+            TopLevelGrammar::from_json_schema(laid_out(&value)?)
         }
         Grammar::Regex(regex) => {
             budget.bytes(regex.len())?;

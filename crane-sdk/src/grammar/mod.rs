@@ -45,6 +45,8 @@ mod follower;
 #[cfg(feature = "grammar")]
 mod forms;
 #[cfg(feature = "grammar")]
+mod keywords;
+#[cfg(feature = "grammar")]
 mod lark;
 #[cfg(feature = "grammar")]
 mod lark_tokens;
@@ -71,6 +73,8 @@ pub use compiler::{Compiler, Constraint};
 pub(crate) use follower::Follower;
 #[cfg(feature = "grammar")]
 pub use forms::Forms;
+#[cfg(feature = "grammar")]
+pub use keywords::{Enforceable, LeftOut};
 pub use limits::Limits;
 
 /// The form of a reply.

@@ -68,12 +68,15 @@ impl AutoTokenizer {
         messages: &[Message],
         options: &RenderOptions,
     ) -> Result<String> {
-        let template = self.template.as_ref().ok_or_else(|| Error::Unsupported {
+        self.template()?.render(messages, options)
+    }
+
+    fn template(&self) -> Result<&ChatTemplate> {
+        self.template.as_deref().ok_or_else(|| Error::Unsupported {
             what: "chat with a model that has no chat template".to_owned(),
             hint: "give it plain text to go on with, or choose an instruction-tuned model"
                 .to_owned(),
-        })?;
-        template.render(messages, options)
+        })
     }
 
     /// The ids of a conversation, up to where the reply begins.
@@ -81,8 +84,9 @@ impl AutoTokenizer {
     /// # Errors
     /// As [`AutoTokenizer::apply_chat_template`] and [`Tokenizer::encode`].
     pub fn encode_chat(&self, messages: &[Message], options: &RenderOptions) -> Result<Vec<u32>> {
-        // The template writes the special tokens itself.
-        self.tokenizer.encode(&self.apply_chat_template(messages, options)?, false)
+        // The template writes the special tokens itself, and nobody else.
+        let chat = self.template()?.render_guarded(messages, options, &self.tokenizer)?;
+        self.tokenizer.encode_rendered(&chat, None)
     }
 }
 

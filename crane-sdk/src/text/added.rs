@@ -14,6 +14,30 @@ use crate::{Error, Result};
 /// What is looked for in one text at once.
 type Finder = Option<DoubleArrayAhoCorasick<u32>>;
 
+/// Where in a text no control token may be.
+#[derive(Clone, Copy)]
+pub(super) enum Guards<'g> {
+    /// Places, in their order, that none goes across.
+    At(&'g [usize]),
+    /// Everywhere.
+    Everywhere,
+}
+
+impl Guards<'_> {
+    /// None.
+    pub(super) const NONE: Guards<'static> = Guards::At(&[]);
+
+    fn forbid(self, start: usize, end: usize) -> bool {
+        match self {
+            Guards::At(places) => {
+                let next = places.partition_point(|place| *place <= start);
+                places.get(next).is_some_and(|place| *place < end)
+            }
+            Guards::Everywhere => true,
+        }
+    }
+}
+
 /// The added tokens of a tokenizer.
 #[derive(Default)]
 pub(super) struct AddedTokens {
@@ -26,6 +50,8 @@ pub(super) struct AddedTokens {
     plain: Finder,
     /// Tokens of the normalized text.
     after: Finder,
+    /// The control tokens among those, as they were added.
+    late: Finder,
 }
 
 /// A stretch of text without added tokens, or an added token.
@@ -73,6 +99,8 @@ impl AddedTokens {
             added.ids.insert(token.content.clone(), id);
             added.tokens.insert(id, token);
         }
+        let late = added.tokens.iter().filter(|(_, token)| token.normalized && token.special);
+        added.late = finder(late.map(|(id, token)| (token.content.as_str(), *id)))?;
         let (after, plain) =
             added.tokens.iter().partition::<Vec<_>, _>(|(_, token)| token.normalized);
         added.plain = finder(plain.into_iter().map(|(id, token)| (token.content.as_str(), *id)))?;
@@ -105,9 +133,10 @@ impl AddedTokens {
         &self,
         text: &'t str,
         budget: &Budget<'_>,
+        guards: Guards<'_>,
         sink: impl FnMut(Part<'t>) -> Result<()>,
     ) -> Result<()> {
-        self.parts(&self.plain, text, budget, sink)
+        self.parts(&self.plain, text, budget, guards, sink)
     }
 
     /// Parts a normalized text.
@@ -115,9 +144,31 @@ impl AddedTokens {
         &self,
         text: &'t str,
         budget: &Budget<'_>,
+        guards: Guards<'_>,
         sink: impl FnMut(Part<'t>) -> Result<()>,
     ) -> Result<()> {
-        self.parts(&self.after, text, budget, sink)
+        self.parts(&self.after, text, budget, guards, sink)
+    }
+
+    /// Parts a text at the control tokens that are looked for in normalized texts, before it is one.
+    pub(super) fn in_late<'t>(
+        &self,
+        text: &'t str,
+        budget: &Budget<'_>,
+        guards: Guards<'_>,
+        sink: impl FnMut(Part<'t>) -> Result<()>,
+    ) -> Result<()> {
+        self.parts(&self.late, text, budget, guards, sink)
+    }
+
+    /// The control tokens, as they were added.
+    pub(super) fn controls(&self) -> impl Iterator<Item = &str> {
+        self.special.iter().map(String::as_str)
+    }
+
+    /// Whether an id is one of them.
+    pub(super) fn is_control(&self, id: u32) -> bool {
+        self.tokens.get(&id).is_some_and(|token| token.special)
     }
 
     fn parts<'t>(
@@ -125,15 +176,25 @@ impl AddedTokens {
         finder: &Finder,
         text: &'t str,
         budget: &Budget<'_>,
+        guards: Guards<'_>,
         mut sink: impl FnMut(Part<'t>) -> Result<()>,
     ) -> Result<()> {
         let Some(finder) = finder else { return text_part(text, 0, text.len(), &mut sink) };
         // Where the text goes on after the last token, and the end of the spaces that were looked at last.
         let (mut from, mut spaces_end) = (0, 0);
-        for matched in finder.leftmost_find_iter(text) {
+        let (mut searched, mut matches) = (0, finder.leftmost_find_iter(text));
+        while let Some(matched) = matches.next() {
             budget.check()?;
-            let (mut start, mut end, id) = (matched.start(), matched.end(), matched.value());
+            let (mut start, mut end) = (searched + matched.start(), searched + matched.end());
+            let id = matched.value();
             let Some(token) = self.tokens.get(&id) else { continue };
+            if token.special && guards.forbid(start, end) {
+                // Another token may begin inside of it.
+                let first = text.get(start..).and_then(|rest| rest.chars().next());
+                searched = start + first.map_or(1, char::len_utf8);
+                matches = finder.leftmost_find_iter(text.get(searched..).unwrap_or_default());
+                continue;
+            }
             let after = text.get(end..).unwrap_or_default();
             if token.single_word {
                 let before = text.get(..start).and_then(|before| before.chars().next_back());

@@ -31,6 +31,6 @@ pub use message::{Content, Message};
 pub(crate) use overlap::overlap;
 pub use special_tokens::SpecialTokens;
 pub use stream::StreamDecoder;
-pub use template::{ChatTemplate, RenderOptions};
+pub use template::{ChatTemplate, RenderOptions, RenderedChat};
 pub(crate) use token_id::TokenId;
 pub use tokenizer::Tokenizer;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokenizers::{AddedToken, ModelWrapper};
 
-use super::added::{AddedTokens, Part};
+use super::added::{AddedTokens, Guards, Part};
 use super::around::Around;
 use super::budget::{Budget, Interrupt};
 use super::cutter::Cutter;
@@ -12,6 +12,7 @@ use super::guard::guarded;
 use super::model::Model;
 use super::normalizer::Normalizer;
 use super::special_tokens::SpecialTokens;
+use super::template::RenderedChat;
 use super::{from_gguf, from_json};
 use crate::source::{Gguf, Metadata, Source, find_gguf, impostor, without_bom};
 use crate::{Error, Result};
@@ -178,6 +179,29 @@ impl Tokenizer {
         add_special_tokens: bool,
         interrupt: Option<&Interrupt>,
     ) -> Result<Vec<u32>> {
+        let ids = self.encode_guarded(text, &[], interrupt)?;
+        Ok(self.around.put(ids, add_special_tokens))
+    }
+
+    /// The ids of a rendered conversation, in which the template alone writes control tokens.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_with`].
+    pub fn encode_rendered(
+        &self,
+        chat: &RenderedChat,
+        interrupt: Option<&Interrupt>,
+    ) -> Result<Vec<u32>> {
+        let ids = self.encode_guarded(&chat.text, &chat.guards, interrupt)?;
+        Ok(self.around.put(ids, false))
+    }
+
+    fn encode_guarded(
+        &self,
+        text: &str,
+        guards: &[usize],
+        interrupt: Option<&Interrupt>,
+    ) -> Result<Vec<u32>> {
         if text.len() > MAX_TEXT {
             let reason = format!(
                 "it has {} bytes, more than the {MAX_TEXT} that are encoded at once; encode it in parts",
@@ -187,21 +211,62 @@ impl Tokenizer {
         }
         let budget = Budget::new(text.len(), interrupt);
         // The library's models and normalizers see nothing that is not checked, but are not ours.
-        let ids = guarded(|| self.encode_parts(text, &budget)).map_err(Error::Tokenizer)??;
-        Ok(self.around.put(ids, add_special_tokens))
+        guarded(|| self.encode_parts(text, guards, &budget)).map_err(Error::Tokenizer)?
     }
 
-    fn encode_parts(&self, text: &str, budget: &Budget<'_>) -> Result<Vec<u32>> {
+    /// The control tokens that a text spells out.
+    pub(super) fn control_tokens(&self) -> impl Iterator<Item = &str> {
+        self.added.controls()
+    }
+
+    /// The control tokens in a text, none of them across a guard.
+    pub(super) fn controls(&self, text: &str, guards: &[usize]) -> Vec<u32> {
+        let (budget, mut ids) = (Budget::new(text.len(), None), Vec::new());
+        let found = self.added.in_plain(text, &budget, Guards::At(guards), |part| {
+            match part {
+                Part::Token(id) if self.added.is_control(id) => ids.push(id),
+                Part::Token(_) => {}
+                Part::Text(part) => {
+                    let guards = inside(text, part, guards);
+                    self.added.in_late(part, &budget, Guards::At(&guards), |part| {
+                        if let Part::Token(id) = part {
+                            ids.push(id);
+                        }
+                        Ok(())
+                    })?;
+                }
+            }
+            Ok(())
+        });
+        // Nothing above fails.
+        let _ = found;
+        ids
+    }
+
+    fn encode_parts(&self, text: &str, guards: &[usize], budget: &Budget<'_>) -> Result<Vec<u32>> {
         // A token of ordinary text has some four bytes.
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
-        self.added.in_plain(text, budget, |part| match part {
+        self.added.in_plain(text, budget, Guards::At(guards), |part| match part {
             Part::Token(id) => {
                 ids.push(id);
                 Ok(())
             }
             Part::Text(part) => {
                 let begins = std::ptr::eq(part.as_ptr(), text.as_ptr());
-                self.encode_part(part, begins, budget, &mut ids)
+                let guards = inside(text, part, guards);
+                if guards.is_empty() {
+                    return self.encode_part(part, begins, Guards::NONE, budget, &mut ids);
+                }
+                self.added.in_late(part, budget, Guards::At(&guards), |part| match part {
+                    Part::Token(id) => {
+                        ids.push(id);
+                        Ok(())
+                    }
+                    Part::Text(part) => {
+                        let begins = std::ptr::eq(part.as_ptr(), text.as_ptr());
+                        self.encode_part(part, begins, Guards::Everywhere, budget, &mut ids)
+                    }
+                })
             }
         })?;
         Ok(ids)
@@ -212,12 +277,13 @@ impl Tokenizer {
         &self,
         text: &str,
         begins: bool,
+        guards: Guards<'_>,
         budget: &Budget<'_>,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         let normalized = self.normalizer.apply(text, budget)?;
         let text = &*normalized.text;
-        self.added.in_normalized(text, budget, |part| match part {
+        self.added.in_normalized(text, budget, guards, |part| match part {
             Part::Token(id) => {
                 ids.push(id);
                 Ok(())
@@ -384,6 +450,14 @@ impl Table {
         let token = self.text.get(entry.start..entry.end)?;
         (!token.is_empty()).then_some((token, entry.special))
     }
+}
+
+/// The guards inside a part of a text, counted from its beginning.
+fn inside(text: &str, part: &str, guards: &[usize]) -> Vec<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let from = guards.partition_point(|place| *place <= start);
+    let rest = guards.get(from..).unwrap_or_default().iter().map(|place| place - start);
+    rest.take_while(|place| *place < part.len()).collect()
 }
 
 /// An error of the `tokenizers` library in this library's type.

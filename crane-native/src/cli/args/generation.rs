@@ -32,6 +32,9 @@ pub(in crate::cli) struct GenerationArgs {
     /// Go on past the model's end-of-sequence token
     #[arg(long, env = "CRANE_IGNORE_EOS", value_parser = BoolishValueParser::new())]
     pub ignore_eos: bool,
+    /// Let control tokens that a message spells out act as such, so that it can end itself and begin others
+    #[arg(long, env = "CRANE_ALLOW_SPECIAL_TOKENS", value_parser = BoolishValueParser::new())]
+    pub allow_special_tokens: bool,
     /// Make the reply JSON of this schema: a file, or the schema itself
     #[arg(long, env = "CRANE_JSON_SCHEMA", value_name = "FILE|SCHEMA")]
     pub json_schema: Option<String>,

@@ -153,6 +153,9 @@ pub(in crate::cli) struct ServeArgs {
     /// them
     #[arg(long, env = "CRANE_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "Server")]
     pub lenient: bool,
+    /// Let control tokens that a message spells out act as such, so that it can end itself and begin others
+    #[arg(long, env = "CRANE_ALLOW_SPECIAL_TOKENS", value_parser = BoolishValueParser::new(), help_heading = "Server")]
+    pub allow_special_tokens: bool,
     /// Largest request, in MiB
     #[arg(long, env = "CRANE_MAX_BODY", value_name = "MIB", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..), help_heading = "Server")]

@@ -122,12 +122,12 @@ impl Chat {
             text.push_str(&format!("{speaker}: {}\n\n", message.text().trim()));
         }
         text.push_str(BEHIND);
-        self.text.render(self.console, &self.template, &[Message::user(text)], false)
+        self.text.render(self.console, &self.template, &[Message::user(text)], self.options())
     }
 
     /// Tokens of a conversation, with the beginning of the next reply.
     fn used(&self, messages: &[Message]) -> Result<usize> {
-        Ok(self.text.render(self.console, &self.template, messages, false)?.ids.len())
+        Ok(self.text.render(self.console, &self.template, messages, self.options())?.ids.len())
     }
 
     fn summarise(&mut self, prompt: &Prompt, room: usize) -> Result<Output> {

@@ -16,6 +16,7 @@ use super::exit::{Failure, Result, code};
 use super::messages;
 use super::open::{self, Text};
 use super::output::Console;
+use super::prompt::PromptOptions;
 use super::reply::{self, Engine};
 use super::settings::Settings;
 use crate::hub::HubConfig;
@@ -142,9 +143,16 @@ impl Chat {
         }
     }
 
+    /// How the conversation becomes a prompt.
+    fn options(&self) -> PromptOptions {
+        let allow_special_tokens = self.generation.allow_special_tokens;
+        PromptOptions { allow_special_tokens, ..PromptOptions::default() }
+    }
+
     fn answer(&mut self) -> Result<Output> {
         let config = reply::config(self.console, &self.text, &self.settings, &self.generation)?;
-        let prompt = self.text.render(self.console, &self.template, &self.messages, false)?;
+        let prompt =
+            self.text.render(self.console, &self.template, &self.messages, self.options())?;
         self.check_room(&prompt)?;
         let policy = self.generation.context_policy;
         let Some(aloud) = &mut self.aloud else {

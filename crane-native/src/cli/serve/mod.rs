@@ -106,7 +106,10 @@ pub(super) fn serve(console: Console, args: ServeArgs) -> Result {
     };
     let warn = Box::new(move |text: &str| console.warn(text));
     let app = App::new(fleet, args.lenient, timeout, capacity, sharing, warn);
-    let app = app.map_err(Failure::Other)?.with_voice_names(voices);
+    let app = app
+        .map_err(Failure::Other)?
+        .with_voice_names(voices)
+        .with_special_tokens(args.allow_special_tokens);
 
     let pressed = Interruptible::new();
     let stop = stop(pressed.token().clone(), console);

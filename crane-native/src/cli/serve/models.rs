@@ -392,6 +392,7 @@ impl Loading<'_> {
             template,
             lengths: Lengths::new(limits.context),
             compiler: Default::default(),
+            partly_held: Default::default(),
         })))
     }
 

@@ -122,13 +122,15 @@ pub(super) async fn count(
     });
     let (permit, (index, request)) = read.await?;
     let model = permit.outside(app.fleet.lease_text(index)).await?;
-    let (app, limit) = (app.clone(), app.template_timeout);
+    let app = app.clone();
     let count = permit.run(move |cancel| {
-        let Rendered { text, ignored, .. } =
-            request.conversation.render(model.template()?, limit, cancel)?;
+        let guard = (!app.allow_special_tokens).then_some(&*model.tokenizer);
+        let Rendered { chat, ignored, .. } =
+            request.conversation.render(model.template()?, guard, app.template_timeout, cancel)?;
         app.ignored(&ignored);
-        model.lengths.check_bytes("messages", &text)?;
-        let tokens = tokenized(&model.tokenizer, &text, false, cancel)?.len();
+        model.lengths.check_bytes("messages", &chat.text)?;
+        go_on(cancel)?;
+        let tokens = model.tokenizer.encode_rendered(&chat, Some(&cancel.interrupt()))?.len();
         Ok(Json(json!({ "input_tokens": tokens })))
     });
     count.await
@@ -150,14 +152,16 @@ pub(super) async fn prepare(
         asked.config.validate()?;
         let template = model.template()?;
         let calls = tools.as_ref().map(|_| model.call_format(template)).transpose()?;
-        let Rendered { text, ignored, goes_on } =
-            conversation.render(template, app.template_timeout, cancel)?;
+        let guard = (!app.allow_special_tokens).then_some(&*model.tokenizer);
+        let Rendered { chat, ignored, goes_on } =
+            conversation.render(template, guard, app.template_timeout, cancel)?;
         app.ignored(&ignored);
         // The template writes the special tokens itself.
-        let prompt = model.lengths.prompt(&model.tokenizer, &text, cancel)?.into();
+        let prompt = model.lengths.chat(&model.tokenizer, &chat, cancel)?.into();
         match calls.as_ref().zip(tools.as_ref()) {
             Some((format, tools)) => {
-                asked.config.constraint = Some(model.calls(format, tools, cancel)?);
+                asked.config.constraint = Some(model.calls(&app, format, tools, cancel)?);
+                asked.config.calls = Some(format.clone());
                 // The mark of a call may be a control token, which text hides.
                 asked.config.skip_special_tokens = false;
             }

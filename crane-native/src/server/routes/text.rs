@@ -127,9 +127,9 @@ pub(super) async fn apply_template(
     let model = permit.outside(app.fleet.lease_text(index)).await?;
     let (app, limit) = (app.clone(), app.template_timeout);
     let answer = permit.run(move |cancel| {
-        let rendered = request.conversation.render(model.template()?, limit, cancel)?;
+        let rendered = request.conversation.render(model.template()?, None, limit, cancel)?;
         app.ignored(&rendered.ignored);
-        Ok(Json(json!({ "prompt": rendered.text })))
+        Ok(Json(json!({ "prompt": rendered.chat.text })))
     });
     answer.await
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::chat::check_with_tools;
 use super::fields::{Neutral, wrong_type};
-use super::messages::{THOUGHTS, check_count, untold};
+use super::messages::{THOUGHTS, arguments, check_count, untold};
 use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 
 /// Fields of Anthropic's API that ask for what is not done here.
@@ -181,7 +181,7 @@ fn take_message(
             (Some("tool_use"), "assistant") => {
                 let (id, name) = (block.required_string("id")?, block.required_string("name")?);
                 block.take("caller");
-                let input = block.object("input")?.unwrap_or_default();
+                let input = arguments(block.take("input").unwrap_or_default());
                 calls.push(json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input } }));
             }
             (Some("tool_result"), "user") => {

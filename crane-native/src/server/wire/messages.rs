@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crane_sdk::generate::CancelToken;
-use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions};
+use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions, RenderedChat, Tokenizer};
 use serde_json::{Map, Value};
 
 use super::ending::Ending;
@@ -47,7 +47,7 @@ pub struct Conversation {
 #[derive(Debug)]
 pub struct Rendered {
     /// The prompt.
-    pub text: String,
+    pub chat: RenderedChat,
     /// The names of fields that had no effect.
     pub ignored: Vec<String>,
     /// The text that the reply goes on with, if it does.
@@ -105,13 +105,15 @@ impl Conversation {
         Self::new(fields, messages, further, "messages")
     }
 
-    /// Writes the conversation as a prompt, for which the template has so much time.
+    /// Writes the conversation as a prompt, for which the template has so much time; with a tokenizer, the control tokens that
+    /// messages spell out count for nothing.
     ///
     /// # Errors
     /// The template's own words, or what of the conversation it would leave out; that it was cancelled, which nobody reads.
     pub fn render(
         &self,
         template: &ChatTemplate,
+        guard: Option<&Tokenizer>,
         time_limit: Duration,
         cancel: &CancelToken,
     ) -> Result<Rendered, ApiError> {
@@ -146,22 +148,27 @@ impl Conversation {
             interrupt: Some(cancel.interrupt()),
             ..RenderOptions::default()
         };
-        let text = template.render(&messages, &options).map_err(|error| {
+        let chat = match guard {
+            Some(tokenizer) => template.render_guarded(&messages, &options, tokenizer),
+            None => template.render(&messages, &options).map(RenderedChat::trusted),
+        };
+        let chat = chat.map_err(|error| {
             // The library's option is the server's flag.
             let error = ApiError::from(error).renamed("messages", self.param);
             error.told_as("RenderOptions::time_limit", "--template-timeout")
         })?;
-        let names = check_rendered(&messages, &text, cancel).map_err(|error| match self.param {
-            "messages" => error,
-            // Its items are no messages one for one.
-            param => error.about(param),
-        })?;
+        let names =
+            check_rendered(&messages, &chat.text, cancel).map_err(|error| match self.param {
+                "messages" => error,
+                // Its items are no messages one for one.
+                param => error.about(param),
+            })?;
         if names {
             ignored.insert("messages[].name, which the chat template leaves out".to_owned());
         }
-        check_tools(self.tools.as_deref().unwrap_or_default(), &text)?;
+        check_tools(self.tools.as_deref().unwrap_or_default(), &chat.text)?;
         let goes_on = messages.last().filter(|_| continue_final_message).map(Message::text);
-        Ok(Rendered { text, ignored: ignored.into_iter().collect(), goes_on })
+        Ok(Rendered { chat, ignored: ignored.into_iter().collect(), goes_on })
     }
 
     /// Leaves those further fields in messages that the template reads, and tells the names of the others.
@@ -330,6 +337,10 @@ fn message(parent: &Fields, path: &str, value: Value) -> Result<Message, ApiErro
     message.content = match content {
         Some(text) => Some(Content::Text(text)),
         None if message.tool_calls.is_some() => Some(Content::Null),
+        // An answer that was cut before it said anything, and a tool that returns nothing.
+        None if matches!(message.role.as_str(), "assistant" | "tool") => {
+            Some(Content::Text(String::new()))
+        }
         None => {
             return Err(ApiError::field(content_name, "missing_required_parameter", "is missing"));
         }
@@ -361,9 +372,8 @@ pub(super) fn untold(fields: &mut Fields) -> Result<(), ApiError> {
 /// A call as it was written before there were tools.
 fn older_call(parent: &Fields, name: &str, value: Value) -> Result<Value, ApiError> {
     let mut call = parent.within(name, value)?;
-    let param = call.name("arguments");
     let function = call.required_string("name")?;
-    let arguments = arguments(&param, call.required("arguments")?)?;
+    let arguments = arguments(call.take("arguments").unwrap_or_default());
     call.finish(false)?;
     Ok(
         serde_json::json!({ "type": "function", "function": { "name": function, "arguments": arguments } }),
@@ -443,9 +453,9 @@ fn tool_calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
             let param = format!("{name}[{index}].function.name");
             return Err(ApiError::field(param, "missing_required_parameter", "is missing"));
         }
-        if let Some(place) = call.pointer_mut("/function/arguments") {
-            let param = format!("{name}[{index}].function.arguments");
-            *place = arguments(&param, place.take())?;
+        if let Some(function) = call["function"].as_object_mut() {
+            let given = function.remove("arguments").unwrap_or_default();
+            function.insert("arguments".to_owned(), arguments(given));
         }
     }
     Ok(Some(calls))
@@ -453,16 +463,17 @@ fn tool_calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
 
 /// The arguments of a call as templates want them: an object, not its text.
 ///
-/// # Errors
-/// That the text is not JSON.
-pub(super) fn arguments(param: &str, value: Value) -> Result<Value, ApiError> {
-    match value.as_str() {
-        None => Ok(value),
-        Some(text) => {
-            json_values(text.as_bytes()).map_err(|error| error.about(param))?;
-            serde_json::from_str(text)
-                .map_err(|error| ApiError::value(param, format_args!("is not JSON: {error}")))
-        }
+/// A call without arguments has an empty object, however a client writes that. A text that is no JSON stays a text: the model
+/// has written it, or a limit has cut it, and no client can mend that.
+pub(super) fn arguments(value: Value) -> Value {
+    match value {
+        Value::Null => Value::Object(Map::new()),
+        Value::String(text) if text.trim().is_empty() => Value::Object(Map::new()),
+        Value::String(text) => json_values(text.as_bytes())
+            .ok()
+            .and_then(|_| serde_json::from_str(&text).ok())
+            .unwrap_or(Value::String(text)),
+        value => value,
     }
 }
 
@@ -522,6 +533,33 @@ mod tests {
     }
 
     #[test]
+    fn arguments_come_back_in_every_form() {
+        let call = |arguments: &str| {
+            let json = format!(
+                r#"{{"messages": [{{"role": "assistant", "content": null, "tool_calls": [{{"id": "a", "type": "function",
+                    "function": {{"name": "now"{arguments}}}}}]}}, {{"role": "tool", "tool_call_id": "a", "content": null}}]}}"#
+            );
+            let calls = read(&json).unwrap().messages[0].tool_calls.clone().unwrap();
+            calls[0]["function"]["arguments"].clone()
+        };
+        let deep = "[".repeat(200);
+        for (given, kept) in [
+            ("", serde_json::json!({})),
+            (r#", "arguments": null"#, serde_json::json!({})),
+            (r#", "arguments": """#, serde_json::json!({})),
+            (r#", "arguments": " \n""#, serde_json::json!({})),
+            (r#", "arguments": "{}""#, serde_json::json!({})),
+            (r#", "arguments": {"zone": 1}"#, serde_json::json!({ "zone": 1 })),
+            (r#", "arguments": "{\"zone\": 1}""#, serde_json::json!({ "zone": 1 })),
+            (r#", "arguments": "{\"zone\": \"Eu""#, serde_json::json!("{\"zone\": \"Eu")),
+            (r#", "arguments": "zone=1""#, serde_json::json!("zone=1")),
+            (&format!(r#", "arguments": "{deep}""#), serde_json::json!(deep)),
+        ] {
+            assert_eq!(call(given), kept, "{given}");
+        }
+    }
+
+    #[test]
     fn thousands_of_messages_are_checked_in_one_pass() {
         let all = ChatTemplate::new(
             "{% for m in messages %}{{ m.content }}{% endfor %}",
@@ -533,14 +571,19 @@ mod tests {
             .collect();
         let of =
             |messages: &[Value]| read(&serde_json::json!({ "messages": messages }).to_string());
-        let text = of(&messages).unwrap().render(&all, SECOND, &CancelToken::new()).unwrap().text;
+        let text = of(&messages)
+            .unwrap()
+            .render(&all, None, SECOND, &CancelToken::new())
+            .unwrap()
+            .chat
+            .text;
         assert!(text.len() > MOST * 200);
         let more = [messages.as_slice(), &messages[..1]].concat();
         assert_eq!(param(of(&more).unwrap_err()), "messages");
         let cancelled = CancelToken::new();
         cancelled.cancel();
         assert_eq!(
-            of(&messages).unwrap().render(&all, SECOND, &cancelled).unwrap_err().status,
+            of(&messages).unwrap().render(&all, None, SECOND, &cancelled).unwrap_err().status,
             500
         );
     }
@@ -553,7 +596,12 @@ mod tests {
             ChatTemplate::new(systems_first, crane_sdk::text::SpecialTokens::new()).unwrap();
         let json = r#"{"messages": [{"role": "user", "content": "one"}, {"role": "system", "content": "two"},
             {"role": "user", "content": "three"}]}"#;
-        let text = read(json).unwrap().render(&template, SECOND, &CancelToken::new()).unwrap().text;
+        let text = read(json)
+            .unwrap()
+            .render(&template, None, SECOND, &CancelToken::new())
+            .unwrap()
+            .chat
+            .text;
         assert_eq!(text, "twoonethree");
     }
 
@@ -564,18 +612,20 @@ mod tests {
         let render = |messages: &str| {
             read(&format!(r#"{{"messages": {messages}}}"#)).unwrap().render(
                 &template,
+                None,
                 SECOND,
                 &CancelToken::new(),
             )
         };
-        assert_eq!(render(r#"[{"role": "developer", "content": "x"}]"#).unwrap().text, "x");
+        assert_eq!(render(r#"[{"role": "developer", "content": "x"}]"#).unwrap().chat.text, "x");
         let lost = render(r#"[{"role": "tool", "content": "42"}]"#).unwrap_err();
         assert_eq!(param(lost), "messages[0].content");
         // Few templates write who speaks: that is told to the one who runs the server.
         let named = render(r#"[{"role": "user", "content": "x", "name": "Ann"}]"#).unwrap();
         assert!(named.ignored[0].starts_with("messages[].name"));
         let json = r#"{"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": {"tone": 1}}"#;
-        let lost = read(json).unwrap().render(&template, SECOND, &CancelToken::new()).unwrap_err();
+        let lost =
+            read(json).unwrap().render(&template, None, SECOND, &CancelToken::new()).unwrap_err();
         assert_eq!(param(lost), "chat_template_kwargs.tone");
     }
 }

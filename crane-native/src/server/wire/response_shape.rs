@@ -48,7 +48,8 @@ impl Item {
             Item::Call(call) => json!({
                 "id": self.id(),
                 "type": "function_call",
-                "status": status,
+                // A call is told once it is whole.
+                "status": if status == "incomplete" { "completed" } else { status },
                 "call_id": call.id,
                 "name": call.name,
                 "arguments": call.arguments,

@@ -186,8 +186,7 @@ impl Items {
             Some("function_call") => {
                 let name = fields.required_string("name")?;
                 let id = fields.required_string("call_id")?;
-                let param = fields.name("arguments");
-                let arguments = arguments(&param, fields.required("arguments")?)?;
+                let arguments = arguments(fields.take("arguments").unwrap_or_default());
                 fields.string("namespace")?;
                 let call = json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
                 // Calls follow one another, and the text that they came with.

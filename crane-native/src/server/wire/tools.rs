@@ -191,8 +191,8 @@ impl ToolUse {
         let name_param = function.name("name");
         let name = name(&mut function)?;
         let description = function.string("description")?;
-        // Arguments keep to their schema whether or not it is strict.
-        function.boolean("strict")?;
+        // What can be enforced is, in any case; with strict the rest is refused.
+        let strict = function.boolean("strict")?.unwrap_or(false);
         let param = function.name(dialect.schema);
         let parameters = function.object(dialect.schema)?.map(Value::Object);
         function.finish(false)?;
@@ -207,7 +207,7 @@ impl ToolUse {
         if let Some(parameters) = &parameters {
             shown["parameters"] = parameters.clone();
         }
-        let tool = Tool { name, parameters };
+        let tool = Tool { name, parameters, strict };
         tool.schema().map_err(|error| {
             let reason = match error {
                 crane_sdk::Error::InvalidArgument { reason, .. } => reason,

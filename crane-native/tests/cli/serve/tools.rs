@@ -130,13 +130,113 @@ fn a_call_and_its_result_are_part_of_the_conversation() {
     assert!(!prompt.as_str().unwrap().contains("# Tools"));
 }
 
+/// Tools whose schemas ask for more than a grammar holds.
+#[test]
+fn what_of_a_schema_cannot_be_held_is_left_to_the_model() {
+    let home = Home::new();
+    let server = server(&home);
+    let save = |schema: Value, strict: Value| {
+        json!({ "tools": [{ "type": "function", "function": { "name": "save", "strict": strict,
+            "parameters": { "type": "object", "properties": { "x": schema }, "required": ["x"], "additionalProperties": false } } }],
+            "tool_choice": "required", "parallel_tool_calls": false, "temperature": 1, "seed": 2 })
+    };
+    for (schema, keyword) in [
+        (
+            json!({ "type": "array", "items": { "enum": ["a", "b"] }, "maxItems": 3, "uniqueItems": true }),
+            "uniqueItems",
+        ),
+        (json!({ "enum": ["a", "b"], "not": { "required": ["c"] } }), "not"),
+        (json!({ "enum": ["a"], "if": { "type": "string" }, "then": { "maxLength": 9 } }), "if"),
+        (json!({ "type": "string", "format": "colour", "maxLength": 3 }), "format"),
+        (json!({ "type": "string", "pattern": "^(?!x)[ab]{2}$" }), "pattern"),
+        (json!({ "oneOf": [{ "enum": ["a", "b"] }, { "enum": ["b", "c"] }] }), "oneOf"),
+        (
+            json!({ "type": "object", "properties": { "a": { "type": "null" } }, "patternProperties": { "^a": {}, "a$": {} }, "maxProperties": 1 }),
+            "patternProperties",
+        ),
+    ] {
+        let answer = server.post(CHAT, chat("Hello", &save(schema.clone(), json!(false)))).ok();
+        let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+        let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
+        assert!(
+            arguments.get("x").is_some() || keyword == "patternProperties",
+            "{keyword}: {answer}"
+        );
+        let refused = server.post(CHAT, chat("Hello", &save(schema, json!(true))));
+        let message =
+            refused.refused(400, Some("tools[0].function.parameters"), Some("invalid_value"));
+        assert!(
+            ["oneOf", "patternProperties"].contains(&keyword)
+                || message.contains(&format!("{keyword} at #/properties/x")),
+            "{message}"
+        );
+    }
+    for schema in [
+        json!({ "type": "string", "format": "password", "maxLength": 2.0 }),
+        json!({ "type": "null", "uniqueItems": false }),
+    ] {
+        server.post(CHAT, chat("Hello", &save(schema, json!(true)))).ok();
+    }
+}
+
+/// Stop texts and limits: a call is whole or is not there, in every dialect.
+#[test]
+fn a_call_is_whole_or_is_not_there() {
+    let home = Home::new();
+    let server = server(&home);
+    let options = |stop: &str, most: usize| {
+        json!({ "tools": [weather()], "tool_choice": "required", "parallel_tool_calls": false, "stop": [stop], "max_tokens": most,
+            "temperature": 1, "seed": 3 })
+    };
+    for stop in ["\n", "e", "}", "name", "\""] {
+        let body = chat("Hello", &options(stop, 200));
+        let answer = server.post(CHAT, &body).ok();
+        let choice = &answer["choices"][0];
+        assert_eq!(choice["finish_reason"], "tool_calls", "{stop:?}: {answer}");
+        check(&choice["message"]["tool_calls"][0]);
+    }
+    for (most, whole) in [(12, false), (200, true)] {
+        let mut body = chat("Hello", &options("\n", most));
+        let answer = server.post(CHAT, &body).ok();
+        let choice = &answer["choices"][0];
+        assert_eq!(choice["finish_reason"], if whole { "tool_calls" } else { "length" });
+        assert_eq!(choice["message"]["tool_calls"].is_array(), whole, "{answer}");
+        body["stream"] = true.into();
+        let chunks = server.chunks(CHAT, &body);
+        let calls =
+            chunks.iter().any(|chunk| chunk["choices"][0]["delta"]["tool_calls"].is_array());
+        assert_eq!(calls, whole);
+        let flat = json!({ "type": "function", "name": "get_weather", "parameters": weather()["function"]["parameters"] });
+        let input = json!({ "input": "Hello", "tools": [flat], "tool_choice": "required", "max_output_tokens": most, "temperature": 1, "seed": 3 });
+        let answer = server.post("/v1/responses", &input).ok();
+        assert_eq!(answer["status"], if whole { "completed" } else { "incomplete" });
+        assert_eq!(answer["output"].to_string().contains("function_call"), whole, "{answer}");
+        let block =
+            json!({ "name": "get_weather", "input_schema": weather()["function"]["parameters"] });
+        let messages = json!({ "messages": [{ "role": "user", "content": "Hello" }], "tools": [block], "tool_choice": { "type": "any" },
+            "max_tokens": most, "stop_sequences": ["e", "\n"], "temperature": 1, "seed": 3 });
+        let answer = server.post("/v1/messages", &messages).ok();
+        assert_eq!(
+            answer["stop_reason"],
+            if whole { "tool_use" } else { "max_tokens" },
+            "{answer}"
+        );
+        let uses = answer["content"].as_array().unwrap();
+        assert_eq!(uses.iter().any(|block| block["type"] == "tool_use"), whole);
+        assert!(
+            uses.iter()
+                .all(|block| block["type"] != "tool_use" || block["input"]["city"].is_string())
+        );
+    }
+}
+
 #[test]
 fn tools_that_cannot_be_called_are_refused() {
     let home = Home::new();
     let server = server(&home);
     let (invalid, unsupported) = (Some("invalid_value"), Some("unsupported_parameter"));
     let hard = json!({ "type": "function", "function": { "name": "hard", "parameters": {
-        "type": "object", "dependentSchemas": { "a": {} } } } });
+        "type": "object", "properties": { "tags": { "type": "array", "uniqueItems": true } } }, "strict": true } });
     for (fields, param, code) in [
         (json!({ "tools": [stop(), hard] }), "tools[1].function.parameters", invalid),
         (json!({ "tools": [stop(), stop()] }), "tools[1].function.name", invalid),

@@ -53,6 +53,7 @@ pub(super) fn new() -> Environment<'static> {
     environment.add_function("joiner", globals::joiner);
     environment.add_function("cycler", |items: Rest<Value>| globals::cycler(items.0));
     environment.add_filter("tojson", json::tojson);
+    environment.add_filter("fromjson", json::fromjson);
     environment.add_filter("trim", python::trim);
     environment.add_filter("wordcount", python::wordcount);
     environment.add_test("sequence", |value: &Value| has_items(value, false));

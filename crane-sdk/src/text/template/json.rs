@@ -68,6 +68,20 @@ pub(super) fn tojson(
     Ok(writer.out)
 }
 
+/// Bytes of JSON that a value takes the memory of.
+const VALUE_BYTES: usize = 2;
+
+/// The filter `fromjson`: the value that a JSON text means.
+pub(super) fn fromjson(state: &mut State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    let text = value.as_str().ok_or_else(|| {
+        fail(format!("fromjson: takes a text, not a value of type {}", value.kind()))
+    })?;
+    meter::items(state, text.len() / VALUE_BYTES + 1)?;
+    let json: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| fail(format!("fromjson: not JSON: {error}")))?;
+    Ok(minijinja::value::Serde(json).into())
+}
+
 fn indentation(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
         if text.len() > MAX_INDENT {
@@ -185,6 +199,8 @@ impl Writer<'_, '_, '_> {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 '\0'..='\u{1f}' => self.escape(character),
+                // They are taken out again.
+                mark if super::guard::MARKS.contains(&mark) => self.out.push(mark),
                 '\u{7f}'.. if self.ensure_ascii && character != '\u{7f}' => self.escape(character),
                 _ => self.out.push(character),
             }

@@ -1,15 +1,19 @@
 //! Chat templates: the Jinja program of a checkpoint that writes messages as a prompt.
 
+mod calls;
 mod charges;
 mod clock;
 mod continued;
 mod environment;
+mod guard;
 mod json;
 mod meter;
 mod python;
 mod sources;
 mod stack;
 mod tags;
+
+pub use guard::RenderedChat;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,6 +72,9 @@ pub struct RenderOptions {
     pub time_limit: Duration,
     /// Ends the rendering early when it is set.
     pub interrupt: Option<Interrupt>,
+    /// Whether control tokens that a message spells out count as such (default false): then who writes a message can end it, and
+    /// begin another in another's name.
+    pub allow_special_tokens: bool,
 }
 
 impl Default for RenderOptions {
@@ -81,6 +88,7 @@ impl Default for RenderOptions {
             extra: Map::new(),
             time_limit: Duration::from_secs(1),
             interrupt: None,
+            allow_special_tokens: false,
         }
     }
 }
@@ -170,7 +178,14 @@ impl ChatTemplate {
         let marked = options.continue_final_message.then(|| continued::marked(messages));
         let marked = marked.transpose()?;
         let messages = marked.as_deref().unwrap_or(messages);
-        let text = stack::with_room(|| {
+        let text = calls::in_any_way(messages, options.time_limit, |messages| {
+            self.written(name, messages, options)
+        })?;
+        if marked.is_some() { continued::cut(text) } else { Ok(text) }
+    }
+
+    fn written(&self, name: &str, messages: &[Message], options: &RenderOptions) -> Result<String> {
+        stack::with_room(|| {
             let context = self.context(messages, options)?;
             // A template may look at each byte of a conversation some thirty times.
             let mut environment = self.environment.clone();
@@ -181,8 +196,7 @@ impl ChatTemplate {
                     .and_then(|template| template.render(context))
                     .map_err(|error| environment::template_error(&error))
             })
-        })?;
-        if marked.is_some() { continued::cut(text) } else { Ok(text) }
+        })
     }
 
     fn choose<'a>(&'a self, options: &'a RenderOptions) -> Result<&'a str> {

@@ -39,15 +39,18 @@ impl CallFormat {
         let said = render(template, Message::assistant(SAID))?;
         let Some((before, after)) = said.split_once(SAID) else { return Ok(None) };
         // A template may refuse what it does not know.
-        let written = |count: usize| {
-            let text = render(template, calls(count)).ok()?;
+        let written = |way: Way, count: usize| {
+            let text = render(template, calls(way, count)).ok()?;
             let rest =
                 text.strip_prefix(before).or_else(|| text.strip_prefix(before.trim_end()))?;
             Some(rest.strip_suffix(after)?.to_owned())
         };
-        let Some(mut format) = written(1).as_deref().and_then(Self::read) else { return Ok(None) };
-        format.between = written(2).and_then(|two| format.between(&two));
-        Ok(Some(format))
+        let found = WAYS.into_iter().find_map(|way| {
+            let mut format = written(way, 1).as_deref().and_then(Self::read)?;
+            format.between = written(way, 2).and_then(|two| format.between(&two));
+            Some(format)
+        });
+        Ok(found)
     }
 
     /// The text by which a call is known to begin: the first mark, without what a model may space in another way.
@@ -77,7 +80,10 @@ impl CallFormat {
         let parts = [open, middle, close];
         // An id, or the arguments a second time: more than this reads.
         let more = |part: &&str| IDS.iter().chain(&[NAME, KEY]).any(|word| part.contains(word));
-        let begins = !open.trim().is_empty() && !middle.trim().is_empty();
+        // Null that was printed as a text is no part of a call.
+        let begins = !open.trim_start().starts_with("None")
+            && !open.trim().is_empty()
+            && !middle.trim().is_empty();
         (begins && !parts.iter().any(more)).then(|| Self {
             open: open.trim_start().to_owned(),
             middle: middle.to_owned(),
@@ -103,10 +109,42 @@ impl CallFormat {
     }
 }
 
-fn calls(count: usize) -> Message {
-    let call = |id: &&str| json!({ "id": id, "type": "function", "function": { "name": NAME, "arguments": { KEY: VALUE } } });
+/// A way in which clients send a call: what stands in the place of a text, and whether the arguments are one.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    content: Beside,
+    text: bool,
+}
+
+/// What stands in the place of a text beside calls.
+#[derive(Debug, Clone, Copy)]
+enum Beside {
+    Null,
+    Empty,
+    Absent,
+}
+
+/// The ways, in the order in which they are tried. Templates search the text (which null ends), print null as "None", tell
+/// calls by a missing text, or add the arguments to a text.
+const WAYS: [Way; 6] = [
+    Way { content: Beside::Null, text: false },
+    Way { content: Beside::Empty, text: false },
+    Way { content: Beside::Absent, text: false },
+    Way { content: Beside::Null, text: true },
+    Way { content: Beside::Empty, text: true },
+    Way { content: Beside::Absent, text: true },
+];
+
+fn calls(way: Way, count: usize) -> Message {
+    let arguments = json!({ KEY: VALUE });
+    let arguments = if way.text { arguments.to_string().into() } else { arguments };
+    let call = |id: &&str| json!({ "id": id, "type": "function", "function": { "name": NAME, "arguments": arguments } });
     let mut message = Message::assistant("");
-    message.content = Some(Content::Null);
+    message.content = match way.content {
+        Beside::Null => Some(Content::Null),
+        Beside::Empty => message.content,
+        Beside::Absent => None,
+    };
     message.tool_calls = Some(IDS.iter().take(count).map(call).collect());
     message
 }

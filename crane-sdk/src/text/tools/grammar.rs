@@ -16,6 +16,8 @@ pub struct Tool {
     pub name: String,
     /// The JSON schema of its arguments, which are an object; `None` for none.
     pub parameters: Option<Value>,
+    /// Whether a schema with a keyword that no grammar holds is refused; else that keyword is left to the model.
+    pub strict: bool,
 }
 
 /// Which calls a reply holds.
@@ -40,7 +42,10 @@ impl Tool {
         };
         match map.get("type") {
             None => drop(map.insert("type".to_owned(), "object".into())),
-            Some(Value::String(kind)) if kind == "object" => {}
+            Some(Value::String(kind)) if kind.eq_ignore_ascii_case("object") => {}
+            Some(Value::Array(kinds)) if kinds.iter().any(|kind| kind == "object") => {
+                map.insert("type".to_owned(), "object".into());
+            }
             Some(other) => {
                 let reason = format_args!("has the type {other}; arguments are an object");
                 return Err(Error::argument("parameters", reason));
@@ -48,13 +53,28 @@ impl Tool {
         }
         Ok(Value::Object(map))
     }
+
+    /// Its schema, as far as it is to be held.
+    #[cfg(feature = "grammar")]
+    fn held(&self) -> Result<Value> {
+        use crate::grammar::Enforceable;
+
+        let schema = self.schema()?;
+        if self.strict { Enforceable::whole(&schema) } else { Ok(Enforceable::of(&schema).schema) }
+    }
+
+    /// Its schema; nothing compiles it.
+    #[cfg(not(feature = "grammar"))]
+    fn held(&self) -> Result<Value> {
+        self.schema()
+    }
 }
 
 impl CallFormat {
     /// The grammar of replies that hold such calls of these tools.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if there are no tools, or as [`Tool::schema`].
+    /// [`Error::InvalidArgument`] if there are no tools, as [`Tool::schema`], or if a strict one has a keyword that cannot be held.
     pub fn grammar(&self, tokenizer: &Tokenizer, tools: &[Tool], calls: Calls) -> Result<Grammar> {
         if tools.is_empty() {
             return Err(Error::argument("tools", "is empty: there is nothing to call"));
@@ -87,7 +107,7 @@ impl CallFormat {
         let _ = writeln!(lark, "call: {}", names.join(" | "));
         for (name, tool) in names.iter().zip(tools) {
             let head = literal(&format!("{rest}{}{}", tool.name, self.middle));
-            let schema = laid_out(&tool.schema()?)?;
+            let schema = laid_out(&tool.held()?)?;
             let _ = writeln!(lark, "{name}: {head} %json {schema} {}", literal(&self.close));
         }
         Ok(Grammar::Lark(lark))

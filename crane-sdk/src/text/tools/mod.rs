@@ -34,3 +34,4 @@ mod reader;
 pub use format::CallFormat;
 pub use grammar::{Calls, Tool};
 pub use reader::{CallPiece, CallReader};
+pub(crate) use reader::{Span, Splitter};

@@ -168,9 +168,7 @@ fn calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
         function.integer("index", 0..=u64::MAX)?;
         // Some clients send what the tool is for, too.
         function.string("description")?;
-        let param = function.name("arguments");
-        let given = function.take("arguments").unwrap_or_else(|| json!({}));
-        let given = arguments(&param, given)?;
+        let given = arguments(function.take("arguments").unwrap_or_default());
         let mut read = json!({
             "type": "function",
             "function": { "name": function.required_string("name")?, "arguments": given },
