@@ -25,13 +25,6 @@ fn english() -> Option<English> {
     Some(English::from_source(&source, Accent::American).unwrap())
 }
 
-/// Recorded texts that are said otherwise, since the published front end is wrong: it leaves out the point of an address, and
-/// ends a sentence after an abbreviation before a number. As written, and with other words that are right.
-const DEPARTURES: [(&str, &str); 2] = [
-    ("Send it to me by email: foo@bar.com.", "Send it to me by email: foo at bar dot com."),
-    ("10% of users, i.e. 42 of them.", "ten percent of users, i.e. forty two of them."),
-];
-
 /// The sounds of a text without stress, marks and spaces.
 fn sounds(english: &English, text: &str) -> String {
     let sentences = english.sentences(text);
@@ -60,10 +53,6 @@ fn what_is_written_sounds_as_its_words() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for (written, spoken) in DEPARTURES {
-        assert_eq!(said(written), said(spoken));
-        assert_eq!(english.sentences(written).len(), 1, "{written}");
-    }
     // Texts that must not sound alike.
     for (one, other) in [("Take .5 of it.", "Take 5 of it."), ("It was −5.", "It was 5.")] {
         assert_ne!(said(one), said(other));
@@ -136,9 +125,6 @@ fn every_recorded_text_has_its_phonemes() {
     assert!(items.len() > 20);
     for item in items {
         let text = item["text"].as_str().unwrap();
-        if DEPARTURES.iter().any(|(written, _)| *written == text) {
-            continue;
-        }
         let sentences = english.sentences(text);
         let phonemes: Vec<String> =
             sentences.iter().map(|sentence| english.phonemes(sentence).unwrap()).collect();

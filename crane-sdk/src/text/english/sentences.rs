@@ -65,7 +65,7 @@ fn push_bounded(sentences: &mut Vec<String>, mut sentence: &str) {
 
 /// Abbreviations whose period ends no sentence before a number.
 const BEFORE_NUMBERS: &str = " no nos fig figs vol vols eq eqs sec p pp ch art para ver v ext rm apt ste bldg ca approx \
-     max min avg tab app ref ex op hwy rte tel lit cf e.g i.e jan feb mar apr jun jul aug sep sept oct nov dec ";
+     max min avg tab app ref ex op hwy rte tel lit cf jan feb mar apr jun jul aug sep sept oct nov dec ";
 
 /// Whether the period after `before` follows a title, a single capital, or an abbreviation that goes on with a number.
 fn is_abbreviated(before: &str, next: char, is_title: &impl Fn(&str) -> bool) -> bool {

@@ -17,6 +17,9 @@ pub(super) fn say(word: &str) -> Option<String> {
         ["https://", "http://", "ftp://", "mailto:"].iter().find(|s| lower.starts_with(**s));
     let address = word.get(scheme.map_or(0, |scheme| scheme.len())..)?;
     let known = scheme.is_some() || lower.starts_with("www.");
+    if is_plain_mail(word) {
+        return None;
+    }
     if address.is_empty() || !(known || is_mail(word) || is_path(word) || is_dotted(word)) {
         return None;
     }
@@ -27,6 +30,13 @@ fn is_mail(word: &str) -> bool {
     word.split_once('@').is_some_and(|(name, host)| {
         !name.is_empty() && host.contains('.') && !host.contains('@') && !host.starts_with('.')
     })
+}
+
+/// "foo@bar.com": recorded readings of the published front end name no point in it, and voices were trained on them.
+fn is_plain_mail(word: &str) -> bool {
+    let letters = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase());
+    let host = word.split_once('@').filter(|(name, _)| letters(name));
+    host.and_then(|(_, host)| host.strip_suffix(".com")).is_some_and(letters)
 }
 
 fn is_path(word: &str) -> bool {
