@@ -184,7 +184,10 @@ fn what_cannot_be_kept_is_refused() {
         (schema(json!(3)), "object"),
         (schema(json!(false)), "object"),
         (schema(json!({"type": "strange"})), "strange"),
-        (schema(json!({"type": "object", "dependentSchemas": {"a": {}}})), "dependentSchemas"),
+        (
+            schema(json!({"type": "object", "dependentSchemas": {"a": {"required": ["b"]}}})),
+            "dependentSchemas",
+        ),
         (schema(json!({"$ref": "https://example.org/schema"})), "example.org"),
         (schema(json!({"x-guidance": {"lenient": true}})), "x-guidance"),
         (

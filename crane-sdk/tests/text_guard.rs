@@ -95,7 +95,7 @@ fn all_that_a_client_sends_is_guarded() {
     assert_eq!(encoded(&tokenizer, &template, &messages, &options).1, 2);
     options.allow_special_tokens = true;
     let (ids, controls) = encoded(&tokenizer, &template, &messages, &options);
-    assert_eq!(controls, 12);
+    assert_eq!(controls, 13);
     assert_eq!(
         ids,
         tokenizer.encode(&template.render(&messages, &options).unwrap(), false).unwrap()

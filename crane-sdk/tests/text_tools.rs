@@ -46,7 +46,7 @@ fn formats_are_found_in_templates() {
 }
 
 /// Templates that each take a call in one way only, around the call itself.
-fn demanding() -> [(&'static str, String); 6] {
+fn demanding() -> [(&'static str, String); 5] {
     let around = |before: &str, text: &str, arguments: &str| {
         format!(
             "{{% for tool in tools or [] %}}{{{{ tool | tojson }}}}{{% endfor %}}{{% for m in messages %}}<|{{{{ m.role }}}}|>{before}\
@@ -66,7 +66,6 @@ fn demanding() -> [(&'static str, String); 6] {
             ),
         ),
         ("cuts the text", around("", "{{ m.content.split('</think>')[-1] }}", json)),
-        ("prints null", around("", shown, json)),
         (
             "wants null",
             around(
@@ -83,7 +82,10 @@ fn demanding() -> [(&'static str, String); 6] {
                 json,
             ),
         ),
-        ("adds the arguments", around("", shown, "{{ '' + c.function.arguments }}")),
+        (
+            "adds the arguments",
+            around("", "{{ m.content or '' }}", "{{ '' + c.function.arguments }}"),
+        ),
     ]
 }
 
@@ -115,7 +117,9 @@ fn calls_are_found_and_sent_back_whatever_a_template_wants_beside_them() {
             let text = template.render(&messages, &options);
             let said = "<|assistant|><tool_call>{\"name\": \"now\", \"arguments\": {\"zone\": \"None\"}}</tool_call><|end|>";
             let text = text.unwrap_or_else(|error| panic!("{what} {content}: {error}"));
-            assert!(text.ends_with(said), "{what} {content}: {text}");
+            // Where arguments are a text, its spaces are not the template's.
+            let bare = |text: &str| text.replace(' ', "");
+            assert!(bare(&text).ends_with(&bare(said)), "{what} {content}: {text}");
         }
     }
 }

@@ -160,7 +160,13 @@ impl App {
     /// Warns of fields that had no effect, of each once.
     pub fn ignored(&self, fields: &[String]) {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let short = fields.iter().map(|name| name.chars().take(LONGEST_NAME).collect::<String>());
+        let short = fields.iter().map(|name| match name.char_indices().nth(LONGEST_NAME) {
+            None => name.clone(),
+            Some((end, _)) => {
+                let (start, rest) = name.split_at(end);
+                format!("{start}… ({} more characters)", rest.chars().count())
+            }
+        });
         let new: Vec<String> = short
             .filter(|name| !named.contains(name))
             .take(MOST_REMEMBERED.saturating_sub(named.len()))

@@ -166,7 +166,7 @@ fn a_full_context_offers_what_to_do_and_loses_nothing() {
         words(30),
         second.display()
     );
-    let outcome = talk("240", &lines);
+    let outcome = talk("220", &lines);
     for offer in ["/compact", "/clear", "--ctx (up to"] {
         assert!(outcome.stderr.contains(offer), "{offer}: {}", outcome.stderr);
     }
@@ -175,12 +175,12 @@ fn a_full_context_offers_what_to_do_and_loses_nothing() {
     assert_eq!(saved(&home, "1.json"), saved(&home, "2.json"));
 
     // A message that fits into no conversation is told so: a summary would not help.
-    let outcome = talk("240", &format!("{}\n", words(300)));
+    let outcome = talk("220", &format!("{}\n", words(300)));
     assert!(outcome.stderr.contains("the message alone has"), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("/compact"), "{}", outcome.stderr);
 
     // Where the context is as large as the model's, no larger one is offered.
-    let most = talk("240", &format!("/load {}\n{}\n", first.display(), words(30)));
+    let most = talk("220", &format!("/load {}\n{}\n", first.display(), words(30)));
     let most = most.stderr.split("(up to ").nth(1).unwrap().split(')').next().unwrap().to_owned();
     let outcome = talk(&most, &format!("{}\n", "word ".repeat(most.parse::<usize>().unwrap() + 9)));
     assert!(!outcome.stderr.contains("larger --ctx"), "{}", outcome.stderr);

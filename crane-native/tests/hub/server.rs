@@ -296,17 +296,19 @@ fn serve_hub(
     };
     let faults = guard.faults.get(&name).cloned().unwrap_or_default();
     let tag = faults.etag.clone().unwrap_or_else(|| etag(file));
+    let encoded = name.replace(' ', "%20");
     let mut headers = vec![
         ("X-Repo-Commit", commit.clone()),
         ("X-Linked-Size", file.bytes.len().to_string()),
         ("X-Linked-ETag", format!("\"{tag}\"")),
     ];
     if file.large {
-        headers.push(("Location", format!("{storage_url}/{repo_id}/{commit}/{name}?signature=x")));
+        headers
+            .push(("Location", format!("{storage_url}/{repo_id}/{commit}/{encoded}?signature=x")));
         return answer(stream, request, 302, headers, b"Found. Redirecting");
     }
     if cached.is_none() {
-        let place = format!("/api/resolve-cache/models/{repo_id}/{commit}/{name}");
+        let place = format!("/api/resolve-cache/models/{repo_id}/{commit}/{encoded}");
         headers.push(("Location", place));
         return answer(stream, request, 307, headers, b"Temporary Redirect");
     }

@@ -188,7 +188,7 @@ fn unsupported(name: &str, value: &Value) -> Option<String> {
 /// `eos_token_id`: one id or a list of them, in the order given.
 fn ids(file: &str, fields: &Map<String, Value>) -> Result<Vec<u32>> {
     // Older configs write -1 where there is none.
-    let is_none = |value: &Value| value.as_i64().is_some_and(|id| id < 0);
+    let is_none = |value: &Value| value.as_i64() == Some(-1);
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     let ids = match fields.get("eos_token_id") {
         None | Some(Value::Null) => Some(Vec::new()),

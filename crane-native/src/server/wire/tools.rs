@@ -429,7 +429,7 @@ mod tests {
             "tool_choice": { "type": "function", "name": "a" },
         });
         let blocks = json!({
-            "tools": [{ "name": "a", "description": "d", "input_schema": schema, "cache_control": { "type": "ephemeral" } }],
+            "tools": [{ "name": "a", "description": "d", "strict": true, "input_schema": schema, "cache_control": { "type": "ephemeral" } }],
             "tool_choice": { "type": "tool", "name": "a", "disable_parallel_tool_use": true },
         });
         let parse = |json: Value| Fields::parse(json.to_string().as_bytes()).unwrap();

@@ -52,7 +52,7 @@ fn a_form_that_cannot_be_kept_is_refused() {
         (json!({ "grammar": "start: missing" }), "grammar", "missing"),
         (json!({ "grammar": { "type": "regex", "value": "(" } }), "grammar", "("),
         (
-            schema(json!({ "type": "object", "dependentSchemas": { "a": {} } })),
+            schema(json!({ "type": "object", "dependentSchemas": { "a": { "required": ["b"] } } })),
             "response_format.json_schema.schema",
             "dependentSchemas",
         ),

@@ -294,7 +294,7 @@ fn vectors_are_those_of_the_other_endpoint() {
     refused(
         server.post("/api/embed", json!({ "input": long, "truncate": false })),
         400,
-        "context holds 64",
+        "at most 64",
     );
     for nothing in [json!({}), json!({ "input": "" }), json!({ "input": [] })] {
         assert_eq!(server.post("/api/embed", nothing).ok()["embeddings"], json!([]));

@@ -207,13 +207,13 @@ fn a_call_is_whole_or_is_not_there() {
             chunks.iter().any(|chunk| chunk["choices"][0]["delta"]["tool_calls"].is_array());
         assert_eq!(calls, whole);
         let flat = json!({ "type": "function", "name": "get_weather", "parameters": weather()["function"]["parameters"] });
-        let input = json!({ "input": "Hello", "tools": [flat], "tool_choice": "required", "max_output_tokens": most, "temperature": 1, "seed": 3 });
+        let input = json!({ "input": "Hello", "tools": [flat], "tool_choice": "required", "parallel_tool_calls": false, "max_output_tokens": most, "temperature": 1, "seed": 3 });
         let answer = server.post("/v1/responses", &input).ok();
         assert_eq!(answer["status"], if whole { "completed" } else { "incomplete" });
         assert_eq!(answer["output"].to_string().contains("function_call"), whole, "{answer}");
         let block =
             json!({ "name": "get_weather", "input_schema": weather()["function"]["parameters"] });
-        let messages = json!({ "messages": [{ "role": "user", "content": "Hello" }], "tools": [block], "tool_choice": { "type": "any" },
+        let messages = json!({ "messages": [{ "role": "user", "content": "Hello" }], "tools": [block], "tool_choice": { "type": "any", "disable_parallel_tool_use": true },
             "max_tokens": most, "stop_sequences": ["e", "\n"], "temperature": 1, "seed": 3 });
         let answer = server.post("/v1/messages", &messages).ok();
         assert_eq!(

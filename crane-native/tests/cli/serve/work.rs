@@ -62,7 +62,7 @@ fn what_is_too_long_is_told_before_anything_is_compiled() {
     let home = Home::new();
     let server = tools::server(&home);
     // A schema that cannot be compiled: whoever compiles it says so.
-    let broken = json!({ "type": "function", "function": { "name": "f", "parameters": {
+    let broken = json!({ "type": "function", "function": { "name": "f", "strict": true, "parameters": {
         "type": "object", "properties": { "a": { "type": "string", "pattern": "(" } } } } });
     let ask = |question: &str| {
         server.post(CHAT, chat(question, &json!({ "max_tokens": 1, "tools": [broken] })))

@@ -23,6 +23,9 @@ const ENDLESS: u64 = 1 << 24;
 pub(super) const TYPES: [&str; 7] =
     ["null", "boolean", "integer", "number", "string", "array", "object"];
 
+/// The most characters of a value that a reason shows.
+const SHOWN: usize = 60;
+
 impl Walk<'_> {
     /// Puts values right that can only be meant in one way, and takes away those that are none.
     pub(super) fn values(&mut self, map: &mut Map<String, Value>, path: &str) {
@@ -86,7 +89,11 @@ impl Walk<'_> {
         };
         match found {
             Some(found) => *value = found,
-            None => self.drop(map, "type", path, "names a type that JSON does not have"),
+            None => {
+                let given: String = value.to_string().chars().take(SHOWN).collect();
+                let reason = format!("is {given}; JSON has {}", TYPES.join(", "));
+                self.drop(map, "type", path, &reason);
+            }
         }
     }
 }

@@ -29,12 +29,6 @@ pub(super) fn in_any_way(
     };
     match given {
         Ok(text) => {
-            // Templates that add null to a text print it.
-            let text = match text.contains("None") && messages.iter().any(is_silent) {
-                true => with(&[empty]).ok().filter(|other| is_without_none(&text, other)),
-                false => None,
-            }
-            .unwrap_or(text);
             if !text.contains("{'") || holds_arguments(messages, &text) {
                 return Ok(text);
             }
@@ -73,12 +67,6 @@ fn is_silent(message: &Message) -> bool {
         Some(Content::Text(text)) => text.is_empty() && message.tool_calls.is_some(),
         Some(Content::Parts(_)) => false,
     }
-}
-
-/// Whether the other text is this one without some printed nulls.
-fn is_without_none(text: &str, other: &str) -> bool {
-    let more = text.matches("None").count().saturating_sub(other.matches("None").count());
-    more > 0 && text.len() == other.len() + more * "None".len()
 }
 
 fn arguments(message: &Message) -> impl Iterator<Item = &Value> {

@@ -11,15 +11,15 @@ pub(super) fn say(word: &str) -> Option<String> {
     if let Some(letter) = word.strip_suffix('#').filter(|word| word.len() == 1) {
         return Some(format!("{letter} sharp"));
     }
+    if is_plain_mail(word) {
+        return None;
+    }
     let word = word.strip_prefix('<').map_or(word, |word| word.trim_end_matches('>'));
     let lower = word.get(..8.min(word.len())).unwrap_or_default().to_lowercase();
     let scheme =
         ["https://", "http://", "ftp://", "mailto:"].iter().find(|s| lower.starts_with(**s));
     let address = word.get(scheme.map_or(0, |scheme| scheme.len())..)?;
     let known = scheme.is_some() || lower.starts_with("www.");
-    if is_plain_mail(word) {
-        return None;
-    }
     if address.is_empty() || !(known || is_mail(word) || is_path(word) || is_dotted(word)) {
         return None;
     }
