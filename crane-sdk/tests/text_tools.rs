@@ -55,7 +55,6 @@ fn demanding() -> [(&'static str, String); 5] {
         )
     };
     let json = "{{ c.function.arguments | tojson }}";
-    let shown = "{{ m.content }}";
     [
         (
             "searches the text",

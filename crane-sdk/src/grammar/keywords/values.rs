@@ -23,6 +23,8 @@ const ENDLESS: u64 = 1 << 24;
 pub(super) const TYPES: [&str; 7] =
     ["null", "boolean", "integer", "number", "string", "array", "object"];
 
+/// Whether a keyword's value is of the kind that it must be.
+type Fits = fn(&Value) -> bool;
 /// The most characters of a value that a reason shows.
 const SHOWN: usize = 60;
 
@@ -52,7 +54,7 @@ impl Walk<'_> {
                 self.drop(map, keyword, path, "is no number");
             }
         }
-        let kinds: [(&str, fn(&Value) -> bool, &str); 11] = [
+        let kinds: [(&str, Fits, &str); 11] = [
             ("enum", is_list, "is no list of values"),
             ("allOf", is_list, "is no list of schemas"),
             ("anyOf", is_list, "is no list of schemas"),
