@@ -363,7 +363,7 @@ class Claude(unittest.TestCase):
 
     def test_errors(self):
         with self.assertRaises(anthropic.BadRequestError) as told:
-            self.ask(extra_body={"top_k": -1})
+            self.ask(extra_body={"top_k": 1.5})
         self.assertIn("top_k", told.exception.body["error"]["message"])
         with self.assertRaises(anthropic.NotFoundError):
             self.ask(model="another")
