@@ -30,7 +30,8 @@ def main() -> None:
         try:
             address = server.stdout.readline().strip()
             run = [schemathesis, "run", f"{address}/openapi.json", "--header", f"Authorization: Bearer {KEY}"]
-            run += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--workers", "2", "--seed", "1"]
+            # One worker: Python 3.11 miscounts where two threads parse its own sources at a time, and calls that an error.
+            run += ["--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing", "--workers", "1", "--seed", "1"]
             run += ["--max-time", str(TIME), "--request-timeout", "30", "--no-shrink", "--continue-on-failure", "--no-color"]
             # It keeps what it has learned in the folder that it runs in.
             with tempfile.TemporaryDirectory() as folder:
