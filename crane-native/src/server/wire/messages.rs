@@ -55,7 +55,7 @@ pub struct Rendered {
 }
 
 impl Conversation {
-    /// Of these messages, with the fields that all dialects share: `chat_template_kwargs`, and those of [`Ending`].
+    /// Of these messages, with the fields that all dialects share: `chat_template_kwargs`, and those of `Ending`.
     ///
     /// # Errors
     /// That there is no message, or that a field has the wrong type.
