@@ -130,7 +130,7 @@ def chat_templates(crane: str, count: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         models = templates.models(Path(folder), list(templates.texts(count, random.Random(2))))
         wrong: list[str] = []
-        # In batches: one bad template stops the start of all.
+        # In batches: a template that ends the process would end the start of all.
         good = [model for at in range(0, count, 16) for model in accepted(crane, models[at : at + 16], wrong)]
         messages = [{"role": "user", "content": "hi"}]
         questions = [("/apply-template", json.dumps({"model": model.name, "messages": messages}).encode()) for model in good]

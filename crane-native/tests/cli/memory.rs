@@ -54,6 +54,8 @@ fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
         limited(&home, 500, command, &model)
             .fails(4, &["qwen2_tied", "available", "ulimit -v", "--quant", "smaller model"]);
     }
+    // Not even the stack that a template may need finds a place.
+    limited(&home, 200, "run", &model).fails(4, &["chat template", "ulimit -v"]);
     // With room for the weights once it is the missing tensors that are told: the file takes no address space besides.
     limited(&home, 1200, "run", &model).fails(3, &["layers.0"]);
 }

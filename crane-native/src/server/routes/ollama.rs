@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use crane_sdk::generate::GenerationConfig;
 use crane_sdk::text::Tokenizer;
 use serde_json::{Value, json};
 
@@ -60,6 +61,27 @@ fn tell(app: &App, common: &Common, kind: Kind) {
     }
 }
 
+/// Reads a request for a reply, and tells what of it has no effect.
+///
+/// # Errors
+/// What is wrong with it.
+fn asked<T>(
+    app: &App,
+    mut fields: Fields,
+    read: impl FnOnce(Fields, &GenerationConfig, bool) -> Result<(T, Vec<String>), ApiError>,
+    common: impl Fn(&T) -> &Common,
+) -> Result<Read<T>, ApiError> {
+    let name = name_of(&fields, "");
+    let choice = chosen(app, &mut fields)?;
+    let (request, unknown) = read(fields, &choice.card.defaults, app.lenient)?;
+    app.ignored(&unknown);
+    let common = common(&request);
+    tell(app, common, choice.card.kind);
+    check_replies(choice.card.kind, 1, &common.asked)?;
+    let name = if name.is_empty() { choice.card.name().to_owned() } else { name };
+    Ok(Read { index: choice.index, name, request })
+}
+
 /// `POST /api/chat`
 pub(super) async fn chat(
     State(app): State<Arc<App>>,
@@ -68,15 +90,8 @@ pub(super) async fn chat(
     intake: Intake,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let read = intake.read(&app, |app, mut fields| {
-        let asked = name_of(&fields, "");
-        let choice = chosen(app, &mut fields)?;
-        let (request, unknown) = OllamaChat::read(fields, &choice.card.defaults, app.lenient)?;
-        app.ignored(&unknown);
-        tell(app, &request.common, choice.card.kind);
-        check_replies(choice.card.kind, 1, &request.common.asked)?;
-        let name = if asked.is_empty() { choice.card.name().to_owned() } else { asked };
-        Ok(Read { index: choice.index, name, request })
+    let read = intake.read(&app, |app, fields| {
+        asked(app, fields, OllamaChat::read, |request: &OllamaChat| &request.common)
     });
     let (permit, Read { index, name, request }) = read.await?;
     let OllamaChat { conversation, tools, common } = request;
@@ -108,15 +123,8 @@ pub(super) async fn generate(
     intake: Intake,
 ) -> Result<Response, ApiError> {
     let begun = Instant::now();
-    let read = intake.read(&app, |app, mut fields| {
-        let asked = name_of(&fields, "");
-        let choice = chosen(app, &mut fields)?;
-        let (request, unknown) = OllamaGenerate::read(fields, &choice.card.defaults, app.lenient)?;
-        app.ignored(&unknown);
-        tell(app, &request.common, choice.card.kind);
-        check_replies(choice.card.kind, 1, &request.common.asked)?;
-        let name = if asked.is_empty() { choice.card.name().to_owned() } else { asked };
-        Ok(Read { index: choice.index, name, request })
+    let read = intake.read(&app, |app, fields| {
+        asked(app, fields, OllamaGenerate::read, |request: &OllamaGenerate| &request.common)
     });
     let (permit, Read { index, name, request }) = read.await?;
     if request.prompt.is_empty() {

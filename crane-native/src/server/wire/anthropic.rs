@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::chat::check_with_tools;
 use super::fields::{Neutral, wrong_type};
-use super::messages::{THOUGHTS, arguments, check_count, untold};
+use super::messages::{THOUGHTS, check_count, untold};
+use super::past_calls::arguments;
 use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 
 /// Fields of Anthropic's API that ask for what is not done here.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::ending::Ending;
 use super::fields::{Fields, placeless, unknown, wrong_type};
+use super::past_calls::{older_call, tool_calls};
 use super::thinking::Effort;
 use super::{ApiError, json_values};
 use crate::server::lengths::go_on;
@@ -369,17 +370,6 @@ pub(super) fn untold(fields: &mut Fields) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// A call as it was written before there were tools.
-fn older_call(parent: &Fields, name: &str, value: Value) -> Result<Value, ApiError> {
-    let mut call = parent.within(name, value)?;
-    let function = call.required_string("name")?;
-    let arguments = arguments(call.take("arguments").unwrap_or_default());
-    call.finish(false)?;
-    Ok(
-        serde_json::json!({ "type": "function", "function": { "name": function, "arguments": arguments } }),
-    )
-}
-
 impl Fields {
     /// Takes the role of a message.
     ///
@@ -439,44 +429,6 @@ pub(super) fn content_of(
     }
 }
 
-/// The calls of an assistant's message, with their arguments as templates want them: as objects.
-fn tool_calls(fields: &mut Fields) -> Result<Option<Vec<Value>>, ApiError> {
-    let name = fields.name("tool_calls");
-    let mut calls = match fields.take("tool_calls") {
-        None => return Ok(None),
-        Some(Value::Array(calls)) if calls.is_empty() => return Ok(None),
-        Some(Value::Array(calls)) => calls,
-        Some(other) => return Err(wrong_type(name, "a list", &other)),
-    };
-    for (index, call) in calls.iter_mut().enumerate() {
-        if call["function"]["name"].as_str().is_none() {
-            let param = format!("{name}[{index}].function.name");
-            return Err(ApiError::field(param, "missing_required_parameter", "is missing"));
-        }
-        if let Some(function) = call["function"].as_object_mut() {
-            let given = function.remove("arguments").unwrap_or_default();
-            function.insert("arguments".to_owned(), arguments(given));
-        }
-    }
-    Ok(Some(calls))
-}
-
-/// The arguments of a call as templates want them: an object, not its text.
-///
-/// A call without arguments has an empty object, however a client writes that. A text that is no JSON stays a text: the model
-/// has written it, or a limit has cut it, and no client can mend that.
-pub(super) fn arguments(value: Value) -> Value {
-    match value {
-        Value::Null => Value::Object(Map::new()),
-        Value::String(text) if text.trim().is_empty() => Value::Object(Map::new()),
-        Value::String(text) => json_values(text.as_bytes())
-            .ok()
-            .and_then(|_| serde_json::from_str(&text).ok())
-            .unwrap_or(Value::String(text)),
-        value => value,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -530,33 +482,6 @@ mod tests {
         let answer = r#"{"messages": [{"role": "assistant", "content": "Hi", "refusal": null,
             "annotations": [], "audio": null, "tool_calls": null}]}"#;
         assert_eq!(read(answer).unwrap().messages[0].text(), "Hi");
-    }
-
-    #[test]
-    fn arguments_come_back_in_every_form() {
-        let call = |arguments: &str| {
-            let json = format!(
-                r#"{{"messages": [{{"role": "assistant", "content": null, "tool_calls": [{{"id": "a", "type": "function",
-                    "function": {{"name": "now"{arguments}}}}}]}}, {{"role": "tool", "tool_call_id": "a", "content": null}}]}}"#
-            );
-            let calls = read(&json).unwrap().messages[0].tool_calls.clone().unwrap();
-            calls[0]["function"]["arguments"].clone()
-        };
-        let deep = "[".repeat(200);
-        for (given, kept) in [
-            ("", serde_json::json!({})),
-            (r#", "arguments": null"#, serde_json::json!({})),
-            (r#", "arguments": """#, serde_json::json!({})),
-            (r#", "arguments": " \n""#, serde_json::json!({})),
-            (r#", "arguments": "{}""#, serde_json::json!({})),
-            (r#", "arguments": {"zone": 1}"#, serde_json::json!({ "zone": 1 })),
-            (r#", "arguments": "{\"zone\": 1}""#, serde_json::json!({ "zone": 1 })),
-            (r#", "arguments": "{\"zone\": \"Eu""#, serde_json::json!("{\"zone\": \"Eu")),
-            (r#", "arguments": "zone=1""#, serde_json::json!("zone=1")),
-            (&format!(r#", "arguments": "{deep}""#), serde_json::json!(deep)),
-        ] {
-            assert_eq!(call(given), kept, "{given}");
-        }
     }
 
     #[test]

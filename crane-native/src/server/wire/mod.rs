@@ -12,6 +12,7 @@ mod form;
 mod json;
 mod messages;
 pub mod ollama;
+mod past_calls;
 mod response_shape;
 mod responses;
 mod sampling;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::chat::{caching, check_with_tools};
 use super::fields::{Neutral, wrong_type};
-use super::messages::{THOUGHTS, arguments, check_count, content_of, untold};
+use super::messages::{THOUGHTS, check_count, content_of, untold};
+use super::past_calls::arguments;
 use super::thinking::Effort;
 use super::{ApiError, Asked, Conversation, Fields, Form, ToolUse};
 

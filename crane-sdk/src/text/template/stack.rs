@@ -1,13 +1,13 @@
 //! Room on the stack for what a template can build.
 //!
-//! The parser recurses, and so does what runs expressions, prints values and drops them. Each has a limit of some
-//! hundred levels: in a browser, where there is one stack, half of it is enough.
+//! The parser recurses, and so does what compiles, runs and drops what it has read. Each has a limit of some
+//! hundred levels; what a level takes in an engine of others is not ours to say, and room that is not used costs nothing.
 
 use crate::Result;
 
-/// Bytes: many times what the deepest expression of the deepest value takes.
+/// Bytes.
 #[cfg(not(target_arch = "wasm32"))]
-const STACK: usize = 32 << 20;
+const STACK: usize = 256 << 20;
 
 /// Runs `work` on a stack of its own; its pages are only taken when they are used.
 #[cfg(not(target_arch = "wasm32"))]

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Common;
 use crate::server::wire::fields::{Neutral, wrong_type};
-use crate::server::wire::messages::{arguments, check_count};
+use crate::server::wire::messages::check_count;
+use crate::server::wire::past_calls::arguments;
 use crate::server::wire::{ApiError, Conversation, Fields, ToolUse};
 
 /// The speakers of Ollama's API.
