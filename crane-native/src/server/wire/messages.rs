@@ -7,11 +7,11 @@ use crane_sdk::generate::CancelToken;
 use crane_sdk::text::{ChatTemplate, Content, Message, RenderOptions, RenderedChat, Tokenizer};
 use serde_json::{Map, Value};
 
+use super::ApiError;
 use super::ending::Ending;
 use super::fields::{Fields, placeless, unknown, wrong_type};
 use super::past_calls::{older_call, tool_calls};
 use super::thinking::Effort;
-use super::{ApiError, json_values};
 use crate::server::lengths::go_on;
 
 /// The speakers of OpenAI's API; `function` is the older name of `tool`.
