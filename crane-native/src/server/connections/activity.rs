@@ -132,10 +132,10 @@ impl Activity {
         self.lock().waiting_since()
     }
 
-    /// Closes the connection if it still waits for its client.
+    /// Closes the connection if it still waits for its client, and returns whether it is this call that closes it.
     pub(super) fn cut(&self) -> bool {
         let mut state = self.lock();
-        let waits = state.waiting_since().is_some();
+        let waits = !state.is_cut && state.waiting_since().is_some();
         state.is_cut |= waits;
         drop(state);
         if waits {
@@ -144,9 +144,14 @@ impl Activity {
         waits
     }
 
+    /// Whether the connection is to be closed.
+    pub(super) fn was_cut(&self) -> bool {
+        self.lock().is_cut
+    }
+
     /// Ends when the connection is to be closed.
     pub(super) async fn is_cut(&self) {
-        while !self.lock().is_cut {
+        while !self.was_cut() {
             self.cut.notified().await;
         }
     }

@@ -73,9 +73,12 @@ impl Table {
     }
 
     /// A place for a new connection. Where there is none, one that waits for its client is closed; where all are at
-    /// work, the new one waits.
+    /// work, the new one waits. It waits for the closed one's end, too: until then its descriptor is open.
     pub(super) async fn place(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Place {
-        while self.lock().open.len() >= self.most && !self.make_room() {
+        while self.is_full() {
+            if !self.is_closing() {
+                self.make_room();
+            }
             let _ = timeout(LOOK, self.left.notified()).await;
         }
         let activity = Arc::new(Activity::new(Instant::now()));
@@ -87,13 +90,24 @@ impl Table {
         Place { table: self.clone(), number, activity }
     }
 
-    /// Closes the connection that has waited longest for its client, of the owner that has most of them. Returns
-    /// whether there was one.
+    fn is_full(&self) -> bool {
+        self.lock().open.len() >= self.most
+    }
+
+    /// Whether a connection was closed whose task has not ended yet.
+    fn is_closing(&self) -> bool {
+        self.lock().open.values().any(|(_, activity)| activity.was_cut())
+    }
+
+    /// Closes the connection that has waited longest for its client, of the owner that has most of them; its task ends
+    /// in a moment. Returns whether there was one.
     pub(super) fn make_room(&self) -> bool {
-        let mut entries = self.lock();
+        let entries = self.lock();
         let mut counts = HashMap::<Owner, usize>::new();
-        for (owner, _) in entries.open.values() {
-            *counts.entry(*owner).or_default() += 1;
+        for (owner, activity) in entries.open.values() {
+            if !activity.was_cut() {
+                *counts.entry(*owner).or_default() += 1;
+            }
         }
         let waiting = entries.open.iter().filter_map(|(number, (owner, activity))| {
             let since = activity.waiting_since()?;
@@ -106,8 +120,6 @@ impl Table {
             waiting.swap_remove(index);
             let Some((_, activity)) = entries.open.get(&number) else { continue };
             if activity.cut() {
-                // Its task ends in a moment; the place is free now.
-                entries.open.remove(&number);
                 return true;
             }
         }
@@ -123,30 +135,48 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
     }
 
-    async fn is_cut(place: &Place) -> bool {
-        timeout(Duration::ZERO, place.activity.is_cut()).await.is_ok()
+    /// What is left of a connection that ends when it is cut, as the task of one does.
+    fn open(place: Place) -> (Arc<Activity>, tokio::task::JoinHandle<()>) {
+        let activity = place.activity.clone();
+        let task = tokio::spawn(async move { place.activity.is_cut().await });
+        (activity, task)
     }
 
     #[test]
     fn the_longest_idle_connection_of_whoever_has_most_makes_room() {
         on_a_runtime(async {
             let table = Arc::new(Table::new(5));
-            let mut places = Vec::new();
+            let mut opened = Vec::new();
             for peer in ["192.0.2.1", "192.0.2.9", "192.0.2.9", "192.0.2.9", "192.0.2.2"] {
-                places.push(table.place(peer.parse().unwrap(), false).await);
+                opened.push(open(table.place(peer.parse().unwrap(), false).await));
             }
-            let busy = places[1].activity.begin();
-            places.push(table.place("192.0.2.3".parse().unwrap(), false).await);
+            let busy = opened[1].0.begin();
+            opened.push(open(table.place("192.0.2.3".parse().unwrap(), false).await));
             // The first of 192.0.2.9 is at work, and 192.0.2.1 has but one, though it is the oldest.
-            let mut cut = Vec::new();
-            for place in &places {
-                cut.push(is_cut(place).await);
-            }
+            let cut: Vec<_> = opened.iter().map(|(activity, _)| activity.was_cut()).collect();
             assert_eq!(cut, [false, false, true, false, false, false]);
             assert_eq!(table.lock().open.len(), 5);
             drop(busy);
-            places.truncate(1);
-            assert_eq!(table.lock().open.len(), 1);
+            for (activity, task) in opened {
+                activity.cut();
+                task.await.unwrap();
+            }
+            assert_eq!(table.lock().open.len(), 0);
+        });
+    }
+
+    #[test]
+    fn there_are_never_more_than_fit() {
+        on_a_runtime(async {
+            let table = Arc::new(Table::new(1));
+            let peer = "192.0.2.1".parse().unwrap();
+            let place = table.place(peer, false).await;
+            // It is cut, but its task has not ended: its descriptor is open.
+            let early = timeout(3 * LOOK, table.place(peer, false)).await;
+            assert!(early.is_err() && place.activity.was_cut());
+            assert!(!table.make_room());
+            drop(place);
+            let _new = table.place(peer, false).await;
         });
     }
 
@@ -163,10 +193,11 @@ mod tests {
             ] {
                 places.push(table.place(peer.parse().unwrap(), is_proxy).await);
             }
+            let was_cut = |index: usize| places[index].activity.was_cut();
             assert!(table.make_room());
             // One client has a whole network.
-            assert!(is_cut(&places[2]).await && !is_cut(&places[0]).await);
-            assert!(table.make_room() && is_cut(&places[0]).await);
+            assert!(was_cut(2) && !was_cut(0));
+            assert!(table.make_room() && was_cut(0));
         });
     }
 
@@ -178,10 +209,11 @@ mod tests {
             let place = table.place(peer, false).await;
             let busy = place.activity.begin();
             let early = timeout(3 * LOOK, table.place(peer, false)).await;
-            assert!(early.is_err() && !is_cut(&place).await);
+            assert!(early.is_err() && !place.activity.was_cut());
             drop(busy);
+            let (activity, task) = open(place);
             let _new = table.place(peer, false).await;
-            assert!(is_cut(&place).await);
+            assert!(activity.was_cut() && task.is_finished());
         });
     }
 }
