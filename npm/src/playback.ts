@@ -124,7 +124,8 @@ async function workletOf(context: AudioContext, rate: number, signal: AbortSigna
   if (worklet === undefined || typeof AudioWorkletNode !== "function") {
     throw new CraneError("unsupported", "play: there are no audio worklets here", { hint: "serve the page by https or from localhost; the samples can be taken from the loop anywhere" });
   }
-  const module = new URL("./playback_worklet.js", import.meta.url);
+  // Vite writes a file as small as this one into a data: address, which a policy of the page may forbid.
+  const module = new URL("./playback_worklet.js?no-inline", import.meta.url);
   try {
     await unlessAborted(worklet.addModule(module), signal);
     const node = new AudioWorkletNode(context, "crane-playback", { numberOfInputs: 0, outputChannelCount: [1], processorOptions: { rate } });

@@ -1,7 +1,7 @@
 /** The packed package in projects of its own, outside the repository: pasted, bundled, from another origin, in Node. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -88,6 +88,10 @@ test("README's lines, built with Vite", async (t) => {
   if (lacksWeights(t)) return;
   const root = pageOf("with-vite", titled());
   await build({ root, configFile: false, logLevel: "error", base: "./", build: { target: "es2022" }, worker: { format: "es" } });
+  // Nor may a script that the package loads later, as the voice does, be written into an address, however small it is.
+  for (const name of readdirSync(join(root, "dist/assets"))) {
+    if (name.endsWith(".js")) assert.doesNotMatch(readFileSync(join(root, "dist/assets", name), "utf8"), /data:(text|application)\/javascript/, name);
+  }
   await answersInBody(join(root, "dist"), { "content-security-policy": POLICY });
 });
 
