@@ -101,6 +101,28 @@ fn refused(params: SamplingParams) -> String {
 }
 
 #[test]
+fn no_option_makes_a_finite_logit_infinite() {
+    let huge = f32::MAX;
+    for params in [
+        with(|p| p.repetition_penalty = f32::MIN_POSITIVE),
+        with(|p| p.repetition_penalty = huge),
+        with(|p| p.presence_penalty = -huge),
+        with(|p| p.frequency_penalty = -huge),
+        with(|p| p.frequency_penalty = huge),
+        with(|p| p.logit_bias = [(0, huge)].into()),
+        with(|p| (p.frequency_penalty, p.logit_bias) = (-huge, [(0, -huge)].into())),
+    ] {
+        for first in [huge, 1.0, -1.0, -huge, f32::NEG_INFINITY] {
+            let mut sampler = Sampler::new(params.clone(), 2).unwrap();
+            let sampled = sampler.sample(&mut [first, 0.5], &[0, 0, 0]);
+            let id = sampled.unwrap_or_else(|error| panic!("{first}, {params:?}: {error}")).id;
+            // What is banned stays banned.
+            assert!(first > f32::NEG_INFINITY || id == 1, "{params:?}");
+        }
+    }
+}
+
+#[test]
 fn out_of_range_is_refused_by_name() {
     for value in [-0.1, f32::NAN, f32::INFINITY] {
         assert_eq!(refused(with(|p| p.temperature = value)), "temperature");

@@ -44,8 +44,9 @@ impl Penalties {
         for &id in &self.seen {
             let (logit, count) = (&mut logits[id as usize], self.counts[id as usize]);
             let repetition = params.repetition_penalty;
-            *logit = if *logit > 0.0 { *logit / repetition } else { *logit * repetition };
-            *logit -= count as f32 * params.frequency_penalty + params.presence_penalty;
+            let repeated = if *logit > 0.0 { *logit / repetition } else { *logit * repetition };
+            let penalty = count as f32 * params.frequency_penalty + params.presence_penalty;
+            *logit = saturated(*logit, saturated(*logit, repeated) - saturated(0.0, penalty));
         }
         self.clear();
         Ok(())
@@ -56,4 +57,10 @@ impl Penalties {
             self.counts[id as usize] = 0;
         }
     }
+}
+
+/// What became of a logit: a finite one stays finite, whatever options did to it, so that infinite ones and NaN are the
+/// model's own.
+pub(super) fn saturated(logit: f32, changed: f32) -> f32 {
+    if logit.is_finite() { changed.clamp(f32::MIN, f32::MAX) } else { changed }
 }

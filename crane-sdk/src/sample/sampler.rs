@@ -3,7 +3,7 @@
 use super::SamplingParams;
 use super::candidates::{Candidates, Scaled};
 use super::logprobs::{self, LogprobsOf, TokenLogprob};
-use super::penalties::Penalties;
+use super::penalties::{Penalties, saturated};
 use super::rng::{Draws, fresh_seed};
 use crate::{Error, Result};
 
@@ -200,7 +200,10 @@ impl Sampler {
         }
         self.penalties.apply(&self.params, logits, history)?;
         for (&id, &bias) in &self.params.logit_bias {
-            logits[id as usize] += bias;
+            let logit = &mut logits[id as usize];
+            let biased = *logit + bias;
+            // A token may be banned, but no bias makes a logit infinite.
+            *logit = if bias.is_finite() { saturated(*logit, biased) } else { biased };
         }
         best_of(logits)
     }

@@ -27,6 +27,7 @@ pub(super) async fn embeddings(
         let model = fields.string("model")?;
         let choice = app.fleet.embedding(model.as_deref())?;
         let (request, unknown) = EmbeddingRequest::read(fields, app.lenient)?;
+        EmbeddingRequest::check(request.dimensions, choice.card.about.width)?;
         app.ignored(&unknown);
         Ok((choice.index, request))
     });
@@ -58,7 +59,7 @@ pub(super) async fn computed(
         let (model, texts) = (model.clone(), std::mem::replace(&mut texts, rest));
         let next = permit.embed(move |cancel| vectors_of(&model, &texts, pooling, cancel)).await?;
         if let Some(vector) = next.first() {
-            EmbeddingRequest::check(dimensions, vector.len())?;
+            EmbeddingRequest::check(dimensions, Some(vector.len()))?;
         }
         vectors.extend(next);
     }

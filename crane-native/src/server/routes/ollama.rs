@@ -24,7 +24,7 @@ use crate::server::wire::ollama::{
     OllamaShow, OneEmbedding, Said, Think, is_listed, nanoseconds, nothing_said, running, shown,
     tagged, version,
 };
-use crate::server::wire::{ApiError, Asked, Conversation, Fields, PromptInput};
+use crate::server::wire::{ApiError, Asked, Conversation, EmbeddingRequest, Fields, PromptInput};
 use crate::server::work::Permit;
 
 /// How many of a prompt's last tokens are looked at for the mark that begins thoughts.
@@ -263,6 +263,7 @@ pub(super) async fn embed(
         let model = fields.string("model")?;
         let choice = app.fleet.embedding(model.as_deref())?;
         let (request, unknown) = OllamaEmbed::read(fields, app.lenient)?;
+        EmbeddingRequest::check(request.dimensions, choice.card.about.width)?;
         app.ignored(&unknown);
         tell(app, &request.common, choice.card.kind);
         let name = if asked.is_empty() { choice.card.name().to_owned() } else { asked };

@@ -62,14 +62,15 @@ impl EmbeddingRequest {
         Ok((Self { inputs, pooling, truncate, base64, dimensions }, unknown))
     }
 
-    /// Refuses vectors of another width than was asked for: a model's are whole or nothing.
+    /// Refuses vectors of another width than was asked for: a model's are whole or nothing. Where the model's files do
+    /// not say the width, its first vector does.
     ///
     /// # Errors
     /// The field `dimensions`.
-    pub fn check(dimensions: Option<u64>, width: usize) -> Result<(), ApiError> {
-        match dimensions.filter(|&wanted| wanted != width as u64) {
+    pub fn check(dimensions: Option<u64>, width: Option<usize>) -> Result<(), ApiError> {
+        match dimensions.zip(width).filter(|&(wanted, width)| wanted != width as u64) {
             None => Ok(()),
-            Some(wanted) => {
+            Some((wanted, width)) => {
                 let reason = format_args!("is {wanted}; this model's vectors have {width} numbers");
                 Err(ApiError::value("dimensions", reason))
             }

@@ -299,6 +299,11 @@ fn vectors_are_those_of_the_other_endpoint() {
     for nothing in [json!({}), json!({ "input": "" }), json!({ "input": [] })] {
         assert_eq!(server.post("/api/embed", nothing).ok()["embeddings"], json!([]));
     }
+    // A width that the model has not is refused before anything is computed, also where nothing would be.
+    for input in [json!("Hello"), json!([]), Value::Null] {
+        let wide = json!({ "input": input, "dimensions": 4_294_967_296_u64 });
+        refused(server.post("/api/embed", wide), 400, "dimensions");
+    }
     assert_eq!(server.post("/api/embeddings", json!({})).ok()["embedding"], json!([]));
     refused(server.post("/api/embed", json!({ "input": [1, 2] })), 400, "input[0]");
 }
