@@ -215,7 +215,7 @@ fn take_message(
     }
     if said.is_some() || !calls.is_empty() {
         let mut message = Message::new(role, "");
-        message.content = Some(said.map_or(Content::Null, Content::Text));
+        message.content = said.map(Content::Text);
         message.tool_calls = Some(calls).filter(|calls| !calls.is_empty());
         if !thoughts.is_empty() {
             message.extra.insert(THOUGHTS.to_owned(), thoughts.into());

@@ -187,6 +187,11 @@ impl Fields {
         self.map.shift_remove(name).filter(|value| !value.is_null())
     }
 
+    /// Whether a field was sent as null.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.map.get(name).is_some_and(Value::is_null)
+    }
+
     /// A field as it was sent, left where it is.
     pub fn copy(&self, name: &str) -> Option<Value> {
         self.map.get(name).filter(|value| !value.is_null()).cloned()

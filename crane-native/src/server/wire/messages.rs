@@ -312,6 +312,8 @@ fn message(parent: &Fields, path: &str, value: Value) -> Result<Message, ApiErro
     let mut message = Message::new(role, "");
     message.name = fields.string("name")?;
     let content_name = fields.name("content");
+    // A template may print null, and leave out what is not there.
+    let is_null = fields.is_null("content");
     let content = fields.take("content");
     let mut content = content
         .map(|value| content_of(&fields, &content_name, value, &["text", "refusal"]))
@@ -337,7 +339,7 @@ fn message(parent: &Fields, path: &str, value: Value) -> Result<Message, ApiErro
     }
     message.content = match content {
         Some(text) => Some(Content::Text(text)),
-        None if message.tool_calls.is_some() => Some(Content::Null),
+        None if message.tool_calls.is_some() => is_null.then_some(Content::Null),
         // An answer that was cut before it said anything, and a tool that returns nothing.
         None if matches!(message.role.as_str(), "assistant" | "tool") => {
             Some(Content::Text(String::new()))

@@ -56,6 +56,8 @@ pub(super) fn older_call(parent: &Fields, name: &str, value: Value) -> Result<Va
 
 #[cfg(test)]
 mod tests {
+    use crane_sdk::text::Content;
+
     use super::super::Conversation;
     use super::*;
 
@@ -85,6 +87,22 @@ mod tests {
             (&format!(r#", "arguments": "{deep}""#), serde_json::json!(deep)),
         ] {
             assert_eq!(call(given), kept, "{given}");
+        }
+    }
+
+    #[test]
+    fn null_and_nothing_beside_calls_stay_apart() {
+        for (content, kept) in [
+            ("", None),
+            (r#""content": null, "#, Some(Content::Null)),
+            (r#""content": "", "#, Some(Content::Text(String::new()))),
+        ] {
+            let json = format!(
+                r#"{{"messages": [{{"role": "assistant", {content}"tool_calls": [{{"id": "a", "type": "function",
+                    "function": {{"name": "now", "arguments": "{{}}"}}}}]}}]}}"#
+            );
+            let read = Conversation::take(&mut Fields::parse(json.as_bytes()).unwrap()).unwrap();
+            assert_eq!(read.messages[0].content, kept, "{content}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `/v1/responses`: the request.
 
 use crane_sdk::generate::GenerationConfig;
-use crane_sdk::text::{Content, Message};
+use crane_sdk::text::Message;
 use serde_json::{Map, Value, json};
 
 use super::chat::{caching, check_with_tools};
@@ -195,7 +195,7 @@ impl Items {
                     Some(message) => message.tool_calls.get_or_insert_default().push(call),
                     None => {
                         let mut message = Message::assistant("");
-                        message.content = Some(Content::Null);
+                        message.content = None;
                         message.tool_calls = Some(vec![call]);
                         self.remember(&mut message);
                         self.messages.push(message);

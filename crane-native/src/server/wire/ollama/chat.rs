@@ -127,7 +127,7 @@ fn message(parent: &Fields, path: &str, value: Value) -> Result<Message, ApiErro
             let name = fields.name("content");
             return Err(ApiError::field(name, "missing_required_parameter", "is missing"));
         }
-        _ => Some(Content::Null),
+        _ => None,
     };
     fields.finish(false)?;
     Ok(message)
