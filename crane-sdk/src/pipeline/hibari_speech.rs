@@ -209,7 +209,8 @@ impl HibariSpeech<'_> {
                 if !English::has_sound(&phonemes) {
                     continue;
                 }
-                let utterance = self.speaker.network.say(&phonemes, self.speed, self.seed)?;
+                let (speed, seed) = (self.speed, self.seed);
+                let utterance = self.speaker.network.say(&phonemes, speed, seed, &self.cancel)?;
                 self.seed = self.seed.wrapping_add(1);
                 return Ok(Some(utterance));
             }

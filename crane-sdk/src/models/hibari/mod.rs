@@ -15,6 +15,7 @@ mod vocoder;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::generate::CancelToken;
 use crate::nn::slices::Int8;
 use crate::source::OnnxCheckpoint;
 use crate::{Error, Result};
@@ -28,6 +29,8 @@ use vocoder::Vocoder;
 pub const SAMPLE_RATE: u32 = 24_000;
 /// Samples a frame.
 const HOP: usize = 300;
+/// What there is not once it was cancelled.
+const SPEECH: &str = "the rest of a speech";
 /// Frequencies of a frame's spectrum.
 const BINS: usize = 601;
 /// Spectral maps a frame: harmonic magnitude and phase, noise magnitude, free magnitude and phase.
@@ -89,11 +92,19 @@ impl Hibari {
         std::iter::once(0).chain(known).chain([0]).collect()
     }
 
-    /// Begins to say phonemes. `speed` is from 0.5 (slow) to 2; `seed` chooses the noise.
+    /// Begins to say phonemes: finds their melody, unless that is cancelled, which is looked at before each layer. `speed`
+    /// is from 0.5 (slow) to 2; `seed` chooses the noise.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if there is no phoneme or too many, or for another speed.
-    pub fn say(self: &Arc<Self>, phonemes: &str, speed: f32, seed: u64) -> Result<Utterance> {
+    /// [`Error::InvalidArgument`] if there is no phoneme or too many, or for another speed; [`Error::Unsupported`] if it was
+    /// cancelled.
+    pub fn say(
+        self: &Arc<Self>,
+        phonemes: &str,
+        speed: f32,
+        seed: u64,
+        cancel: &CancelToken,
+    ) -> Result<Utterance> {
         let ids = self.ids(phonemes);
         check_speed(speed)?;
         if ids.len() < 3 {
@@ -107,7 +118,7 @@ impl Hibari {
             );
             return Err(Error::argument("text", reason));
         }
-        Utterance::new(Arc::clone(self), &ids, speed, seed)
+        Utterance::new(Arc::clone(self), &ids, speed, seed, cancel)
     }
 }
 

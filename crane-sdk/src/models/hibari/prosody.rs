@@ -1,6 +1,8 @@
 //! How long each phoneme lasts, how high the voice is and how loud.
 
+use super::SPEECH;
 use super::text_encoder::TextEncoder;
+use crate::generate::CancelToken;
 use crate::kernels::rows::gelu;
 use crate::nn::slices::{Conv, ConvNeXt, Int8};
 use crate::source::OnnxCheckpoint;
@@ -52,8 +54,8 @@ impl Prosody {
         })
     }
 
-    pub(super) fn encode(&self, ids: &[usize]) -> Result<Vec<f32>> {
-        self.text.forward(ids)
+    pub(super) fn encode(&self, ids: &[usize], cancel: &CancelToken) -> Result<Vec<f32>> {
+        self.text.forward(ids, cancel)
     }
 
     /// ln(1 + steps) of each phoneme at speed 1.
@@ -63,8 +65,13 @@ impl Prosody {
         self.duration[1].forward(&hidden)
     }
 
-    pub(super) fn forward(&self, ids: &[usize], speed: f32) -> Result<Melody> {
-        let text = self.encode(ids)?;
+    pub(super) fn forward(
+        &self,
+        ids: &[usize],
+        speed: f32,
+        cancel: &CancelToken,
+    ) -> Result<Melody> {
+        let text = self.encode(ids, cancel)?;
         // What is not finite counts as one step here and fails the check of the whole.
         let steps = |log: f32| ((log.exp() - 1.0) / speed).round_ties_even().max(1.0) as usize;
         let durations: Vec<usize> = self.log_durations(&text)?.into_iter().map(steps).collect();
@@ -78,6 +85,7 @@ impl Prosody {
         }
         let mut x = self.input.forward(&stretch(&text, self.text.width(), &durations, 1))?;
         for block in &self.blocks {
+            cancel.check(SPEECH)?;
             x = block.forward(&x)?;
         }
         let steps = self.output.forward(&x)?; // [steps, 4]

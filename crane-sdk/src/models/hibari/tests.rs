@@ -30,6 +30,10 @@ fn voice() -> Option<Arc<Hibari>> {
     Some(Arc::new(Hibari::new(&weights, vocabulary).unwrap()))
 }
 
+fn say(voice: &Arc<Hibari>, phonemes: &str, speed: f32, seed: u64) -> Result<Utterance> {
+    voice.say(phonemes, speed, seed, &CancelToken::new())
+}
+
 /// What the network in f32 and the original's vocoder gave for "Seven bright stars.".
 struct Golden(safetensors::SafeTensors<'static>);
 
@@ -86,8 +90,13 @@ fn the_network_gives_the_recorded_tensors() {
             .unwrap();
     let expected: Vec<usize> = serde_json::from_value(json["ids"].clone()).unwrap();
     assert_eq!(ids, expected);
-    assert_near("text_m", &voice.text.forward(&ids).unwrap(), &golden.floats("text_m"), 1e-3);
-    let text = voice.prosody.encode(&ids).unwrap();
+    assert_near(
+        "text_m",
+        &voice.text.forward(&ids, &CancelToken::new()).unwrap(),
+        &golden.floats("text_m"),
+        1e-3,
+    );
+    let text = voice.prosody.encode(&ids, &CancelToken::new()).unwrap();
     assert_near("text_pn", &text, &golden.floats("text_pn"), 1e-3);
     assert_near(
         "log_dur",
@@ -95,13 +104,13 @@ fn the_network_gives_the_recorded_tensors() {
         &golden.floats("log_dur"),
         1e-3,
     );
-    let melody = voice.prosody.forward(&ids, 1.0).unwrap();
+    let melody = voice.prosody.forward(&ids, 1.0, &CancelToken::new()).unwrap();
     let durations: Vec<usize> =
         golden.floats("durations").into_iter().map(|steps| steps as usize).collect();
     assert_eq!(melody.durations, durations);
     assert_near("f0", &melody.pitch, &golden.floats("out_f0"), 2e-2);
     assert_near("energy", &melody.energy, &golden.floats("energy"), 2e-3);
-    let utterance = voice.say(PHONEMES, 1.0, 0).unwrap();
+    let utterance = say(&voice, PHONEMES, 1.0, 0).unwrap();
     assert_eq!(utterance.samples(), 43_800);
     let frames = utterance.frames();
     let maps = voice.decoder.forward(&mut voice.decoder.begin(), frames, true).unwrap();
@@ -124,7 +133,7 @@ fn the_source_is_the_recorded_one() {
 fn maps_without_noise_give_the_recorded_sound() {
     let Some(voice) = voice() else { return };
     let golden = Golden::read();
-    let utterance = voice.say(PHONEMES, 1.0, 0).unwrap();
+    let utterance = say(&voice, PHONEMES, 1.0, 0).unwrap();
     let mut maps =
         voice.decoder.forward(&mut voice.decoder.begin(), utterance.frames(), true).unwrap();
     let mut out = Vec::new();
@@ -144,24 +153,33 @@ fn pieces_are_the_whole_to_the_last_bit() {
     for (phonemes, speed) in
         [(PHONEMES, 1.0), ("hˈI.", 2.0), ("həlˈO ðˈɛɹ, wˈɜɹld: hˌW ˌɑɹ ju tədˈA?", 0.5)]
     {
-        let whole = voice.say(phonemes, speed, 7).unwrap();
+        let whole = say(&voice, phonemes, speed, 7).unwrap();
         let length = whole.samples();
         let whole = whole.whole().unwrap();
         assert_eq!(whole.len(), length);
         let pieces: Vec<Vec<f32>> =
-            voice.say(phonemes, speed, 7).unwrap().map(|piece| piece.unwrap()).collect();
+            say(&voice, phonemes, speed, 7).unwrap().map(|piece| piece.unwrap()).collect();
         assert_eq!(pieces.concat(), whole);
         assert!(phonemes.len() < 8 || pieces.len() > 2);
-        assert_ne!(voice.say(phonemes, speed, 8).unwrap().whole().unwrap(), whole);
+        assert_ne!(say(&voice, phonemes, speed, 8).unwrap().whole().unwrap(), whole);
     }
 }
 
 #[test]
 fn what_cannot_be_said_is_refused() {
     let Some(voice) = voice() else { return };
-    assert!(voice.say("", 1.0, 0).is_err());
-    assert!(voice.say("中文", 1.0, 0).is_err());
-    assert!(voice.say("a", 0.4, 0).is_err());
-    assert!(voice.say("a", f32::NAN, 0).is_err());
-    assert!(voice.say(&"a".repeat(3000), 1.0, 0).is_err());
+    assert!(say(&voice, "", 1.0, 0).is_err());
+    assert!(say(&voice, "中文", 1.0, 0).is_err());
+    assert!(say(&voice, "a", 0.4, 0).is_err());
+    assert!(say(&voice, "a", f32::NAN, 0).is_err());
+    assert!(say(&voice, &"a".repeat(3000), 1.0, 0).is_err());
+}
+
+#[test]
+fn what_was_given_up_is_not_begun() {
+    let Some(voice) = voice() else { return };
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let said = voice.say(PHONEMES, 1.0, 0, &cancel);
+    assert!(matches!(said, Err(Error::Unsupported { what, .. }) if what == SPEECH));
 }

@@ -1,6 +1,8 @@
 //! Phoneme ids to vectors: two ConvNeXt blocks, then one transformer layer applied several times.
 
+use super::SPEECH;
 use crate::Result;
+use crate::generate::CancelToken;
 use crate::nn::slices::{ConvNeXt, EncoderLayer, Int8, LayerNorm};
 use crate::source::OnnxCheckpoint;
 
@@ -46,15 +48,17 @@ impl TextEncoder {
     }
 
     /// `[ids, width]`.
-    pub(super) fn forward(&self, ids: &[usize]) -> Result<Vec<f32>> {
+    pub(super) fn forward(&self, ids: &[usize], cancel: &CancelToken) -> Result<Vec<f32>> {
         let row = |id: &usize| {
             self.embeddings.get(id * self.width..(id + 1) * self.width).unwrap_or_default()
         };
         let mut x: Vec<f32> = ids.iter().flat_map(row).copied().collect();
         for convolution in &self.convolutions {
+            cancel.check(SPEECH)?;
             x = convolution.forward(&x)?;
         }
         for _ in 0..self.turns {
+            cancel.check(SPEECH)?;
             self.layer.forward(&mut x)?;
         }
         Ok(self.norm.forward(&x))

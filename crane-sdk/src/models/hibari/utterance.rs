@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::prosody::stretch;
 use super::{Hibari, decoder, vocoder};
 use crate::Result;
+use crate::generate::CancelToken;
 use crate::sample::Normals;
 
 /// Frames until the first samples: the decoder looks 27 frames ahead, and the first samples come soon.
@@ -28,10 +29,16 @@ pub struct Utterance {
 }
 
 impl Utterance {
-    pub(super) fn new(voice: Arc<Hibari>, ids: &[usize], speed: f32, seed: u64) -> Result<Self> {
-        let melody = voice.prosody.forward(ids, speed)?;
+    pub(super) fn new(
+        voice: Arc<Hibari>,
+        ids: &[usize],
+        speed: f32,
+        seed: u64,
+        cancel: &CancelToken,
+    ) -> Result<Self> {
+        let melody = voice.prosody.forward(ids, speed, cancel)?;
         let text_width = voice.text.width();
-        let text = stretch(&voice.text.forward(ids)?, text_width, &melody.durations, 2);
+        let text = stretch(&voice.text.forward(ids, cancel)?, text_width, &melody.durations, 2);
         let width = text_width + decoder::EXTRAS;
         let mut frames = Vec::with_capacity(melody.pitch.len() * width);
         for ((text, pitch), energy) in
