@@ -75,6 +75,5 @@ pub fn replicas() -> Result<Command> {
 
 /// A `crane` of this very source.
 pub fn crane() -> Result<PathBuf> {
-    process::run(&mut process::cargo("build --release -p crane-native --bin crane"))?;
-    Ok(process::target_dir()?.join("release/crane"))
+    process::built("crane")
 }

@@ -16,7 +16,7 @@ const FIXTURES: &str = "crane-sdk/tests/fixtures";
 pub fn run(folders: &[PathBuf], in_wasm: bool) -> Result<()> {
     // The commands run in the repository's root, the caller may be elsewhere.
     let here = std::env::current_dir().context("finding the current folder")?;
-    let mut command = if in_wasm { wasm_command()? } else { native_command() };
+    let mut command = if in_wasm { wasm_command()? } else { native_command()? };
     process::run(command.args(folders.iter().map(|folder| here.join(folder))))
 }
 
@@ -42,8 +42,10 @@ pub fn fixtures_in_wasm() -> Result<Command> {
     Ok(command)
 }
 
-fn native_command() -> Command {
-    process::cargo(&format!("run --release --quiet --package {PACKAGE} -- golden"))
+fn native_command() -> Result<Command> {
+    let mut command = process::command(process::built(PACKAGE)?);
+    command.arg("golden");
+    Ok(command)
 }
 
 fn wasm_command() -> Result<Command> {

@@ -37,9 +37,8 @@ pub fn models() -> Result<[PathBuf; 2]> {
 /// Transcribes what `crane tts` says, and what the page said to its test.
 pub fn transcription() -> Result<Command> {
     let [voice, whisper] = models()?;
-    process::run(&mut process::cargo("build --release -p crane-native --bin crane"))?;
     let mut listen = process::command(PYTHON.program()?);
-    listen.arg("xtask/listening/listen.py").arg(process::target_dir()?.join("release/crane"));
+    listen.arg("xtask/listening/listen.py").arg(process::built("crane")?);
     listen.arg(voice).arg(whisper).arg(PYTHON.folder()?);
     Ok(listen)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
+use crate::{golden, process};
 
 const BEGIN: &str = "<!-- models: written by `cargo xtask models` -->";
 const END: &str = "<!-- /models -->";
@@ -11,9 +11,7 @@ const END: &str = "<!-- /models -->";
 pub fn run(check: bool) -> Result<()> {
     let file = process::root().join("README.md");
     let readme = std::fs::read_to_string(&file).context("reading README.md")?;
-    let table = process::output(&mut process::cargo(
-        "run --release --quiet --package xtask-models -- table",
-    ))?;
+    let table = process::output(process::command(process::built(golden::PACKAGE)?).arg("table"))?;
     let written = with_table(&readme, &table, BEGIN, END)?;
     if written == readme {
         println!("README.md: the model table is up to date");

@@ -42,6 +42,19 @@ pub fn cargo(line: &str) -> Command {
     command
 }
 
+/// What native builds compile, all of them the same: another choice of packages or features is another build of candle and
+/// of the kernels, which takes minutes.
+pub const EVERYTHING: &str = "--release --workspace --features crane-sdk/golden";
+
+/// The program of the workspace that is called `name`, built of this very source.
+///
+/// # Errors
+/// If it does not compile.
+pub fn built(name: &str) -> Result<PathBuf> {
+    run(&mut cargo(&format!("build --quiet {EVERYTHING} --bin {name}")))?;
+    Ok(target_dir()?.join("release").join(name))
+}
+
 /// The command as a person would type it.
 pub fn spell(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

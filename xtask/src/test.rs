@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
+use crate::process::EVERYTHING;
 use crate::report::Report;
 use crate::setup::{self, STEPS};
 use crate::{attack, checks, clients, golden, listening, process, wasm};
@@ -23,8 +24,9 @@ pub fn all(strict: bool) -> ExitCode {
     report.suite("native tests", || demand_weights(native_tests()));
     report.suite("tests with sound output", || {
         // Of the whole workspace, so that the crates beneath are those of the tests before.
-        let play = "test --release --workspace --features crane-native/play --lib --test cli -- player the_sound_output what_cannot_be_heard";
-        demand_weights(process::cargo(play))
+        let tests = format!("test {EVERYTHING} --features crane-native/play --lib --test cli");
+        let names = "player the_sound_output what_cannot_be_heard";
+        demand_weights(process::cargo(&format!("{tests} -- {names}")))
     });
     report.suite("official clients against crane serve", clients::conformance);
     report.suite("bad requests to crane serve", clients::robustness);
@@ -76,5 +78,5 @@ pub fn quick() -> ExitCode {
 }
 
 fn native_tests() -> Command {
-    process::cargo("test --release --workspace --features crane-sdk/golden --no-fail-fast")
+    process::cargo(&format!("test {EVERYTHING} --no-fail-fast"))
 }

@@ -215,7 +215,7 @@ pub fn bind(package: &str, out: &Path, names: Names) -> Result<()> {
     let file = format!("{}.wasm", package.replace('-', "_"));
     let module = process::target_dir()?.join(TARGET).join("release").join(file);
     std::fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-    let mut bindgen = process::cargo("run --release --quiet --package xtask-bindgen --");
+    let mut bindgen = process::command(process::built("xtask-bindgen")?);
     bindgen.arg(&module).arg(out);
     if names == Names::Kept {
         bindgen.arg("--names");
