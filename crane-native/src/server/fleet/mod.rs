@@ -19,7 +19,7 @@ use super::metrics::{Metrics, Work};
 use super::models::{EmbeddingModel, Loaded, TextModel};
 use super::voice::VoiceModel;
 use super::wire::ApiError;
-use super::work::Preparing;
+use super::work::{Preparing, Stuck};
 pub use about::About;
 pub use roster::{Keeping, State, Stay};
 pub use shelf::{Kept, LoadError, Loader};
@@ -184,8 +184,8 @@ pub struct Standing<'a> {
     pub work: Work,
     /// Whether its engine lives, if it is loaded.
     pub is_well: bool,
-    /// Whether its voice does not end a text that was given up.
-    pub is_stuck: bool,
+    /// The threads of its voice that do not end a text that was given up.
+    pub stuck: Stuck,
     /// Why it could not be loaded, if it has failed.
     pub failure: Option<String>,
     /// Bytes that it takes, or may take once its slots are full, if it is loaded.
@@ -303,7 +303,7 @@ impl Fleet {
     }
 
     fn standing<'a>(&'a self, index: usize, card: &'a Card) -> Standing<'a> {
-        let (mut work, mut is_well, mut is_stuck) = (Work::default(), true, false);
+        let (mut work, mut is_well, mut stuck) = (Work::default(), true, Stuck::default());
         let (mut bytes, mut on_gpu) = (card.about.bytes, false);
         match self.shelf.glance(index) {
             Some(Loaded::Text(model)) => {
@@ -313,13 +313,13 @@ impl Fleet {
                 bytes = model.plan.weights.saturating_add(model.plan.caches());
                 on_gpu = !model.model.device().is_cpu();
             }
-            Some(Loaded::Voice(model)) => is_stuck = model.is_stuck(),
+            Some(Loaded::Voice(model)) => stuck = model.stuck(),
             Some(Loaded::Embedding(_)) | None => {}
         }
         work.waiting += self.shelf.waiting(index);
         let (state, failure) = (self.shelf.state(index), self.shelf.failure(index));
         let expires = self.shelf.expires(index);
-        Standing { card, state, work, is_well, is_stuck, failure, bytes, on_gpu, expires }
+        Standing { card, state, work, is_well, stuck, failure, bytes, on_gpu, expires }
     }
 
     /// What is counted and timed, as Prometheus reads it.

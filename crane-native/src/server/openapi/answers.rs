@@ -230,8 +230,10 @@ fn health() -> Value {
     let model = object([("id", string()), ("state", state()), slots, running, waiting]);
     let [slots, running, waiting] = work();
     let preparing = object([("running", count()), ("waiting", count())]);
+    let stuck = object([("replaced", count()), ("lost", count())]);
     object([
         ("status", string()),
+        ("stuck", stuck),
         ("preparing", preparing),
         slots,
         running,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::server::app::App;
 use crate::server::fleet::{Kind, Standing};
 use crate::server::wire::{ApiError, model_object};
+use crate::server::work::Stuck;
 
 /// `GET /`
 pub(super) async fn root(State(app): State<Arc<App>>) -> Json<Value> {
@@ -83,8 +84,10 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
         })
     };
     let preparing = app.work.preparing();
+    let Stuck { replaced, lost } = stuck(&app, &standings);
     let body = json!({
         "status": word,
+        "stuck": { "replaced": replaced, "lost": lost },
         "preparing": { "running": preparing.running, "waiting": preparing.waiting },
         "slots": sum(|standing| standing.work.slots),
         "running": sum(|standing| standing.work.running),
@@ -92,6 +95,11 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
         "models": standings.iter().map(model).collect::<Vec<_>>(),
     });
     (status, Json(body))
+}
+
+/// The threads that go on with what was given up.
+fn stuck(app: &App, standings: &[Standing<'_>]) -> Stuck {
+    standings.iter().fold(app.work.stuck(), |sum, standing| sum + standing.stuck)
 }
 
 /// `GET /ready`: whether a request that is sent now would be taken, by one model or another.
@@ -102,14 +110,14 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Valu
     let writes = |standing: &&Standing<'_>| matches!(standing.card.kind, Kind::Text { .. });
     let mut writers = standings.iter().filter(writes).peekable();
     let is_full = writers.peek().is_some() && !writers.any(Standing::has_room);
-    let is_stuck = standings.iter().any(|standing| standing.is_stuck);
+    let is_stuck = stuck(&app, &standings).lost > 0;
     // Their reasons name files, and are for those who have a key: the list of models tells them.
     let failed = standings.iter().filter(|standing| standing.failure.is_some());
     let failed: Vec<&str> = failed.map(|standing| standing.card.name()).collect();
     let word = match () {
         () if !is_well => Some("the engine has stopped"),
         () if failed.len() == standings.len() => Some("no model could be loaded"),
-        () if is_stuck => Some("a voice does not end a text that was given up; restart the server"),
+        () if is_stuck => Some("work that was given up does not end; restart the server"),
         () if app.is_draining() => Some("draining"),
         () if is_full || app.work.is_full() => Some("the queue is full"),
         () => None,

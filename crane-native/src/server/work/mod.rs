@@ -6,13 +6,14 @@
 
 mod admission;
 mod limits;
+mod pool;
 mod schedule;
 
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -20,16 +21,16 @@ use crane_sdk::generate::CancelToken;
 use tokio::sync::oneshot;
 
 use self::admission::{Admission, AdmissionLimits, Place};
-use self::schedule::{Job, Schedule};
+use self::pool::Boxed;
+use self::schedule::Job;
 use super::share::Share;
 use super::wire::ApiError;
 use crate::memory;
 
 pub use self::admission::HeldBytes;
 pub use self::limits::{SMALLER, most_text};
+pub(super) use self::pool::{Pool, Stuck};
 
-/// Bytes of each thread's stack, for what recurses: grammars, schemas, JSON. Its pages are taken only when they are used.
-const STACK: usize = 64 << 20;
 /// The most threads that prepare requests: the models' own threads have the processor.
 const MOST_THREADS: usize = 4;
 /// A request of more bytes is a large one.
@@ -42,8 +43,6 @@ const LONG: Duration = Duration::from_millis(100);
 const LEAST_REQUESTS: usize = 16;
 /// Bytes that all requests may hold, unless four of the largest bodies are more.
 const HELD_BYTES: usize = 512 << 20;
-
-type Boxed = Box<dyn FnOnce() + Send>;
 
 /// The threads that prepare requests, those that make vectors, and who may use them.
 #[derive(Debug)]
@@ -62,22 +61,6 @@ pub struct Preparing {
     pub waiting: usize,
 }
 
-/// Threads and the jobs that wait for them.
-#[derive(Debug)]
-pub(super) struct Pool(Arc<Shared>);
-
-struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-struct State {
-    schedule: Schedule<Boxed>,
-    closing: bool,
-    /// How long a job takes, in seconds: a running mean, 0 before the first.
-    mean_seconds: f64,
-}
-
 /// One request's right to have work done. Dropping it cancels what is under way.
 #[derive(Debug)]
 pub struct Permit {
@@ -92,12 +75,6 @@ pub struct Permit {
 struct Entry {
     place: Place,
     bytes: Mutex<HeldBytes>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
 }
 
 impl Workers {
@@ -150,6 +127,11 @@ impl Workers {
     pub fn preparing(&self) -> Preparing {
         let (a, b) = (self.prepare.load(), self.embed.load());
         Preparing { running: a.running + b.running, waiting: a.waiting + b.waiting }
+    }
+
+    /// The threads that do not end what nobody waits for.
+    pub fn stuck(&self) -> Stuck {
+        self.prepare.stuck() + self.embed.stuck()
     }
 
     /// Whether a request of anybody would be refused.
@@ -253,109 +235,6 @@ fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     format!("the work on the request failed: {}", text.unwrap_or("a panic without words"))
-}
-
-impl Pool {
-    /// Starts so many threads.
-    ///
-    /// # Errors
-    /// The system's words if it gives none.
-    pub(super) fn start(name: &str, threads: usize) -> Result<Self, String> {
-        let state = State { schedule: Schedule::new(threads), closing: false, mean_seconds: 0.0 };
-        let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
-        // The threads that were started end with the pool if another one is refused.
-        let pool = Self(shared);
-        for _ in 0..threads {
-            let shared = pool.0.clone();
-            let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK);
-            thread.spawn(move || shared.serve()).map_err(|error| {
-                format!("cannot start a thread that prepares requests: {error}")
-            })?;
-        }
-        Ok(pool)
-    }
-
-    /// Does something when it is this share's turn, unless it is cancelled before.
-    pub(super) fn submit(
-        &self,
-        share: &Share,
-        cancel: CancelToken,
-        work: impl FnOnce() + Send + 'static,
-    ) {
-        let work: Boxed = Box::new(move || {
-            // A panic was told when it happened; the thread goes on.
-            drop(catch_unwind(AssertUnwindSafe(work)));
-        });
-        self.push(Job { share: *share, is_large: false, cancel, work });
-    }
-
-    /// How many jobs wait that somebody wants, and how many of them are this share's.
-    pub(super) fn waiting(&self, share: &Share) -> (usize, usize) {
-        self.forget_cancelled();
-        let state = self.0.lock();
-        (state.schedule.waiting(), state.schedule.waiting_of(share))
-    }
-
-    fn push(&self, job: Job<Boxed>) {
-        self.0.lock().schedule.push(job);
-        self.0.wake.notify_one();
-    }
-
-    fn forget_cancelled(&self) {
-        let gone = self.0.lock().schedule.take_cancelled();
-        // Their places are given back under another lock.
-        drop(gone);
-    }
-
-    fn load(&self) -> Preparing {
-        let state = self.0.lock();
-        Preparing { running: state.schedule.running(), waiting: state.schedule.waiting() }
-    }
-
-    fn mean_seconds(&self) -> f64 {
-        self.0.lock().mean_seconds
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.0.lock().closing = true;
-        self.0.wake.notify_all();
-    }
-}
-
-impl Shared {
-    /// Every change under the lock is whole before it can panic, so a poisoned lock is sound.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A thread: does one job after the other until the pool is gone.
-    fn serve(&self) {
-        let mut state = self.lock();
-        while !state.closing {
-            let gone = state.schedule.take_cancelled();
-            if !gone.is_empty() {
-                drop(state);
-                drop(gone);
-                state = self.lock();
-                continue;
-            }
-            let Some(job) = state.schedule.next() else {
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            drop(state);
-            let Job { share, is_large, work, .. } = job;
-            let began = Instant::now();
-            work();
-            let seconds = began.elapsed().as_secs_f64();
-            state = self.lock();
-            state.schedule.done(&share, is_large);
-            let mean = &mut state.mean_seconds;
-            *mean = if *mean == 0.0 { seconds } else { 0.9 * *mean + 0.1 * seconds };
-        }
-    }
 }
 
 #[cfg(test)]
