@@ -14,12 +14,15 @@ use crane_sdk::generate::CancelToken;
 
 use super::Preparing;
 use super::schedule::{Job, Schedule};
+use crate::memory;
 use crate::server::share::Share;
 
 /// Bytes of each thread's stack, for what recurses: grammars, schemas, JSON. Its pages are taken only when they are used.
 const STACK: usize = 64 << 20;
 /// How long a job may go on that was cancelled before its thread is replaced.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long there must have been no job before memory is given back.
+const QUIET: Duration = Duration::from_secs(1);
 /// How many threads that were replaced may still be at work, for each thread of a pool.
 const MOST_REPLACED: usize = 4;
 
@@ -238,17 +241,29 @@ impl Shared {
         }
     }
 
-    /// The watch: looks at what is under way several times in the time that a cancelled job has.
+    /// The watch: looks at what is under way several times in the time that a cancelled job has. When there has been
+    /// nothing for a while, it gives back what jobs have freed: each of them little, but together what the allocator keeps
+    /// can be many times what is in use.
     fn watch(self: &Arc<Self>) {
         let mut state = self.lock();
+        // Jobs that had begun when memory was given back.
+        let mut given_back = 0;
         while !state.closing {
-            if state.running.is_empty() {
+            if state.running.is_empty() && state.count == given_back {
                 state = self.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let turn = self.watch.wait_timeout(state, self.patience / 5);
+            let count = state.count;
+            let wait = if state.running.is_empty() { QUIET } else { self.patience / 5 };
+            let turn = self.watch.wait_timeout(state, wait);
             (state, _) = turn.unwrap_or_else(PoisonError::into_inner);
             self.replace(&mut state);
+            if state.running.is_empty() && state.count == count && !state.closing {
+                given_back = count;
+                drop(state);
+                memory::give_back();
+                state = self.lock();
+            }
         }
     }
 
