@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ pub struct Options {
     /// Seconds of each beyond its corpus
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// The seed of the search; 0 is another one each time
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
     /// Only print the targets' names
     #[arg(long)]
     list: bool,
@@ -56,7 +59,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         for _ in 0..TOGETHER.min(chosen.len()) {
             scope.spawn(|| {
                 while let Some(name) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match fuzz(&program, name, options.seconds) {
+                    match fuzz(&program, name, options) {
                         Ok(line) => println!("{line}"),
                         Err(error) => {
                             println!("FAILED {name}: {error:#}");
@@ -80,12 +83,23 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Ten seconds of every target, as a part of the tests.
+pub fn in_tests() -> Result<Command> {
+    let mut fuzz = process::command(std::env::current_exe().context("finding this program")?);
+    fuzz.args(["fuzz", "--seconds", "10", "--seed", "1"]);
+    Ok(fuzz)
+}
+
 /// The program of all targets. The features are those of the native tests, so that dependencies are shared with them.
 fn build() -> Result<PathBuf> {
     let mut cargo = process::cargo(
         "build --release --workspace --bin fuzz --features crane-sdk/golden,crane-fuzz/libfuzzer",
     );
     cargo.env("RUSTC_WORKSPACE_WRAPPER", process::root().join("xtask/fuzz/rustc"));
+    // The counters make code large: optimised as a release it takes a quarter longer to compile.
+    for package in ["crane-sdk", "crane-native", "crane-fuzz"] {
+        cargo.args(["--config", &format!("profile.release.package.{package}.opt-level=1")]);
+    }
     let start = Instant::now();
     process::run(&mut cargo)?;
     println!("built in {:.0} s", start.elapsed().as_secs_f64());
@@ -98,7 +112,8 @@ fn names(program: &Path) -> Result<Vec<String>> {
 }
 
 /// Replays a target's corpus and seeds, then searches for so many seconds. Says how many inputs were tried.
-fn fuzz(program: &Path, name: &str, seconds: u64) -> Result<String> {
+fn fuzz(program: &Path, name: &str, options: &Options) -> Result<String> {
+    let seconds = options.seconds;
     let folder = process::root().join("fuzz");
     let corpus = folder.join("corpus").join(name);
     let artifacts = folder.join("artifacts").join(name);
@@ -117,6 +132,7 @@ fn fuzz(program: &Path, name: &str, seconds: u64) -> Result<String> {
     libfuzzer.arg(format!("-timeout={TIMEOUT}")).arg(format!("-rss_limit_mb={MEMORY}"));
     libfuzzer.arg(format!("-artifact_prefix={}/", artifacts.display()));
     libfuzzer.arg(format!("-stop_file={}", stop.display()));
+    libfuzzer.arg(format!("-seed={}", options.seed));
     libfuzzer.args(["-print_final_stats=1", "-reload=0"]);
     libfuzzer.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = libfuzzer.spawn().with_context(|| process::spell(&libfuzzer))?;

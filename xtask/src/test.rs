@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use crate::process::EVERYTHING;
 use crate::report::Report;
 use crate::setup::{self, STEPS};
-use crate::{attack, checks, clients, golden, listening, process, wasm};
+use crate::{attack, checks, clients, fuzz, golden, listening, process, wasm};
 
 /// Everything. With `strict`, a test whose weights are missing fails instead of being skipped.
 pub fn all(strict: bool) -> ExitCode {
@@ -33,6 +33,7 @@ pub fn all(strict: bool) -> ExitCode {
     report.suite("replicas of crane serve behind a proxy", clients::replicas);
     report.suite("requests of crane serve's OpenAPI document", clients::schemas);
     report.suite("attacks on crane serve and its parsers", attack::in_tests);
+    report.suite("ten seconds of each fuzz target", fuzz::in_tests);
     // What all modules share is compiled once.
     report.step("wasm modules", || {
         wasm::compile(&["crane-wasm", golden::PACKAGE], "")?;
