@@ -7,6 +7,7 @@ import { CraneError, shown } from "./errors.js";
 import { Llm } from "./llm.js";
 import { checkOptions, TABLES } from "./options.js";
 import type { LoadEvent, Settings } from "./protocol.js";
+import { stopIfAborted } from "./signals.js";
 import { hibariAt, placeOf } from "./sources.js";
 import { checkPlace, spawn } from "./spawn.js";
 import { StoredModels } from "./stored_models.js";
@@ -46,6 +47,8 @@ export interface CraneOptions {
    * `hibari-tts`. `hibari/` beside the page by default.
    */
   hibariUrl?: string | URL;
+  /** Ends the start: a server may hold back the worker's module, or the engine's, for as long as it likes. */
+  signal?: AbortSignal;
 }
 
 const HUB = "https://huggingface.co";
@@ -106,7 +109,7 @@ export class Crane {
     const start = async (settings: Settings, without?: unknown): Promise<Crane> => {
       const channel = new Channel(await spawn(options.workerUrl === undefined ? undefined : absolute("workerUrl", options.workerUrl), settings.threads - 1));
       try {
-        const storage = await channel.call("init", settings);
+        const storage = await channel.call("init", settings, { signal: options.signal });
         return new Crane(channel, capabilitiesOf(storage, options.wasmUrl !== undefined, settings, without), options.hibariUrl ?? "hibari/");
       } catch (error) {
         channel.close(new CraneError("worker", "the engine did not start", { cause: error }));
@@ -115,7 +118,10 @@ export class Crane {
     };
     if (threads === 1 || options.threads !== undefined) return start(settings);
     // Nobody asked for threads: where they cannot be had (a phone may not have the address space) one does.
-    return start(settings).catch((without: unknown) => start({ ...settings, threads: 1, wasmUrl: String(moduleOf(fastestTier(1))) }, without));
+    return start(settings).catch((without: unknown) => {
+      stopIfAborted(options.signal);
+      return start({ ...settings, threads: 1, wasmUrl: String(moduleOf(fastestTier(1))) }, without);
+    });
   }
 
   /**

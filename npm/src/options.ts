@@ -128,7 +128,7 @@ export function checkOptions(where: string, options: unknown, table: Readonly<Re
 
 /** Tables of the calls that take options. */
 export const TABLES = {
-  create: { threads: number(1, 64, true), wasmUrl: urlLike, workerUrl: urlLike, hubUrl: urlLike, hubToken: text, retries: number(0, 100, true), cacheDir: text, hibariUrl: urlLike },
+  create: { threads: number(1, 64, true), wasmUrl: urlLike, workerUrl: urlLike, hubUrl: urlLike, hubToken: text, retries: number(0, 100, true), cacheDir: text, hibariUrl: urlLike, signal },
   pull: { name: text, sha256, signal, onProgress: callback } satisfies Record<keyof PullOptions, Check>,
   load: {
     context: number(1, Number.MAX_SAFE_INTEGER, true),

@@ -32,7 +32,7 @@ export function checkPlace(): void {
   const serviceWorker = "ServiceWorkerGlobalScope" in globalThis;
   throw new CraneError("unsupported", `the engine needs a worker of its own, and ${serviceWorker ? "a service worker" : "this context"} cannot start one`, {
     hint: serviceWorker
-      ? "call Crane.create() in a page; an extension has offscreen documents for that (chrome.offscreen)"
+      ? "call Crane.create() in a page; an extension in an offscreen document (chrome.offscreen, reason WORKERS) or a page of its own"
       : "call Crane.create() in a page or in a dedicated worker: few browsers let shared workers start workers",
   });
 }
@@ -104,7 +104,7 @@ function spawnInPage(url: string | URL | undefined): Spawned {
   const there = own(url);
   // A worker's module must be of the page's origin; of another one it can be imported where that allows it (CORS). A sandboxed
   // frame has no origin, and its location says otherwise.
-  const foreign = there.protocol.startsWith("http") && globalThis.origin !== undefined && there.origin !== globalThis.origin;
+  const foreign = /^http|-extension:$/.test(there.protocol) && globalThis.origin !== undefined && !there.href.startsWith(`${globalThis.origin}/`);
   const bootstrap = foreign ? importing(there, plain) : undefined;
   const worker =
     bootstrap !== undefined

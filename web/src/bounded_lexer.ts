@@ -2,7 +2,7 @@
  * The Markdown parser with limits. A model's text is a stranger's: a thousand quotes in each other overflow the parser's stack, and
  * its search for the ends of emphasis takes quadratic time. What is beyond a limit is shown as it was written.
  */
-import { getDefaults, Lexer, Parser, Tokenizer, type MarkedOptions, type Token, type Tokens, type TokensList } from "marked";
+import { getDefaults, Lexer, Parser, Renderer, Tokenizer, type MarkedOptions, type Token, type Tokens, type TokensList } from "marked";
 
 /** Quotes and lists in each other. */
 const BLOCK_DEPTH = 16;
@@ -38,6 +38,13 @@ class TextTokenizer extends Tokenizer {
     const [raw] = /^<br\s{0,8}\/?>/i.exec(src) ?? [];
     // The parser takes whatever token it is given.
     return raw === undefined ? undefined : ({ type: "br", raw } as unknown as Tokens.Tag);
+  }
+}
+
+/** A task's box as a sign: a control that nobody can use is none. */
+class TextRenderer extends Renderer {
+  override checkbox({ checked }: Tokens.Checkbox): string {
+    return checked ? "☑ " : "☐ ";
   }
 }
 
@@ -86,6 +93,6 @@ class BoundedLexer extends Lexer {
 
 /** The HTML of a Markdown text. It is not safe yet: links may have any address. Throws where there are too many blocks. */
 export function toHtml(text: string): string {
-  const options: MarkedOptions = { ...getDefaults(), gfm: true, breaks: true, tokenizer: new TextTokenizer() };
+  const options: MarkedOptions = { ...getDefaults(), gfm: true, breaks: true, tokenizer: new TextTokenizer(), renderer: new TextRenderer() };
   return Parser.parse(new BoundedLexer(options, text.length).lex(text), options);
 }

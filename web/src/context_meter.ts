@@ -1,5 +1,6 @@
 /** How much of the model's context the conversation takes. */
 import type { ChatMessage, Llm } from "crane-wasm";
+import { keepEnd } from "./conversation.js";
 import { element } from "./elements.js";
 
 const place = element("context", HTMLDivElement);
@@ -19,7 +20,8 @@ export function showContext(tokens: number, length: number): void {
   const numbers = `${tokens.toLocaleString("en")} of ${length.toLocaleString("en")} tokens of context used`;
   text.textContent = part < NEARLY ? numbers : `${numbers}: start a new chat soon`;
   place.classList.toggle("nearly", part >= NEARLY);
-  place.hidden = false;
+  // The field for the next message grows by it.
+  keepEnd(() => (place.hidden = false));
 }
 
 /** Counts the tokens of a conversation and shows them; what cannot be counted is not shown. */

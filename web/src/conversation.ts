@@ -124,6 +124,13 @@ function paragraph(name: string, content: string): HTMLParagraphElement {
   return made;
 }
 
+/** Changes what is on the page; who reads its end sees it afterwards, too. */
+export function keepEnd(change: () => void): void {
+  const follow = nearEnd();
+  change();
+  scrollToEnd(follow);
+}
+
 /** Whether the reader is at the end, and wants to stay there. */
 function nearEnd(): boolean {
   const page = document.documentElement;

@@ -26,9 +26,6 @@ const PHASES: Record<Progress["phase"], string> = {
   build: "Loading the model",
 };
 
-/** What the core says of a context that is longer than the model's own. */
-const OWN_LENGTH = /the model was made for at most (\d+)/;
-
 const offline = workOffline();
 let listed: Parameters<typeof choices>[1] = [];
 let linked: string | undefined;
@@ -80,9 +77,9 @@ async function loadModel(source: ModelSource, options: LoadOptions): Promise<Llm
   try {
     return await crane.load(source, { ...options, context: CONTEXT });
   } catch (error) {
-    const own = error instanceof CraneError && error.code === "invalid_argument" ? OWN_LENGTH.exec(error.message)?.[1] : undefined;
-    if (own === undefined) throw error;
-    return crane.load(source, { ...options, context: Number(own) });
+    // Without a context the model's own is taken. If that was not the reason, the same error comes again.
+    if (!(error instanceof CraneError && error.code === "invalid_argument")) throw error;
+    return crane.load(source, options);
   }
 }
 

@@ -42,7 +42,8 @@ void ConversationStore.open().then((opened) => {
   startList(opened, {
     open: ({ id }) => {
       const found = opened.get(id);
-      if (found && id !== conversation.id) show(found);
+      // The one that was open last is not shown yet where there is no model.
+      if (found && (id !== conversation.id || chat.hidden)) show(found);
     },
     renamed: (renamed) => renamed.id === conversation.id && Object.assign(conversation, { title: renamed.title, named: renamed.named, updated: renamed.updated }),
     removed: (id) => id === conversation.id && show(newConversation()),

@@ -47,7 +47,9 @@ function render(part: string): DocumentFragment {
   try {
     const made = DOMPurify.sanitize(toHtml(part), {
       ALLOWED_TAGS: ALLOWED,
-      ALLOWED_ATTR: ["href", "start", "class"],
+      ALLOWED_ATTR: ["href", "start", "class", "align"],
+      // Else they were held to be addresses, and forbidden as such.
+      ADD_URI_SAFE_ATTR: ["start", "align"],
       ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
       RETURN_DOM_FRAGMENT: true,
     });

@@ -1,15 +1,14 @@
-/** Light, dark, or as the system has it; `theme.js` applies what was chosen before the page is painted. */
+/** Light, dark, or as the system has it; `theme.js` applies what was chosen before the page is painted, and what other tabs choose. */
 import { element } from "./elements.js";
 import { recall, remember } from "./memory.js";
 
 const choice = element("theme", HTMLFieldSetElement);
 
-/** Shows what was chosen, and applies and keeps what is chosen; other tabs follow. */
+/** Shows what was chosen, and applies and keeps what is chosen. */
 export function startTheme(): void {
   const show = (): void => {
-    const theme = recall("theme");
-    apply(theme);
-    for (const radio of choice.querySelectorAll("input")) radio.checked = radio.value === (theme ?? "auto");
+    const theme = recall("theme") ?? "auto";
+    for (const radio of choice.querySelectorAll("input")) radio.checked = radio.value === theme;
   };
   show();
   choice.addEventListener("change", () => {
@@ -18,11 +17,11 @@ export function startTheme(): void {
     apply(theme);
     remember("theme", theme);
   });
-  addEventListener("storage", ({ key }) => key === "crane:theme" && show());
+  addEventListener("storage", ({ key }) => (key === "crane:theme" || key === null) && show());
 }
 
-function apply(theme: string | undefined): void {
+function apply(theme: "auto" | "light" | "dark"): void {
   const root = document.documentElement;
-  if (theme === "light" || theme === "dark") root.dataset["theme"] = theme;
-  else delete root.dataset["theme"];
+  if (theme === "auto") delete root.dataset["theme"];
+  else root.dataset["theme"] = theme;
 }

@@ -17,6 +17,9 @@ export class Waveform {
   constructor(canvas: HTMLCanvasElement) {
     this.#canvas = canvas;
     new ResizeObserver(() => this.#plan()).observe(canvas);
+    // Its colours are those of the page.
+    new MutationObserver(() => this.#plan()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#plan());
   }
 
   /** Begins anew with samples of this rate. */

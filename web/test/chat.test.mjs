@@ -155,6 +155,20 @@ test("the appearance is chosen, kept, and there before the page is painted", asy
   await context.close();
 });
 
+test("an open page takes on at once what is chosen in another one", async () => {
+  const { context, page } = await open("", { viewport: { width: 1280, height: 800 }, colorScheme: "light" });
+  const [chat, speech] = [await context.newPage(), await context.newPage()];
+  await chat.goto(address);
+  await speech.goto(`${address}speech.html`);
+  await page.getByRole("button", { name: "Settings" }).click();
+  for (const [name, theme] of [["Dark", "dark"], ["Light", "light"], ["Auto", undefined]]) {
+    await page.getByRole("radio", { name }).check();
+    for (const other of [chat, speech]) await other.waitForFunction((theme) => document.documentElement.dataset.theme === theme, theme);
+    assert.ok(await chat.locator(`#theme input[value=${theme ?? "auto"}]`).isChecked());
+  }
+  await context.close();
+});
+
 test("texts and colours of code stand out from what is behind them, light and dark", async () => {
   for (const colorScheme of ["light", "dark"]) {
     const { context, page } = await open("", { colorScheme });

@@ -166,6 +166,29 @@ for (const name of ["Chromium", "Firefox"]) {
     }
   });
 
+  test(`${name}: a module that a server holds back is waited for until the signal`, async () => {
+    for (const held of [WASM, /worker\/main\.js$/, /worker\/engine\.js$/]) {
+      let asked;
+      const waiting = new Promise((resolve) => (asked = resolve));
+      const root = await host({ answer: (path) => held.test(path) && (asked(), true) });
+      const page = await browser().newPage();
+      try {
+        await page.goto(`${root}/blank`);
+        const found = page.evaluate(async () => {
+          const { Crane } = await import("/npm/dist/index.js");
+          const stop = new AbortController();
+          globalThis.stop = () => stop.abort();
+          return Crane.create({ signal: stop.signal }).then(() => "it started", ({ code }) => code);
+        });
+        await waiting;
+        await page.evaluate(() => stop());
+        assert.equal(await found, "aborted");
+      } finally {
+        await page.close();
+      }
+    }
+  });
+
   test(`${name}: a policy that forbids WebAssembly or workers is named`, async () => {
     const policy = (value) => host({ headers: { "content-security-policy": value } });
     for (const [value, pattern] of [

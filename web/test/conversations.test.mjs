@@ -206,3 +206,30 @@ inProfile(
   },
   { viewport: { width: 390, height: 844 } },
 );
+
+inProfile(
+  "on a small phone words of a wide table stay whole, and what is needed is in sight",
+  async (context) => {
+    const table = "| Algorithm | Average | Worst | Memory | Notes |\n|---|:-:|--:|---|---|\n| Quicksort | n log n | n² | log n | in place |";
+    const { page } = await open(context, { seeds: [conversation("t", "Sorting", 1000, talk("Sorting", `# Of **two** words\n\n${table}\n\n- [x] done`))] });
+    // The button that loads a model, without scrolling; the header's buttons, in one line.
+    assert.ok((await page.getByRole("button", { name: "Load" }).boundingBox()).y < 660);
+    await page.setViewportSize({ width: 320, height: 568 });
+    const tops = await page.locator("header > .icon").evaluateAll((buttons) => [...new Set(buttons.map((button) => Math.round(button.getBoundingClientRect().top)))]);
+    assert.equal(tops.length, 1);
+    await page.getByRole("button", { name: "Conversations" }).click();
+    await list(page).getByRole("button", { name: "Sorting", exact: false }).first().click();
+    await page.getByRole("log").getByText("Quicksort").waitFor();
+    const found = await page.evaluate(() => {
+      const rows = (text) => {
+        const range = document.createRange();
+        range.selectNodeContents([...document.querySelectorAll("th, td")].find(({ textContent }) => textContent === text));
+        return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size;
+      };
+      const page = document.documentElement;
+      return { header: rows("Algorithm"), cell: rows("Quicksort"), wide: page.scrollWidth - page.clientWidth, title: document.querySelector(".text h1").innerText };
+    });
+    assert.deepEqual(found, { header: 1, cell: 1, wide: 0, title: "Of two words" });
+  },
+  { viewport: { width: 390, height: 664 } },
+);

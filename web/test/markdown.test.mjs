@@ -97,6 +97,11 @@ test("ordinary Markdown is not touched by the limits", async () => {
   assert.equal(await counted(whole, "li > a"), 200);
   assert.equal(await counted(whole, "blockquote blockquote blockquote strong"), 1);
   assert.equal(await counted(whole, "pre > code"), 1);
+  const { html: aligned } = await show("| a | b | c |\n|:--|:-:|---|\n| 1 | 2 | 3 |\n");
+  assert.match(aligned, /<th align="left">a<\/th>\s*<th align="center">b<\/th>\s*<th>c<\/th>/);
+  assert.match((await show("3. three\n4. four\n")).html, /<ol start="3">/);
+  const { text: tasks } = await show("- [ ] wash\n- [x] dry **well**\n");
+  assert.match(tasks, /☐ wash\s+☑ dry well/);
   assert.equal(await counted("a<br>b <BR/> c", "br"), 2);
 });
 

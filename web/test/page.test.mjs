@@ -103,6 +103,24 @@ test("load, ask, stop, edit, regenerate, come back without a network", async (t)
   await context.close();
 });
 
+test("a model whose context is shorter than the page's is loaded with its own", async (t) => {
+  if (lacksWeights(t)) return;
+  const bytes = Buffer.from(readFileSync(join(MODELS, SMOLLM2)));
+  const key = "llama.context_length";
+  // The key's text is followed by its type and its value, four bytes each.
+  bytes.writeUInt32LE(512, bytes.indexOf(key) + key.length + 4);
+  const short = await serve({ answer: (path, response) => path === "/short.gguf" && (response.writeHead(200, { "content-length": bytes.length }).end(bytes), true) });
+  const page = await browser.newPage();
+  try {
+    await page.goto(`${short.address}/?model=/short.gguf`);
+    await page.getByRole("button", { name: "Load" }).click();
+    await page.locator("#context-text", { hasText: "of 512 tokens" }).waitFor({ timeout: 60_000 });
+  } finally {
+    await page.close();
+    await short.close();
+  }
+});
+
 test("a download is paused, gone on with after a reload, and removed", async (t) => {
   if (lacksWeights(t)) return;
   const hub = await serveHub();

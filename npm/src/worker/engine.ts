@@ -97,8 +97,8 @@ export class Engine {
   }
 
   readonly #handlers: Handlers = {
-    init: async (settings) => {
-      const module = await compiled(settings.wasmUrl);
+    init: async (settings, { signal }) => {
+      const module = await compiled(settings.wasmUrl, signal);
       const onTrap = (reason: string): string => (this.#panic ??= `a thread stopped: ${reason}`);
       try {
         if (this.helpers.length > 0 && settings.sharing === "shards") {

@@ -2,7 +2,7 @@
 import { CraneError } from "../errors.js";
 import { isRelative, type HubId } from "../hub_id.js";
 import { planFiles, shardsOf } from "./hub_files.js";
-import { lost, pause, request, Transient } from "./request.js";
+import { bytesOf, lost, pause, request, Transient } from "./request.js";
 import type { Remote } from "./transfer.js";
 
 /** Where the Hub is, and who asks. */
@@ -69,10 +69,9 @@ export class Hub {
       try {
         const response = await request(url, this.#headers(), signal);
         try {
-          return await response.json();
+          return JSON.parse(new TextDecoder().decode(await bytesOf(response, signal)));
         } catch (cause) {
-          if (signal.aborted) throw cause;
-          if (!(cause instanceof SyntaxError)) throw new Transient(String(cause));
+          if (!(cause instanceof SyntaxError)) throw cause;
           throw new CraneError("network", `${url}: the answer is not JSON`, { hint: "check hubUrl", cause });
         }
       } catch (failure) {

@@ -1,44 +1,58 @@
 /** The engine's module: fetched and compiled once, however many workers make instances of it. */
 import { CraneError, shown } from "../errors.js";
 import { readBytes } from "./read_bytes.js";
+import { answered, bytesOf, chunksOf, lost, Transient } from "./request.js";
 
 /** Every module begins so: "\0asm". */
 const MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
 /** Fetches and compiles the engine: while it streams in where the server calls it by its type, else as a whole. */
-export async function compiled(wasmUrl: string): Promise<WebAssembly.Module> {
-  const source = await fetched(wasmUrl);
+export async function compiled(wasmUrl: string, signal: AbortSignal): Promise<WebAssembly.Module> {
+  const source = await fetched(wasmUrl, signal);
   const type = source instanceof Uint8Array ? undefined : source.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   try {
-    if (!(source instanceof Uint8Array) && type === "application/wasm" && typeof WebAssembly.compileStreaming === "function") return await WebAssembly.compileStreaming(source);
-    const bytes = source instanceof Uint8Array ? source : new Uint8Array(await source.arrayBuffer());
+    if (!(source instanceof Uint8Array) && type === "application/wasm" && typeof WebAssembly.compileStreaming === "function") return await streamed(source, signal);
+    const bytes = source instanceof Uint8Array ? source : await bytesOf(source, signal);
     if (!MAGIC.every((byte, index) => bytes[index] === byte)) throw notTheEngine(wasmUrl, type);
     return await WebAssembly.compile(bytes);
   } catch (cause) {
     if (cause instanceof CraneError) throw cause;
+    if (cause instanceof Transient) throw stalled(wasmUrl, cause);
     throw new CraneError("worker", `the engine ${wasmUrl} could not be compiled: ${shown(cause)}`, { hint: adviceOn(cause), cause });
   }
 }
 
+/** Compiles the engine while it comes in. What comes is watched in a copy: the browser keeps what it has compiled of the answer itself, and of no other. */
+async function streamed(response: Response, signal: AbortSignal): Promise<WebAssembly.Module> {
+  const watched = response.clone();
+  const module = WebAssembly.compileStreaming(response);
+  // Until it is waited for.
+  module.catch(() => {});
+  for await (const _ of chunksOf(watched, signal));
+  return module;
+}
+
+const stalled = (wasmUrl: string, cause: Transient): CraneError => lost(`the engine ${wasmUrl}`, cause, "call Crane.create() again");
+
 /** The module as a response, or its bytes where `fetch` cannot read files. */
-async function fetched(wasmUrl: string): Promise<Response | Uint8Array<ArrayBuffer>> {
-  const lost = (why: string, cause?: unknown): CraneError =>
+async function fetched(wasmUrl: string, signal: AbortSignal): Promise<Response | Uint8Array<ArrayBuffer>> {
+  const missing = (why: string, cause?: unknown): CraneError =>
     new CraneError("worker", `the engine ${wasmUrl} could not be fetched: ${why}`, {
       hint: "the wasm folder of the package must lie beside its dist folder, or wasmUrl must name the file; another origin must allow this page (CORS), and a CSP must allow connect-src",
       cause,
     });
   if (wasmUrl.startsWith("file:")) {
     return readBytes(wasmUrl).catch((cause: unknown) => {
-      throw lost(shown(cause), cause);
+      throw missing(shown(cause), cause);
     });
   }
   let response: Response;
   try {
-    response = await fetch(wasmUrl);
+    response = await answered(wasmUrl, {}, signal);
   } catch (cause) {
-    throw lost(shown(cause), cause);
+    throw cause instanceof Transient ? stalled(wasmUrl, cause) : missing(shown(cause), cause);
   }
-  if (!response.ok) throw lost(`status ${response.status}`);
+  if (!response.ok) throw missing(`status ${response.status}`);
   return response;
 }
 

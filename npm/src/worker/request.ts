@@ -1,6 +1,6 @@
 /** One request of the network, its failures told apart: those that may pass, and those that asking again does not help. */
 import { CraneError } from "../errors.js";
-import { stopIfAborted } from "../signals.js";
+import { linked, stopIfAborted } from "../signals.js";
 
 /** Milliseconds for which a connection may be silent before it counts as lost. */
 const SILENCE = 30_000;
@@ -21,18 +21,29 @@ export async function request(url: string, headers: Record<string, string>, sign
   let response: Response;
   try {
     // The store is the cache: a second copy in the browser's own would only cost room.
-    response = await silenceful(fetch(url, { headers, signal, cache: "no-store" }));
+    response = await answered(url, { headers, cache: "no-store" }, signal);
   } catch (cause) {
     if (signal.aborted) throw cause;
-    throw new Transient(String((cause as { cause?: unknown }).cause ?? cause), true);
+    throw new Transient(cause instanceof Transient ? cause.message : String((cause as { cause?: unknown }).cause ?? cause), true);
   }
   if (response.ok || response.status === 416) return response;
   await response.body?.cancel();
   throw refusal(url, response);
 }
 
+/** The answer to a request. One that does not come is given up: a browser has few connections to a server. */
+export async function answered(url: string, options: RequestInit, signal: AbortSignal): Promise<Response> {
+  const silent = new AbortController();
+  try {
+    return await silenceful(fetch(url, { ...options, signal: linked(signal, silent.signal).signal }));
+  } catch (cause) {
+    silent.abort();
+    throw cause;
+  }
+}
+
 /** A promise of a connection that must not stay silent. */
-export async function silenceful<T>(promise: Promise<T>): Promise<T> {
+async function silenceful<T>(promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Transient(`nothing came for ${SILENCE / 1000} seconds`)), SILENCE);
@@ -79,6 +90,13 @@ export async function pause(milliseconds: number, signal: AbortSignal): Promise<
   });
   signal.removeEventListener("abort", stop);
   stopIfAborted(signal);
+}
+
+/** The body as a whole. */
+export async function bytesOf(response: Response, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks = [];
+  for await (const chunk of chunksOf(response, signal)) chunks.push(chunk);
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 /** The body's chunks; not every browser iterates over a stream itself. */
