@@ -216,7 +216,8 @@ fn hibari(folder: &str) -> Option<f64> {
     let weights = OnnxCheckpoint::read(source.open("hibari.onnx").unwrap().as_ref()).unwrap();
     let vocabulary = serde_json::from_slice(&read("vocab.json")).unwrap();
     let voice = Arc::new(Hibari::new(&weights, vocabulary).unwrap());
-    let say = || voice.say("həlˈO ðˈɛɹ, wˈɜɹld: hˌW ˌɑɹ ju tədˈA?", 1.0, 0).unwrap();
+    let cancel = crane_sdk::generate::CancelToken::new();
+    let say = || voice.say("həlˈO ðˈɛɹ, wˈɜɹld: hˌW ˌɑɹ ju tədˈA?", 1.0, 0, &cancel).unwrap();
     let pieces: Vec<Vec<f32>> = say().map(|piece| piece.unwrap()).collect();
     assert!(pieces.len() > 2);
     joins(&pieces.concat(), &say().whole().unwrap())
