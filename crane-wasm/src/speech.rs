@@ -118,7 +118,7 @@ impl Speaker {
 
 #[wasm_bindgen]
 impl Reading {
-    /// The letters that the voice has no sounds for and leaves out.
+    /// The characters that the voice has no sounds for and leaves out.
     #[wasm_bindgen(js_name = leftOut)]
     pub fn left_out(&self) -> String {
         self.left_out.clone()

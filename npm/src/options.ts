@@ -141,7 +141,7 @@ export const TABLES = {
   loadSpeech: { quantize: oneOf("q8_0", "q4_0", "q4_k", "q5_k", "q6_k"), store: boolean, signal, onProgress: callback, onWarning: callback } satisfies Record<keyof SpeechLoadOptions, Check>,
   loadEmbedder: { quantize: oneOf("q8_0", "q4_0", "q4_k", "q5_k", "q6_k"), store: boolean, signal, onProgress: callback, onWarning: callback } satisfies Record<keyof EmbedderLoadOptions, Check>,
   embed: { pooling: oneOf("mean", "last", "cls"), truncate: boolean, signal } satisfies Record<keyof EmbedOptions, Check>,
-  speak: { voice: text, speed: number(0.5, 2), seed: number(0, Number.MAX_SAFE_INTEGER, true), signal } satisfies Record<keyof SpeakOptions, Check>,
+  speak: { voice: text, speed: number(0.5, 2), seed: number(0, Number.MAX_SAFE_INTEGER, true), onLeftOut: callback, signal } satisfies Record<keyof SpeakOptions, Check>,
   play: { onSamples: callback, onTime: callback } satisfies Record<keyof PlayOptions, Check>,
   verify: { signal, onProgress: callback },
   tokenize: { addSpecialTokens: boolean },

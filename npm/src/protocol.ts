@@ -90,7 +90,7 @@ export interface Calls {
   loadSpeech: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: LoadEvent; result: { model: number; info: SpeechInfo } };
   loadEmbedder: { params: { place: Place; label: string; quantize?: Quantization; store: boolean }; event: LoadEvent; result: { model: number; info: EmbedderInfo } };
   embed: { params: { model: number; texts: string[] } & Omit<EmbedOptions, "signal">; event: never; result: Float32Array[] };
-  speak: { params: { model: number; text: string; voice?: string; speed?: number; seed?: number }; event: Float32Array; result: null };
+  speak: { params: { model: number; text: string; voice?: string; speed?: number; seed?: number }; event: Float32Array | string; result: null };
   list: { params: Record<string, never>; event: never; result: StoredModel[] };
   remove: { params: { id: string }; event: never; result: boolean };
   verify: { params: { id: string }; event: Progress; result: null };

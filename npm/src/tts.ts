@@ -87,7 +87,11 @@ export class Tts {
   }
 
   async *#say(text: string, how: Omit<SpeakOptions, "signal">, stop: AbortSignal): AsyncGenerator<Float32Array, void, undefined> {
+    const { onLeftOut, ...options } = how;
     const turn = await this.#turns.take(stop);
-    yield* eventsOf(this.#channel, "speak", { model: this.#model, text, ...how }, stop, turn);
+    for await (const event of eventsOf(this.#channel, "speak", { model: this.#model, text, ...options }, stop, turn)) {
+      if (typeof event === "string") onLeftOut?.(event);
+      else yield event;
+    }
   }
 }

@@ -148,6 +148,8 @@ export interface SpeakOptions {
   speed?: number;
   /** Chooses the noise in breath and fricatives, and the tokens of a language model; the same seed gives the same samples, natively too. */
   seed?: number;
+  /** Is told the characters that the voice has no sounds for and leaves out, such as those of Chinese, before what they stand in is said. */
+  onLeftOut?: (characters: string) => void;
   /** Stops the voice. */
   signal?: AbortSignal;
 }

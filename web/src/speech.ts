@@ -58,11 +58,17 @@ async function say(tts: Tts): Promise<void> {
   speak.hidden = true;
   const rate = tts.info.sampleRate;
   const pieces: Float32Array[] = [];
+  const leftOut = new Set<string>();
   const began = performance.now();
   let first: number | undefined;
   waveform.begin(rate);
   try {
-    const speech = tts.speak(text.value, { voice: voice.value, speed: Number(speed.value), signal: stopper.signal });
+    const speech = tts.speak(text.value, {
+      voice: voice.value,
+      speed: Number(speed.value),
+      signal: stopper.signal,
+      onLeftOut: (characters) => [...characters].forEach((each) => leftOut.add(each)),
+    });
     const { samples, underruns } = await speech.play(undefined, {
       onSamples: (piece) => {
         first ??= performance.now() - began;
@@ -71,7 +77,10 @@ async function say(tts: Tts): Promise<void> {
       },
       onTime: (seconds) => waveform.at(seconds),
     });
-    figures.textContent = `${(samples / rate).toFixed(1)} s of speech, first sound after ${Math.round(first ?? 0)} ms${underruns > 0 ? `, ${underruns} ${underruns === 1 ? "gap" : "gaps"}` : ""}`;
+    const told = [`${(samples / rate).toFixed(1)} s of speech`, `first sound after ${Math.round(first ?? 0)} ms`];
+    if (underruns > 0) told.push(`${underruns} ${underruns === 1 ? "gap" : "gaps"}`);
+    if (leftOut.size > 0) told.push(`left out: ${[...leftOut].join(" ")}`);
+    figures.textContent = told.join(", ");
     figures.hidden = false;
   } catch (error) {
     if (!stopper.signal.aborted) fail(error);

@@ -167,6 +167,24 @@ withVoice("an abort ends it, and the voice speaks on", async (page) => {
   assert.ok(outcome.after > 10_000);
 });
 
+withVoice("what the voice has no sounds for is left out and told", async (page) => {
+  const { told, samples, plain } = await page.evaluate(async () => {
+    const told = [];
+    const say = async (text) => {
+      let samples = 0;
+      for await (const piece of tts.speak(text, { onLeftOut: (characters) => told.push(characters) })) samples += piece.length;
+      return samples;
+    };
+    async function* written() {
+      yield "Hello there. ";
+      yield "Two \u2295 three \u4e2d.";
+    }
+    return { samples: [await say("Hello \u4e2d\u6587 there, 5 \u00b1 6."), await say(written())], plain: await say("Hello there."), told };
+  });
+  assert.deepEqual(told, ["\u4e2d\u6587", "\u2295\u4e2d"]);
+  assert.ok(samples.every((count) => count > plain));
+});
+
 withVoice("what cannot be said is refused by name", async (page) => {
   const refusals = await page.evaluate(async () => {
     const say = (text, options) => attempt((async () => { for await (const _ of tts.speak(text, options)); })());

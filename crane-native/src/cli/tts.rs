@@ -164,10 +164,10 @@ fn listen(model: &Resolved, recording: Recording, text: String) -> Result<Record
 }
 
 fn warn_of_unreadable(console: Console, tts: &TextToSpeech, text: &str, voice: &Voice) -> Result {
-    let letters: String = tts.unreadable(text, voice)?.iter().take(20).collect();
-    if !letters.is_empty() {
+    let signs: String = tts.unreadable(text, voice)?.iter().take(20).collect();
+    if !signs.is_empty() {
         console.warn(format_args!(
-            "the voice has no sounds for these letters and leaves them out: {letters}"
+            "the voice has no sounds for these characters and leaves them out: {signs}"
         ));
     }
     Ok(())

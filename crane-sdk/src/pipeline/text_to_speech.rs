@@ -105,7 +105,7 @@ pub(super) trait SpeechModel: Debug + Send + Sync {
         whole: bool,
         cancel: &CancelToken,
     ) -> Result<Chunks<'a>>;
-    /// Letters that are left out. What a language model makes of letters is its own affair: none.
+    /// Characters that are left out. What a language model makes of characters is its own affair: none.
     fn unreadable(&self, _: &str, _: &Voice) -> Result<BTreeSet<char>> {
         Ok(BTreeSet::new())
     }
@@ -249,7 +249,7 @@ impl TextToSpeech {
         Ok(Speech { chunks })
     }
 
-    /// Letters of a text that a voice has no sounds for, such as those of Chinese: they are left out.
+    /// Letters, digits and signs of a text that a voice has no sounds for, such as those of Chinese: they are left out.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a voice that is not here.

@@ -191,6 +191,8 @@ export class Engine {
         const reading = this.#speaker(number).speaker.begin(text, options);
         const release = (): void => reading.free();
         return unlessCrashed(release, async () => {
+          const leftOut = reading.leftOut();
+          if (leftOut !== "") this.#send({ id: context.id, event: leftOut });
           for (let sent = 0; ; sent++) {
             await this.#room(sent, context);
             stopIfAborted(context.signal);

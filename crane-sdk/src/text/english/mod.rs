@@ -40,6 +40,8 @@ use words::WordReader;
 const READING: &str = "the rest of a text that is read";
 /// The largest table once unpacked: several times what is published.
 const MAX_TABLE: u64 = 64 << 20;
+/// The most signs of a text of which it is found out whether they are read.
+const MOST_SIGNS: usize = 32;
 /// How many times as long as its file a table may be: text of words shrinks to a quarter, and only repetition by hundreds.
 const MAX_RATIO: u64 = 100;
 /// The most values of a table; the largest published one has 400,000. Each takes up to a hundred bytes of memory, and as few as two in the text.
@@ -181,9 +183,20 @@ impl English {
         phonemes.contains(|c| c == 'ɐ' || stress::is_vowel(c) || stress::is_consonant(c))
     }
 
-    /// The letters of a text that have no reading here and are left out.
+    /// The letters, digits and signs of a text that have no reading here and are left out; of signs, the first
+    /// [`MOST_SIGNS`]. Pictures and ornaments are not what a text says.
     pub fn unreadable(&self, text: &str) -> BTreeSet<char> {
-        text.chars().filter(|c| c.is_alphabetic() && !self.reader.knows_letter(*c)).collect()
+        let (letters, others): (BTreeSet<char>, BTreeSet<char>) =
+            text.chars().partition(|c| c.is_alphabetic());
+        let signs = others.into_iter().filter(|&c| says_something(c)).take(MOST_SIGNS);
+        let unknown = letters.into_iter().filter(|&letter| !self.reader.knows_letter(letter));
+        unknown.chain(signs.filter(|&sign| self.is_silent(sign))).collect()
+    }
+
+    /// Whether a sign between two numbers is read as if there were none.
+    fn is_silent(&self, sign: char) -> bool {
+        let read = |text: &str| self.phonemes(text).ok();
+        read(&format!("3 {sign} 4")) == read("3 4")
     }
 
     fn tokens(&self, text: &str, tokens: &mut Vec<Token>, cancel: &CancelToken) -> Result<()> {
@@ -200,6 +213,15 @@ impl English {
         }
         Ok(())
     }
+}
+
+/// Whether a sign stands for words: digits of any script, currencies, letterlike signs, arrows and those of mathematics.
+fn says_something(sign: char) -> bool {
+    // ™ and its like are not read aloud by people either.
+    const MARKS: [char; 3] = ['\u{2117}', '\u{2120}', '\u{2122}'];
+    let is_sign = matches!(sign, '\u{a2}'..='\u{a5}' | '\u{b0}'..='\u{b1}' | '\u{d7}' | '\u{f7}')
+        || matches!(sign, '\u{20a0}'..='\u{214f}' | '\u{2190}'..='\u{22ff}' | '\u{2a00}'..='\u{2aff}');
+    (is_sign || (sign.is_numeric() && !sign.is_ascii())) && !MARKS.contains(&sign)
 }
 
 /// A table of JSON, unpacked if its name ends in `.gz`.
