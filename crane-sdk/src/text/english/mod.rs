@@ -195,7 +195,9 @@ impl English {
 
     /// Whether a sign between two numbers is read as if there were none.
     fn is_silent(&self, sign: char) -> bool {
-        let read = |text: &str| self.phonemes(text).ok();
+        // Spaces and marks aside.
+        let sounds = |read: String| read.chars().filter(|c| c.is_alphabetic()).collect::<String>();
+        let read = |text: &str| self.phonemes(text).ok().map(sounds);
         read(&format!("3 {sign} 4")) == read("3 4")
     }
 
