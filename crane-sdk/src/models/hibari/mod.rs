@@ -42,13 +42,14 @@ const MAX_PHONEMES: usize = 2000;
 ///
 /// ```no_run
 /// # fn example(source: &dyn crane_sdk::source::Source) -> crane_sdk::Result<()> {
+/// use crane_sdk::generate::CancelToken;
 /// use crane_sdk::models::hibari::Hibari;
 /// use crane_sdk::source::OnnxCheckpoint;
 ///
 /// let weights = OnnxCheckpoint::read(source.open("hibari.onnx")?.as_ref())?;
 /// let vocabulary = serde_json::from_slice(&source.open("vocab.json")?.read_all()?).unwrap();
 /// let voice = std::sync::Arc::new(Hibari::new(&weights, vocabulary)?);
-/// for samples in voice.say("həlˈO ðˈɛɹ.", 1.0, 0)? {
+/// for samples in voice.say("həlˈO ðˈɛɹ.", 1.0, 0, &CancelToken::new())? {
 ///     println!("{} samples", samples?.len());
 /// }
 /// # Ok(())
