@@ -183,8 +183,8 @@ impl English {
         phonemes.contains(|c| c == 'ɐ' || stress::is_vowel(c) || stress::is_consonant(c))
     }
 
-    /// The letters, digits and signs of a text that have no reading here and are left out; of signs, the first
-    /// [`MOST_SIGNS`]. Pictures and ornaments are not what a text says.
+    /// The letters, digits and signs of a text that have no reading here and are left out; of signs, the first 32 by their
+    /// code points. Pictures and ornaments are not what a text says.
     pub fn unreadable(&self, text: &str) -> BTreeSet<char> {
         let (letters, others): (BTreeSet<char>, BTreeSet<char>) =
             text.chars().partition(|c| c.is_alphabetic());
