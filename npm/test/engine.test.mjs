@@ -102,6 +102,20 @@ test("texts and chats become the original ids", async () => {
   }
 });
 
+test("forms at the limits are held, and hostile ones end in an error and not in a dead worker", async () => {
+  const chain = (length) => ({ grammar: `start: r0\n${Array.from({ length }, (_, i) => `r${i}: "a" r${i + 1}`).join("\n")}\nr${length}: "b"` });
+  const schema = (schema) => ({ response_format: { type: "json_schema", json_schema: { schema } } });
+  const deep = (levels) => (levels === 0 ? { type: "string" } : { type: "object", properties: { a: deep(levels - 1) }, required: ["a"] });
+  const wide = (count) => ({ type: "object", properties: Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, { type: "string" }])) });
+  const ask = (form) => llm.chat("Hello", { max_tokens: 2, ...form });
+  for (const form of [chain(80), schema(deep(20)), schema(wide(512))]) assert.equal(typeof (await ask(form)), "string");
+  const parens = { grammar: { type: "regex", value: `${"(".repeat(5000)}a${")".repeat(5000)}` } };
+  for (const form of [chain(668), chain(5000), schema(deep(100)), schema(deep(3000)), schema(wide(6900)), schema({ type: "integer", multipleOf: 99_999_999 }), parens]) {
+    await assert.rejects(ask(form), code("invalid_argument"));
+  }
+  assert.equal(typeof (await ask({})), "string");
+});
+
 test("an answer has the form that was asked for", async () => {
   const properties = { sure: { type: "boolean" }, color: { enum: ["red", "green"] } };
   const schema = { type: "object", properties, required: ["sure", "color"], additionalProperties: false };
