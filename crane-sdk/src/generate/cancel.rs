@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::text::Interrupt;
 use crate::{Error, Result};
 
+/// What is cancelled where a text is read aloud.
+pub(crate) const SPEECH: &str = "the rest of a speech";
+
 /// A flag that ends the generations it was given to; clones share it.
 ///
 /// It is looked at before each step, between two tokens and between two chunks of a long prompt, and within a step between two
@@ -54,7 +57,7 @@ impl CancelToken {
         Interrupt::new(move || token.is_cancelled())
     }
 
-    /// Ends work that is not a generation.
+    /// Ends work that is not a generation; `what` there is not then.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         if self.is_cancelled() {
             let hint = "it was cancelled".to_owned();

@@ -54,6 +54,7 @@ mod window;
 
 pub use batch::step_together;
 pub use cancel::CancelToken;
+pub(crate) use cancel::SPEECH;
 pub use config::GenerationConfig;
 pub(crate) use embedding::pooled;
 pub use embedding::{Pooling, embed};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::text_to_speech::{Chunks, Pieces, SPEECH, SpeechModel, Voice};
-use crate::generate::CancelToken;
+use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
+use crate::generate::{CancelToken, SPEECH};
 use crate::models::hibari::{Hibari, SAMPLE_RATE, Utterance, check_speed};
 use crate::source::{OnnxCheckpoint, Source, json};
 use crate::text::english::{Accent, English};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::text_pieces::{Prompts, prompts};
-use super::text_to_speech::{Chunks, Pieces, SPEECH, SpeechModel, Voice};
+use super::text_to_speech::{Chunks, Pieces, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{Codec, CodecStream, Noise, Snac, SnacStream, is_snac};
-use crate::generate::{CancelToken, FinishReason, GenerationConfig, Session, Step};
+use crate::generate::{CancelToken, FinishReason, GenerationConfig, SPEECH, Session, Step};
 use crate::models::orpheus::{CODES, FRAME, Frames, VOICES, Vocabulary};
 use crate::models::{LoadOptions, Room};
 use crate::sample::SamplingParams;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::text_pieces::{Prompts, prompts};
-use super::text_to_speech::{Chunks, Pieces, Recording, SPEECH, SpeechModel, Voice};
+use super::text_to_speech::{Chunks, Pieces, Recording, SpeechModel, Voice};
 use super::{AutoModelForCausalLM, AutoTokenizer};
 use crate::codec::{
     BiCodec, BiCodecConfig, BiCodecStream, BiCodecVoice, CodecStream, SpeakerEncoder,
 };
-use crate::generate::{CancelToken, FinishReason, GenerationConfig, Session, Step};
+use crate::generate::{CancelToken, FinishReason, GenerationConfig, SPEECH, Session, Step};
 use crate::models::hibari::check_speed;
 use crate::models::sparktts::{GENDERS, Level, Spoken, Vocabulary};
 use crate::models::{LoadOptions, Room};

@@ -1,7 +1,7 @@
 //! A text in pieces that a language model can say without losing its voice.
 
-use super::text_to_speech::{Pieces, SPEECH};
-use crate::generate::CancelToken;
+use super::text_to_speech::Pieces;
+use crate::generate::{CancelToken, SPEECH};
 use crate::text::english;
 use crate::{Error, Result};
 

@@ -11,7 +11,7 @@ use super::sentences::Sentences;
 use super::spark_speech::SparkVoices;
 use super::text_pieces;
 use crate::finite::all_finite;
-use crate::generate::CancelToken;
+use crate::generate::{CancelToken, SPEECH};
 use crate::models::orpheus::Vocabulary;
 use crate::models::sparktts::Level;
 use crate::models::{LoadOptions, Room};
@@ -75,9 +75,6 @@ impl Voice {
         Err(Error::argument("pitch", reason))
     }
 }
-
-/// What is cancelled here.
-pub(super) const SPEECH: &str = "the rest of a speech";
 
 /// Pieces of sound.
 pub(super) type Chunks<'a> = Box<dyn Iterator<Item = Result<Vec<f32>>> + Send + 'a>;

@@ -29,8 +29,6 @@ use vocoder::Vocoder;
 pub const SAMPLE_RATE: u32 = 24_000;
 /// Samples a frame.
 const HOP: usize = 300;
-/// What there is not once it was cancelled.
-const SPEECH: &str = "the rest of a speech";
 /// Frequencies of a frame's spectrum.
 const BINS: usize = 601;
 /// Spectral maps a frame: harmonic magnitude and phase, noise magnitude, free magnitude and phase.

@@ -1,8 +1,7 @@
 //! How long each phoneme lasts, how high the voice is and how loud.
 
-use super::SPEECH;
 use super::text_encoder::TextEncoder;
-use crate::generate::CancelToken;
+use crate::generate::{CancelToken, SPEECH};
 use crate::kernels::rows::gelu;
 use crate::nn::slices::{Conv, ConvNeXt, Int8};
 use crate::source::OnnxCheckpoint;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::generate::SPEECH;
 use crate::source::{MemorySource, Source as _};
 use serde_json::Value;
 

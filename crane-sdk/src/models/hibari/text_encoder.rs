@@ -1,8 +1,7 @@
 //! Phoneme ids to vectors: two ConvNeXt blocks, then one transformer layer applied several times.
 
-use super::SPEECH;
 use crate::Result;
-use crate::generate::CancelToken;
+use crate::generate::{CancelToken, SPEECH};
 use crate::nn::slices::{ConvNeXt, EncoderLayer, Int8, LayerNorm};
 use crate::source::OnnxCheckpoint;
 

@@ -190,15 +190,20 @@ impl English {
             text.chars().partition(|c| c.is_alphabetic());
         let signs = others.into_iter().filter(|&c| says_something(c)).take(MOST_SIGNS);
         let unknown = letters.into_iter().filter(|&letter| !self.reader.knows_letter(letter));
-        unknown.chain(signs.filter(|&sign| self.is_silent(sign))).collect()
+        unknown.chain(self.silent(signs.collect())).collect()
     }
 
-    /// Whether a sign between two numbers is read as if there were none.
-    fn is_silent(&self, sign: char) -> bool {
+    /// The signs that are read between two numbers as if there were none.
+    fn silent(&self, mut signs: Vec<char>) -> Vec<char> {
+        if signs.is_empty() {
+            return signs;
+        }
         // Spaces and marks aside.
         let sounds = |read: String| read.chars().filter(|c| c.is_alphabetic()).collect::<String>();
         let read = |text: &str| self.phonemes(text).ok().map(sounds);
-        read(&format!("3 {sign} 4")) == read("3 4")
+        let without = read("3 4");
+        signs.retain(|sign| read(&format!("3 {sign} 4")) == without);
+        signs
     }
 
     fn tokens(&self, text: &str, tokens: &mut Vec<Token>, cancel: &CancelToken) -> Result<()> {
